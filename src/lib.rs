@@ -1,0 +1,3 @@
+//! amb
+pub mod traffic;
+pub mod units;

@@ -1,0 +1,2 @@
+//! The `amb` program.
+fn main() {}

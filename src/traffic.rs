@@ -1,0 +1,139 @@
+//! What passed: one [`Record`] an exchange or tunnel, summed up by a [`Meter`](meter::Meter) into a
+//! [`Traffic`](meter::Traffic) at the end of the run.
+//!
+//! Plain data. The proxy makes records, the reports read them; neither knows the other.
+
+pub mod meter;
+pub mod summary;
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+/// One HTTP exchange, or one opaque tunnel: exactly one of these for each that began.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Whether the bytes inside were understood.
+    pub kind: Kind,
+    /// How the client asked for it.
+    pub protocol: Protocol,
+    /// When the request's first byte was read, by the wall clock.
+    pub started_at: SystemTime,
+    /// From the request's first byte to the end of the response or tunnel.
+    pub duration: Duration,
+    /// The request's method as it came; `CONNECT` for a tunnel, also one opened by SOCKS.
+    pub method: String,
+    /// The host that was asked for: lower case, no trailing dot, no brackets. Empty if the request was unreadable.
+    pub host: String,
+    /// The port that was asked for; 0 if the request was unreadable.
+    pub port: u16,
+    /// Path and query, already redacted. Empty for tunnels.
+    pub path: String,
+    /// What the client was answered, by the server or by amb; none if it got no answer, and for SOCKS tunnels.
+    pub status: Option<u16>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Wire bytes to the server: heads, bodies, tunnelled bytes.
+    pub bytes_sent: u64,
+    /// Wire bytes from the server.
+    pub bytes_received: u64,
+    /// How long the connection took to open (name resolution included); none on a reused connection.
+    pub connect: Option<Duration>,
+    /// From the request's last head byte sent to the response's first byte; none without a response.
+    pub first_byte: Option<Duration>,
+    /// Times the request was sent because the policy asked for it: 1 without retries, 0 if it was never sent.
+    pub attempts: u32,
+    /// Times it was sent again unseen because a pooled connection turned out dead before a byte was written.
+    pub resends: u32,
+    /// Whether the server's connection had carried an earlier exchange.
+    pub reused: bool,
+    /// For the access log, both as the client sent them: the `User-Agent` and the `Referer` (user info and query removed).
+    pub user_agent: Option<String>,
+    /// See [`Record::user_agent`].
+    pub referer: Option<String>,
+}
+
+/// Whether the bytes were understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An HTTP request and its response.
+    Exchange,
+    /// Opaque bytes both ways.
+    Tunnel,
+}
+
+/// How the client asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1, `CONNECT` included.
+    Http11,
+    /// SOCKS4 or SOCKS4a.
+    Socks4,
+    /// SOCKS5.
+    Socks5,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Socks4 => "SOCKS4",
+            Self::Socks5 => "SOCKS5",
+        })
+    }
+}
+
+/// How an exchange or tunnel ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server answered in full with a status below 500, or the tunnel carried its bytes until it was closed.
+    Ok,
+    /// It failed.
+    Failed(Failure),
+    /// amb refused it by policy.
+    Denied(Failure),
+    /// The client went away first. Nobody's fault that amb could name, so not a failure.
+    ClientAborted,
+    /// It was still open when the run ended.
+    CutShort,
+}
+
+/// What failed, and whose fault it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// A name of RFC 9209 §2.3 such as `connection_refused`, one of amb's own (`circuit_open`), or the status of a
+    /// server's error (`503`), as OpenTelemetry has it.
+    pub error_type: String,
+    /// Whose fault it was.
+    pub blame: Blame,
+    /// The sentence for people, without the URL: `connection refused by 127.0.0.1:9`.
+    pub detail: String,
+}
+
+/// Whose fault a failure was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The wrapped application, or what it talks HTTP with.
+    Client,
+    /// The server, or the network on the way to it.
+    Upstream,
+    /// A rule that somebody wrote.
+    Policy,
+    /// amb itself.
+    Amb,
+}
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Policy => "policy",
+            Self::Amb => "amb",
+        })
+    }
+}

@@ -1,0 +1,2 @@
+//! The program that the tests put under `amb run`.
+fn main() {}
