@@ -1,2 +1,29 @@
 //! The `amb` program.
-fn main() {}
+
+use amb::{
+    cli::{self, Command},
+    config, demo,
+    exit::Exit,
+    run,
+};
+
+/// Ends as [`outcome`] says.
+fn main() {
+    outcome().leave()
+}
+
+/// Reads the command line and does what it says.
+fn outcome() -> Exit {
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli.command,
+        Err(exit) => return exit,
+    };
+    match command {
+        Command::Run(args) => match config::load(args.request()) {
+            Ok((config, _)) => run::run(&args, &config),
+            Err(mistakes) => cli::refuse_to_start(&mistakes),
+        },
+        Command::Demo(args) => demo::run(&args),
+        Command::Generate(args) => cli::generate::run(&args),
+    }
+}

@@ -3,6 +3,8 @@
 //!
 //! Plain data. The proxy makes records, the reports read them; neither knows the other.
 
+pub mod failures;
+pub mod latency;
 pub mod meter;
 pub mod summary;
 
@@ -70,7 +72,7 @@ pub enum Protocol {
     Http10,
     /// HTTP/1.1, `CONNECT` included.
     Http11,
-    /// SOCKS4 or SOCKS4a.
+    /// SOCKS4 or `SOCKS4a`.
     Socks4,
     /// SOCKS5.
     Socks5,

@@ -1,1 +1,154 @@
-//! What is shown of a run.
+//! What is told of a run: plain values that the run fills in and every report reads.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::traffic::meter::{OTHER_HOST, Traffic};
+
+/// A run that is over.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The run itself.
+    pub run: Run,
+    /// How the child ended.
+    pub child: Child,
+    /// How amb is going to end.
+    pub exit: Exit,
+    /// What passed.
+    pub traffic: Traffic,
+    /// What the user should know of and could not see: lost log lines, reports that could not be written.
+    pub warnings: Vec<Warning>,
+    /// Tasks of amb's own that panicked. Not zero means a bug, and figures that may be too low.
+    pub panicked_tasks: u64,
+    /// Processes of the child's that live on without their proxy; none if it could not be found out.
+    pub leftovers: Option<usize>,
+    /// Report files that were written, as the user named them.
+    pub reports: Vec<String>,
+}
+
+impl Summary {
+    /// All there is to warn of: what the run has collected, and what the figures themselves give reason for.
+    pub fn all_warnings(&self) -> Vec<Warning> {
+        let mut warnings = self.warnings.clone();
+        if self.panicked_tasks > 0 {
+            let message = format!(
+                "degraded: {} of amb's own tasks failed, which is a bug; the figures may be too low",
+                self.panicked_tasks
+            );
+            warnings.push(Warning::new("degraded", message));
+        }
+        if let Some(other) = self.traffic.hosts.iter().find(|host| host.host == OTHER_HOST) {
+            let message = format!(
+                "too many hosts to tell all apart: {} requests and {} tunnels are summed up as {OTHER_HOST}",
+                other.requests.total, other.tunnels.total
+            );
+            warnings.push(Warning::new("hosts_beyond_limit", message));
+        }
+        let beyond = self.traffic.failures_beyond + self.traffic.denials_beyond;
+        if beyond > 0 {
+            let message = format!("too many different failures to tell all apart: {beyond} are only counted");
+            warnings.push(Warning::new("failures_beyond_limit", message));
+        }
+        warnings
+    }
+}
+
+/// The run itself.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Tells this run from every other.
+    pub id: String,
+    /// What the user calls it; the command's name if nothing else was said.
+    pub name: String,
+    /// The command and its arguments; what is not Unicode in them is replaced.
+    pub command: Vec<String>,
+    /// When it began, by the wall clock.
+    pub started_at: SystemTime,
+    /// From its beginning to the end of the child.
+    pub duration: Duration,
+    /// Where the configuration came from, weakest first: files, variables, flags.
+    pub config_sources: Vec<String>,
+    /// amb's own version.
+    pub amb_version: String,
+}
+
+/// How the child ended.
+#[derive(Clone, Debug)]
+pub struct Child {
+    /// Its process identifier; none if it never started.
+    pub pid: Option<u32>,
+    /// The status it exited with, if it did.
+    pub exit_code: Option<i32>,
+    /// What killed it, if something did.
+    pub signal: Option<Signal>,
+    /// In a word.
+    pub outcome: ChildOutcome,
+}
+
+/// A signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// Its number on this system.
+    pub number: i32,
+    /// Its name: `SIGTERM`.
+    pub name: String,
+}
+
+/// How the child ended, in a word; these are the words of the JSON report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChildOutcome {
+    /// It exited by itself.
+    Exited,
+    /// A signal killed it.
+    Signalled,
+    /// amb ended it because its time was up.
+    TimedOut,
+    /// It could not be started.
+    NotStarted,
+    /// amb does not know: it had to end first.
+    Lost,
+}
+
+/// How amb is going to end.
+#[derive(Clone, Copy, Debug)]
+pub struct Exit {
+    /// The status a shell will see; 128 + n when the child was killed by signal n and amb goes the same way.
+    pub code: i32,
+    /// What decided it.
+    pub reason: ExitReason,
+}
+
+/// What decided how amb ends; these are the words of the JSON report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitReason {
+    /// The child's own status.
+    Child,
+    /// The signal that killed the child.
+    Signal,
+    /// The child's time was up.
+    RunTimeout,
+    /// amb or the child could not start, or amb failed.
+    Startup,
+}
+
+/// Something the user should know of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// A stable name for programs: `report_not_written`.
+    pub code: String,
+    /// A sentence for people, without a full stop.
+    pub message: String,
+}
+
+impl Warning {
+    /// A warning.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+        }
+    }
+}

@@ -1,1 +1,9 @@
-//! End-to-end tests.
+//! End-to-end tests: one binary, one file a feature.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod config;
+mod generated;
+mod layers;
+mod supervise;
+mod support;

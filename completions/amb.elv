@@ -1,0 +1,95 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[amb] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'amb'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'amb'= {
+            cand --color 'When to use colours'
+            cand -q 'Say less: no summary and no warnings; errors stay'
+            cand --quiet 'Say less: no summary and no warnings; errors stay'
+            cand -v 'Say more of what amb does; -vv for everything'
+            cand --verbose 'Say more of what amb does; -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand run 'Run a command behind a proxy of its own'
+            cand demo 'Show what amb does, with a server and a client of its own'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'amb;run'= {
+            cand -c 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]'
+            cand --config 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]'
+            cand --connect-timeout 'Give up opening a connection after this [default: 10s]'
+            cand --upstream-proxy 'Send requests on through this proxy [default: from the environment]'
+            cand --connect-to 'Connect to HOST2:PORT2 instead of HOST:PORT; an empty HOST or PORT fits any'
+            cand --resolve 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *'
+            cand --summary 'How much to say at the end [default: auto]'
+            cand -r 'Write a report'
+            cand --report 'Write a report'
+            cand --access-log 'Write a line an exchange to this file'
+            cand --access-log-format 'The form of its lines'
+            cand --log-level 'How much amb says of itself'
+            cand --log-format 'The form of those lines'
+            cand --no-proxy 'Hosts the command should reach directly; added to its own NO_PROXY'
+            cand --name 'Label for logs and reports [default: the command''s name]'
+            cand --listen 'Where the proxy listens; port 0 takes a free one [default: 127.0.0.1:0]'
+            cand --threads 'Threads that serve the proxy, 1 to 64 [default: 1]'
+            cand --inject 'Families of variables to put in the command''s environment, such as proxy,node'
+            cand --process-group 'Which process group the command gets [default: auto]'
+            cand --run-timeout 'Stop the command after this; exit with 124 [default: never]'
+            cand -k 'Kill the command this long after it was first told to stop [default: never]'
+            cand --kill-after 'Kill the command this long after it was first told to stop [default: never]'
+            cand --on-death 'Signal for the command if amb itself is killed, or none [default: auto]'
+            cand --drain 'How long open requests may go on when the command has ended [default: 1s]'
+            cand --color 'When to use colours'
+            cand --no-config 'Ignore the amb.toml of this directory'
+            cand -n 'Show what would be done; start nothing'
+            cand --dry-run 'Show what would be done; start nothing'
+            cand --no-via 'Leave out the Via header'
+            cand --proxy-loopback 'Send requests to loopback through the proxy too'
+            cand --no-proxy-loopback 'Undoes `--proxy-loopback`; only a flag. See [`RunOptions::settle`]'
+            cand -q 'Say less: no summary and no warnings; errors stay'
+            cand --quiet 'Say less: no summary and no warnings; errors stay'
+            cand -v 'Say more of what amb does; -vv for everything'
+            cand --verbose 'Say more of what amb does; -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'amb;demo'= {
+            cand --color 'When to use colours'
+            cand -q 'Say less: no summary and no warnings; errors stay'
+            cand --quiet 'Say less: no summary and no warnings; errors stay'
+            cand -v 'Say more of what amb does; -vv for everything'
+            cand --verbose 'Say more of what amb does; -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'amb;help'= {
+            cand run 'Run a command behind a proxy of its own'
+            cand demo 'Show what amb does, with a server and a client of its own'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'amb;help;run'= {
+        }
+        &'amb;help;demo'= {
+        }
+        &'amb;help;help'= {
+        }
+    ]
+    $completions[$command]
+}

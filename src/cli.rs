@@ -1,0 +1,424 @@
+//! The command line: subcommands, flags, help, and how amb's own lines are written.
+//!
+//! Everything behind the command's name belongs to the command and is kept byte for byte. amb's options stop at the
+//! first word that is none: `trailing_var_arg` without `allow_hyphen_values`, so that a mistyped flag is an error and
+//! not the name of a command.
+
+pub mod generate;
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt::Display,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use clap::{
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint,
+    builder::{Styles, styling::AnsiColor},
+    error::ErrorKind,
+};
+
+use crate::{
+    config::{self, Options},
+    exit::Exit,
+};
+
+/// The palette of cargo's help.
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default())
+    .error(AnsiColor::Red.on_default().bold())
+    .valid(AnsiColor::Cyan.on_default().bold())
+    .invalid(AnsiColor::Yellow.on_default().bold());
+
+/// Examples before usage before options.
+const HELP_TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+/// Three ways to begin.
+const EXAMPLES: &str = "\
+Examples:
+  amb run -- ./legacy-app --port 8080        watch what it calls
+  amb run --report report.json -- ./smoke.sh keep what it called
+  amb demo                                   see it at work
+";
+
+/// What `amb run` is mostly used for.
+const RUN_EXAMPLES: &str = "\
+Examples:
+  amb run -- ./legacy-app --port 8080
+  amb run --connect-timeout 2s -- ./legacy-app
+  amb run --access-log calls.ndjson --report report.json -- ./smoke.sh
+  amb run --connect-to api.example.com:80:localhost:8080 -- ./app
+";
+
+/// What the exit status says.
+const RUN_EXIT_STATUS: &str = "\
+Exit status: the command's own, and its signal if it died of one;
+124 --run-timeout; 125 amb could not start; 126 not executable; 127 not found.";
+
+/// Give one process an ambassador: a local proxy for its outbound traffic.
+#[derive(Debug, Parser)]
+#[command(
+    name = "amb",
+    version,
+    styles = STYLES,
+    max_term_width = 100,
+    help_template = HELP_TEMPLATE,
+    before_help = EXAMPLES,
+    after_help = "Nothing amb does outlives the command.",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    infer_subcommands = false
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How amb speaks.
+    #[command(flatten)]
+    pub console: Console,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a command behind a proxy of its own
+    ///
+    /// amb starts a proxy on a free local port, points the command at it (HTTP_PROXY and friends), applies your policies
+    /// to what it sends, and ends as the command ends: same exit status, same signals. The command's stdin, stdout and
+    /// stderr are its own; amb speaks on stderr, before and after.
+    #[expect(
+        clippy::doc_markdown,
+        reason = "this is the help text, where backticks would be noise"
+    )]
+    Run(Box<RunArgs>),
+    /// Show what amb does, with a server and a client of its own
+    #[command(help_template = HELP_TEMPLATE)]
+    Demo(DemoArgs),
+    /// Write the man pages or the completion scripts
+    #[command(hide = true)]
+    Generate(GenerateArgs),
+}
+
+/// How amb speaks: options of every subcommand.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Console {
+    /// Say less: no summary and no warnings; errors stay
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more of what amb does; -vv for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: When,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    /// On a terminal, unless the environment says otherwise
+    #[default]
+    Auto,
+    /// Also in files and pipes
+    Always,
+    /// Not at all
+    Never,
+}
+
+/// `amb run`: its flags, and the command.
+#[derive(Debug, Args)]
+#[command(
+    help_template = HELP_TEMPLATE,
+    before_help = RUN_EXAMPLES,
+    after_help = RUN_EXIT_STATUS,
+    args_override_self = true,
+    override_usage = "amb run [OPTIONS] [--] <COMMAND> [ARGS]..."
+)]
+pub struct RunArgs {
+    /// Everything from here on belongs to the command
+    #[arg(
+        trailing_var_arg = true,
+        required = true,
+        num_args = 1..,
+        value_name = "COMMAND",
+        value_hint = ValueHint::CommandWithArguments
+    )]
+    pub command: Vec<OsString>,
+    /// Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]
+    #[expect(
+        clippy::doc_markdown,
+        reason = "this is the help text, where backticks would be noise"
+    )]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Configuration")]
+    pub config: Option<PathBuf>,
+    /// Ignore the amb.toml of this directory
+    #[arg(long, help_heading = "Configuration")]
+    pub no_config: bool,
+    /// Show what would be done; start nothing
+    #[arg(short = 'n', long, help_heading = "Configuration")]
+    pub dry_run: bool,
+    /// Everything that can also be configured.
+    #[command(flatten)]
+    pub options: Options,
+    /// How amb speaks; the same as in [`Cli`].
+    #[arg(skip)]
+    pub console: Console,
+}
+
+/// `amb demo` has no options of its own.
+#[derive(Debug, Args)]
+pub struct DemoArgs {}
+
+/// `amb generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// What to write.
+    pub what: generate::What,
+    /// The directory that it is written to.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+}
+
+impl RunArgs {
+    /// What is asked of [`config::load`], with the surroundings taken from this process.
+    pub fn request(&self) -> config::Request {
+        let mut flags = self.options.clone();
+        flags.run = flags.run.settle();
+        config::Request {
+            flags,
+            file: self.config.clone(),
+            no_config: self.no_config,
+            // Relative paths start from here anyway.
+            directory: PathBuf::new(),
+            environment: std::env::vars_os().collect(),
+            program: self.command.first().cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// Reads the arguments, the first of which is amb's own name.
+///
+/// # Errors
+///
+/// With help or the version on stdout, and with a mistake on stderr, all is said already: the exit status is what
+/// remains.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let read = command()
+        .try_get_matches_from(&arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    match read {
+        Ok(mut cli) => {
+            if let Command::Run(args) = &mut cli.command {
+                args.console = cli.console.clone();
+            }
+            Ok(cli)
+        }
+        Err(error) => Err(refuse(&error, &arguments)),
+    }
+}
+
+/// The whole command line, as clap knows it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Says what clap found; the exit status.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that has gone away wants no more of it.
+            return if error.print().is_ok() {
+                Exit::Done
+            } else {
+                Exit::Negative
+            };
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            if error.print().is_err() {
+                return Exit::Negative;
+            }
+        }
+        ErrorKind::InvalidSubcommand => say(&unknown_subcommand(arguments)),
+        ErrorKind::MissingRequiredArgument if names_run(arguments) => {
+            say(&"there is no command to run\nusage: amb run [OPTIONS] [--] <COMMAND> [ARGS]...");
+        }
+        _ => say(&usage_error(&error.render().to_string())),
+    }
+    if names_run(arguments) {
+        Exit::Failed
+    } else {
+        Exit::Usage
+    }
+}
+
+/// Whether the subcommand is `run`, as far as can be told from arguments that clap refused.
+fn names_run(arguments: &[OsString]) -> bool {
+    subcommand(arguments) == Some(OsStr::new("run"))
+}
+
+/// The first argument that is no option of amb's own.
+fn subcommand(arguments: &[OsString]) -> Option<&OsStr> {
+    let mut arguments = arguments.iter().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--color" {
+            arguments.next();
+        } else if !argument.as_encoded_bytes().starts_with(b"-") {
+            return Some(argument);
+        }
+    }
+    None
+}
+
+/// What to say of `amb foo`, which most probably wants to run `foo`.
+fn unknown_subcommand(arguments: &[OsString]) -> String {
+    let word = subcommand(arguments).unwrap_or_default().to_string_lossy();
+    // clap proposes too little: `rnu` is not like `run` to it.
+    let similar = command()
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .find(|name| strsim::damerau_levenshtein(name, &word) == 1);
+    let or = similar.map_or_else(String::new, |name| format!(", or `amb {name}`"));
+    format!("there is no subcommand `{word}`\nhint: did you mean `amb run -- {word}`{or}?")
+}
+
+/// clap's message as lines of amb's own: the mistake on the first, hints and usage below.
+fn usage_error(message: &str) -> String {
+    let mut said = String::new();
+    for line in message.lines().filter(|line| !line.trim().is_empty()) {
+        let words = line.trim();
+        if let Some(mistake) = words.strip_prefix("error: ") {
+            said.push_str(mistake);
+        } else if let Some(tip) = words.strip_prefix("tip: ") {
+            said.push_str("\nhint: ");
+            said.push_str(tip);
+        } else if let Some(usage) = words.strip_prefix("Usage: ") {
+            said.push_str("\nusage: ");
+            said.push_str(usage);
+        } else if !words.starts_with("For more information") {
+            said.push(' ');
+            said.push_str(words);
+        }
+    }
+    said
+}
+
+/// Says why `amb run` does not start.
+pub fn refuse_to_start(reason: &dyn Display) -> Exit {
+    say(reason);
+    Exit::Failed
+}
+
+/// Writes lines of amb's own to stderr, each with `amb: ` in front.
+///
+/// Never fails and never panics: if stderr is closed, there is nobody left to tell. One write for all of it, so that
+/// the child's lines do not come in between.
+pub fn say(text: &dyn Display) {
+    let mut lines = String::new();
+    for line in text.to_string().lines() {
+        lines.extend(["amb: ", line, "\n"]);
+    }
+    if io::stderr().lock().write_all(lines.as_bytes()).is_err() {
+        // Nobody left to tell.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `amb` makes of these arguments.
+    fn parsed(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        let matches = command().try_get_matches_from(arguments)?;
+        Cli::from_arg_matches(&matches)
+    }
+
+    /// The command that `amb run` would start.
+    #[track_caller]
+    fn wrapped(arguments: &[&str]) -> Vec<OsString> {
+        match parsed(arguments).unwrap().command {
+            Command::Run(args) => args.command,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault_with_the_definition() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn everything_behind_the_command_belongs_to_it() {
+        assert_eq!(wrapped(&["amb", "run", "ls", "-la", "--help"]), ["ls", "-la", "--help"]);
+        assert_eq!(wrapped(&["amb", "run", "ls", "--", "-x"]), ["ls", "--", "-x"]);
+        assert_eq!(wrapped(&["amb", "run", "--", "--weird", "-n"]), ["--weird", "-n"]);
+        assert_eq!(wrapped(&["amb", "run", "--name", "x", "--", "a", ""]), ["a", ""]);
+        assert_eq!(wrapped(&["amb", "run", "a", "run", "-q"]), ["a", "run", "-q"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn arguments_need_not_be_utf_8() {
+        use std::os::unix::ffi::OsStringExt;
+
+        let odd = OsString::from_vec(vec![b'x', 0xff]);
+        let cli = parse(["amb".into(), "run".into(), "--".into(), odd.clone(), odd.clone()]).unwrap();
+        let Command::Run(args) = cli.command else {
+            panic!("{cli:?}");
+        };
+        assert_eq!(args.command, [odd.clone(), odd]);
+    }
+
+    #[test]
+    fn a_mistyped_flag_is_an_error_and_not_a_command() {
+        let error = parsed(&["amb", "run", "--connect-timout", "5s", "ls"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnknownArgument);
+        let said = usage_error(&error.render().to_string());
+        assert!(
+            said.contains("hint: a similar argument exists: '--connect-timeout'"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_switch_and_its_opposite_can_follow_each_other() {
+        for (arguments, expected) in [
+            (vec![], None),
+            (vec!["--proxy-loopback"], Some(true)),
+            (vec!["--no-proxy-loopback"], Some(false)),
+            (vec!["--proxy-loopback", "--no-proxy-loopback"], Some(false)),
+            (vec!["--no-proxy-loopback", "--proxy-loopback"], Some(true)),
+        ] {
+            let words = [&["amb", "run"], arguments.as_slice(), &["x"]].concat();
+            let Command::Run(args) = parsed(&words).unwrap().command else {
+                panic!("{words:?}");
+            };
+            assert_eq!(args.request().flags.run.proxy_loopback, expected, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn lists_are_comma_separated_and_repeatable() {
+        let words = ["amb", "run", "--no-proxy", "a,b", "--no-proxy", "c", "x"];
+        let Command::Run(args) = parsed(&words).unwrap().command else {
+            panic!("{words:?}");
+        };
+        assert_eq!(args.options.run.no_proxy.unwrap(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn the_subcommand_is_the_first_word_that_is_no_option() {
+        let first = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            subcommand(&words).map(|word| word.to_string_lossy().into_owned())
+        };
+        assert_eq!(first(&["amb", "-v", "--color", "never", "run", "x"]).unwrap(), "run");
+        assert_eq!(first(&["amb", "--color=never", "demo", "run"]).unwrap(), "demo");
+        assert_eq!(first(&["amb", "-v"]), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! The table `[run]`: the wrapped process and the proxy beside it.
+
+use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{
+    inject::{self, FamilyList, Loopback},
+    policy::Problem,
+    supervise::{self, OnDeath, ProcessGroup},
+    units::Period,
+};
+
+/// How long open exchanges may go on when the child has ended, unless `drain` says otherwise.
+const DEFAULT_DRAIN: Period = Period::seconds(1);
+
+/// How many threads may serve the proxy: more than any machine gains from.
+const MOST_THREADS: u16 = 64;
+
+/// The table `[run]`, its flags and its variables `AMB_RUN__…`.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct RunOptions {
+    /// Hosts the command should reach directly; added to its own NO_PROXY
+    ///
+    /// Comma-separated and repeatable, in the spelling of NO_PROXY.
+    #[expect(
+        clippy::doc_markdown,
+        reason = "this is the help text, where backticks would be noise"
+    )]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
+    pub no_proxy: Option<Vec<String>>,
+
+    /// Send requests to loopback through the proxy too
+    ///
+    /// By default the loopback addresses are reached directly. --no-proxy-loopback undoes it.
+    #[arg(
+        long,
+        num_args = 0,
+        default_missing_value = "true",
+        overrides_with_all = ["proxy_loopback", "no_proxy_loopback"],
+        help_heading = "Requests"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_loopback: Option<bool>,
+
+    /// Undoes `--proxy-loopback`; only a flag. See [`RunOptions::settle`].
+    #[arg(
+        long,
+        hide = true,
+        overrides_with_all = ["proxy_loopback", "no_proxy_loopback"],
+        help_heading = "Requests"
+    )]
+    #[serde(skip)]
+    pub no_proxy_loopback: bool,
+
+    /// Label for logs and reports [default: the command's name]
+    #[arg(long, help_heading = "Process")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+
+    /// Where the proxy listens; port 0 takes a free one [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDR", help_heading = "Process")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<ListenAddress>,
+
+    /// Threads that serve the proxy, 1 to 64 [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Process")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u16>,
+
+    /// Families of variables to put in the command's environment, such as proxy,node
+    ///
+    /// Comma-separated. The words none, default and all are lists of their own; a name with a minus in front is left out
+    /// of the default: --inject=-java.
+    #[arg(long, value_name = "LIST", help_heading = "Process")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inject: Option<FamilyList>,
+
+    /// Which process group the command gets [default: auto]
+    #[arg(long, value_name = "GROUP", value_enum, help_heading = "Process")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_group: Option<ProcessGroup>,
+
+    /// Stop the command after this; exit with 124 [default: never]
+    #[arg(long, value_name = "DURATION", help_heading = "Process")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_timeout: Option<Period>,
+
+    /// Kill the command this long after it was first told to stop [default: never]
+    ///
+    /// As with timeout(1): SIGKILL, after the first SIGTERM, SIGINT, SIGHUP or SIGQUIT that was passed on or the end
+    /// of --run-timeout.
+    #[arg(short, long, value_name = "DURATION", help_heading = "Process")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill_after: Option<Period>,
+
+    /// Signal for the command if amb itself is killed, or none [default: auto]
+    ///
+    /// auto sends TERM, or KILL to a process group of its own; none sends nothing.
+    #[arg(long, value_name = "SIGNAL", help_heading = "Process")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_death: Option<OnDeath>,
+
+    /// How long open requests may go on when the command has ended [default: 1s]
+    #[arg(long, value_name = "DURATION", help_heading = "Process")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Period>,
+}
+
+/// What [`RunOptions`] amount to.
+pub(super) struct RunTable {
+    /// None takes the program's name.
+    pub(super) name: Option<String>,
+    /// An address of the loopback.
+    pub(super) listen: SocketAddr,
+    /// 1 to 64.
+    pub(super) threads: usize,
+    /// The child's environment.
+    pub(super) inject: inject::Settings,
+    /// The child's life.
+    pub(super) supervise: supervise::Settings,
+    /// Zero waits for none.
+    pub(super) drain: Duration,
+}
+
+impl RunOptions {
+    /// Puts the two flags of one switch into its one value: the flags as a layer.
+    #[must_use]
+    pub fn settle(mut self) -> Self {
+        if self.no_proxy_loopback {
+            self.proxy_loopback = Some(false);
+        }
+        self
+    }
+
+    /// Makes valid values; `problems` gets what is wrong with them.
+    pub(super) fn build(self, problems: &mut Vec<Problem>) -> RunTable {
+        let mut refuse = |key, flag, reason: &str| {
+            let reason = reason.to_owned();
+            problems.push(Problem { key, flag, reason });
+        };
+        if self.name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+            refuse(&["run", "name"], "--name", "is empty");
+        }
+        if self
+            .threads
+            .is_some_and(|threads| !(1..=MOST_THREADS).contains(&threads))
+        {
+            refuse(&["run", "threads"], "--threads", "must be 1 to 64");
+        }
+        let zero = |period: Option<Period>| period.is_some_and(|period| period.0.is_zero());
+        let instant = "must be longer than nothing; leave it out for no limit";
+        if zero(self.run_timeout) {
+            refuse(&["run", "run-timeout"], "--run-timeout", instant);
+        }
+        if zero(self.kill_after) {
+            refuse(&["run", "kill-after"], "--kill-after", instant);
+        }
+        let injected = inject::Settings::default();
+        RunTable {
+            name: self.name,
+            listen: self.listen.unwrap_or_default().0,
+            threads: self.threads.unwrap_or(1).into(),
+            inject: inject::Settings {
+                families: self.inject.map_or(injected.families, |list| list.0),
+                no_proxy: self.no_proxy.unwrap_or(injected.no_proxy),
+                loopback: match self.proxy_loopback {
+                    Some(true) => Loopback::Proxied,
+                    Some(false) | None => Loopback::Direct,
+                },
+            },
+            supervise: supervise::Settings {
+                process_group: self.process_group.unwrap_or_default(),
+                run_timeout: self.run_timeout.map(|period| period.0),
+                kill_after: self.kill_after.map(|period| period.0),
+                on_death: self.on_death.unwrap_or_default(),
+            },
+            drain: self.drain.unwrap_or(DEFAULT_DRAIN).0,
+        }
+    }
+}
+
+/// An address of the loopback for the proxy to listen on. Default: `127.0.0.1:0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenAddress(pub SocketAddr);
+
+impl Default for ListenAddress {
+    fn default() -> Self {
+        Self(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address: SocketAddr = text
+            .parse()
+            .map_err(|_| format!("`{text}` is not an address with a port: write it like 127.0.0.1:8080 or [::1]:0"))?;
+        if address.ip().is_loopback() {
+            Ok(Self(address))
+        } else {
+            Err(format!(
+                "`{text}` can be reached from other machines, which would need a token, and amb has none yet: \
+                 listen on 127.0.0.1 or [::1]"
+            ))
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for ListenAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Reads a list, or a text with commas between its elements, as a variable has to be written.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    deserializer.deserialize_any(ListVisitor).map(Some)
+}
+
+/// See [`list`].
+struct ListVisitor;
+
+impl<'de> de::Visitor<'de> for ListVisitor {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of texts")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<String>, E> {
+        let elements = text.split(',').map(str::trim).filter(|element| !element.is_empty());
+        Ok(elements.map(ToOwned::to_owned).collect())
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = list.next_element()? {
+            elements.push(element);
+        }
+        Ok(elements)
+    }
+}

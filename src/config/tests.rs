@@ -1,0 +1,396 @@
+//! Layers, their order, their mistakes; the traps of figment each have a test of their own.
+
+use std::{fs, net::Ipv4Addr};
+
+use clap::Parser;
+use tempfile::TempDir;
+
+use super::*;
+use crate::supervise::ProcessGroup;
+
+/// The flags of `amb run` alone.
+#[derive(Parser)]
+struct Flags {
+    /// The flags.
+    #[command(flatten)]
+    options: Options,
+}
+
+/// A directory with files, an environment and flags.
+struct Scene {
+    /// Where `amb.toml` is looked for.
+    directory: TempDir,
+    /// What is asked.
+    request: Request,
+}
+
+impl Scene {
+    /// A directory with nothing in it.
+    fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let request = Request {
+            directory: directory.path().to_owned(),
+            program: "/usr/bin/app".into(),
+            ..Request::default()
+        };
+        Self { directory, request }
+    }
+
+    /// A file in the directory.
+    fn file(self, name: &str, text: &str) -> Self {
+        fs::write(self.directory.path().join(name), text).unwrap();
+        self
+    }
+
+    /// A variable.
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.request.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// The file given by `--config`.
+    fn explicit(mut self, name: &str) -> Self {
+        self.request.file = Some(name.into());
+        self
+    }
+
+    /// The flags.
+    fn flags(mut self, flags: &[&str]) -> Self {
+        let flags = Flags::parse_from(std::iter::once(&"amb").chain(flags));
+        self.request.flags = flags.options;
+        self.request.flags.run = self.request.flags.run.settle();
+        self
+    }
+
+    /// What comes of it.
+    #[track_caller]
+    fn config(&self) -> Config {
+        load(self.request.clone()).unwrap_or_else(|errors| panic!("{errors}")).0
+    }
+
+    /// The first lines of the mistakes.
+    #[track_caller]
+    fn mistakes(&self) -> Vec<String> {
+        let Err(errors) = load(self.request.clone()) else {
+            panic!("no mistake was found");
+        };
+        let first_line = |error: &ConfigError| error.to_string().lines().next().unwrap().to_owned();
+        errors.0.iter().map(first_line).collect()
+    }
+
+    /// Where the value of `key` came from.
+    #[track_caller]
+    fn source(&self, key: &str) -> String {
+        let (_, sources) = load(self.request.clone()).unwrap();
+        let settings = sources.settings();
+        let found = settings.iter().find(|setting| setting.key == key);
+        found
+            .unwrap_or_else(|| panic!("{key} is not in {settings:?}"))
+            .source
+            .clone()
+    }
+}
+
+#[test]
+fn with_nothing_configured_the_defaults_hold() {
+    let config = Scene::new().config();
+    assert_eq!(config.name, "app");
+    assert_eq!(config.listen, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    assert_eq!(config.threads, 1);
+    assert_eq!(config.drain, Duration::from_secs(1));
+    assert_eq!(config.inject, inject::Settings::default());
+    assert_eq!(config.supervise, supervise::Settings::default());
+}
+
+#[test]
+fn each_layer_wins_over_those_below_it() {
+    let scene = Scene::new().file("amb.toml", "[run]\nname = 'file'\nthreads = 2\n");
+    assert_eq!(scene.config().name, "file");
+    let scene = scene.variable("AMB_RUN__NAME", "variable");
+    assert_eq!(scene.config().name, "variable");
+    let scene = scene.file("other.toml", "run.name = 'explicit'").explicit("other.toml");
+    assert_eq!(scene.config().name, "explicit");
+    let scene = scene.flags(&["--name", "flag"]);
+    assert_eq!(scene.config().name, "flag");
+    assert_eq!(scene.config().threads, 2, "what a stronger layer leaves open stays");
+}
+
+#[test]
+fn a_value_is_spelled_alike_in_file_variable_and_flag() {
+    let scenes = [
+        Scene::new().file(
+            "amb.toml",
+            "[run]\nkill-after = '1500ms'\nprocess-group = 'new'\nno-proxy = ['a', 'b']\nproxy-loopback = true\n",
+        ),
+        Scene::new()
+            .variable("AMB_RUN__KILL_AFTER", "1500ms")
+            .variable("AMB_RUN__PROCESS_GROUP", "new")
+            .variable("AMB_RUN__NO_PROXY", "a, b")
+            .variable("AMB_RUN__PROXY_LOOPBACK", "true"),
+        Scene::new().flags(&[
+            "--kill-after=1500ms",
+            "--process-group=new",
+            "--no-proxy=a,b",
+            "--proxy-loopback",
+        ]),
+    ];
+    for scene in scenes {
+        let config = scene.config();
+        assert_eq!(config.supervise.kill_after, Some(Duration::from_millis(1500)));
+        assert_eq!(config.supervise.process_group, ProcessGroup::New);
+        assert_eq!(config.inject.no_proxy, ["a", "b"]);
+        assert_eq!(config.inject.loopback, inject::Loopback::Proxied);
+    }
+}
+
+#[test]
+fn a_flag_that_was_not_given_leaves_the_file_alone() {
+    let scene = Scene::new()
+        .file("amb.toml", "[connect-to]\n'a:80' = 'b:81'\n[run]\nno-proxy = ['x']")
+        .flags(&["--drain", "2s"]);
+    let config = scene.config();
+    assert_eq!(config.policy.reach.target("a", 80), ("b", 81));
+    assert_eq!(config.inject.no_proxy, ["x"]);
+}
+
+#[test]
+fn redirects_of_all_layers_add_up_and_the_stronger_wins() {
+    let scene = Scene::new()
+        .file("amb.toml", "[connect-to]\n'a:80' = 'b:81'\n'c:80' = 'd:81'\n")
+        .flags(&["--connect-to", "a:80:e:82", "--resolve", "e:82:127.0.0.1"]);
+    let reach = scene.config().policy;
+    assert_eq!(reach.target("a", 80), ("e", 82));
+    assert_eq!(reach.target("c", 80), ("d", 81));
+    assert_eq!(reach.addresses("e", 82).unwrap().len(), 1);
+}
+
+#[test]
+fn no_config_leaves_out_the_directorys_file_only() {
+    let mut scene = Scene::new()
+        .file("amb.toml", "broken")
+        .file("other.toml", "run.name = 'explicit'")
+        .explicit("other.toml");
+    scene.request.no_config = true;
+    assert_eq!(scene.config().name, "explicit");
+}
+
+#[test]
+fn amb_config_names_a_file_unless_it_is_empty() {
+    let scene = Scene::new().file("other.toml", "run.name = 'other'");
+    assert_eq!(scene.variable("AMB_CONFIG", "other.toml").config().name, "other");
+    assert_eq!(Scene::new().variable("AMB_CONFIG", "").config().name, "app");
+    let missing = Scene::new().variable("AMB_CONFIG", "missing.toml");
+    assert_eq!(missing.mistakes(), ["missing.toml: there is no such file"]);
+}
+
+// The traps of figment.
+
+#[test]
+fn trap_a_file_is_not_searched_in_parent_directories() {
+    let mut scene = Scene::new().file("amb.toml", "run.name = 'parent'");
+    let child = scene.directory.path().join("child");
+    fs::create_dir(&child).unwrap();
+    scene.request.directory = child;
+    assert_eq!(scene.config().name, "app");
+    assert_eq!(
+        scene.explicit("amb.toml").mistakes(),
+        ["amb.toml: there is no such file"],
+        "nor is a file that was asked for passed over when it is missing"
+    );
+}
+
+#[test]
+fn trap_only_a_double_underscore_makes_a_variable_a_key() {
+    let scene = Scene::new()
+        .variable("AMB_RUN_ID", "01234")
+        .variable("AMB_LOG", "debug")
+        .variable("AMB_NAME", "outer")
+        .variable("AMB_RUN__KILL_AFTER", "3s");
+    assert_eq!(scene.config().supervise.kill_after, Some(Duration::from_secs(3)));
+}
+
+#[test]
+fn trap_messages_name_the_key_and_the_variable_as_they_were_written() {
+    let scene = Scene::new()
+        .variable("AMB_RUN__KILL_AFTR", "3s")
+        .variable("AMB_RUN__PROCESS_GROUP", "nwe")
+        .variable("AMB_TIMEOUT__CONNECT", "5");
+    assert_eq!(
+        scene.mistakes(),
+        [
+            "AMB_RUN__KILL_AFTR: unknown key `kill-aftr` in [run]; did you mean `kill-after`?",
+            "AMB_RUN__PROCESS_GROUP: `nwe` is not one of auto, inherit, new; did you mean `new`?",
+            "AMB_TIMEOUT__CONNECT: `5` has no unit: did you mean `5s`?",
+        ]
+    );
+}
+
+#[test]
+fn trap_a_list_replaces_the_list_below_it() {
+    let scene = Scene::new()
+        .file("amb.toml", "run.no-proxy = ['a', 'b']")
+        .flags(&["--no-proxy", "c"]);
+    assert_eq!(scene.config().inject.no_proxy, ["c"]);
+    assert_eq!(scene.source("run.no-proxy"), "command line");
+}
+
+#[test]
+fn trap_a_source_is_a_place_that_the_user_knows() {
+    let scene = Scene::new()
+        .file("amb.toml", "[run]\nname = 'file'\ndrain = '1s'\nthreads = 2\n")
+        .variable("AMB_RUN__THREADS", "3")
+        .flags(&["--drain", "2s"]);
+    assert_eq!(scene.source("run.name"), "amb.toml:2:8");
+    assert_eq!(scene.source("run.threads"), "AMB_RUN__THREADS");
+    assert_eq!(scene.source("run.drain"), "command line");
+    let (_, sources) = load(scene.request.clone()).unwrap();
+    assert_eq!(
+        sources.settings().len(),
+        3,
+        "a built-in default is no setting: {sources:?}"
+    );
+}
+
+#[test]
+fn trap_the_top_level_of_a_file_is_tables_and_not_profiles() {
+    let scene = Scene::new().file("amb.toml", "[default]\nrun.name = 'x'\n[global.run]\nname = 'x'\n");
+    let mistakes = scene.mistakes();
+    assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+    assert!(
+        mistakes[0].starts_with("amb.toml:1:2: unknown key `default`"),
+        "{mistakes:?}"
+    );
+    assert!(
+        mistakes[1].starts_with("amb.toml:3:2: unknown key `global`"),
+        "{mistakes:?}"
+    );
+}
+
+// Mistakes.
+
+#[test]
+fn all_mistakes_of_all_layers_are_told_at_once() {
+    let scene = Scene::new()
+        .file(
+            "amb.toml",
+            "rnu.name = 'x'\n[run]\nthreads = 'two'\ndrain = 5\nno-proxy = ['a', 5]\nprocess-group = 'nwe'\n[timeout]\nconect = '1s'\n",
+        )
+        .variable("AMB_RUN__LISTEN", "0.0.0.0:80")
+        .file("other.toml", "[connect-to]\n'a' = 'b:80'\n'c:80' = 'd'\n")
+        .explicit("other.toml");
+    assert_eq!(
+        scene.mistakes(),
+        [
+            "amb.toml:1:1: unknown key `rnu`; did you mean `run`?",
+            "amb.toml:3:11: expected a whole number, found the text `two`",
+            "amb.toml:4:9: `5` has no unit: did you mean \"5s\"?",
+            "amb.toml:5:18: expected a text, found `5`",
+            "amb.toml:6:17: `nwe` is not one of auto, inherit, new; did you mean `new`?",
+            "amb.toml:8:1: unknown key `conect` in [timeout]; did you mean `connect`?",
+            "other.toml:2:1: `a` has no port: write `a:80`, or `a:` for any",
+            "other.toml:3:10: `d` has no port: write `d:80`, or `d:` for any",
+            "AMB_RUN__LISTEN: `0.0.0.0:80` can be reached from other machines, which would need a token, \
+             and amb has none yet: listen on 127.0.0.1 or [::1]",
+        ]
+    );
+}
+
+#[test]
+fn a_mistake_is_told_even_where_a_stronger_layer_covers_it() {
+    let scene = Scene::new().file("amb.toml", "run.drain = 5").flags(&["--drain", "5s"]);
+    assert_eq!(scene.mistakes().len(), 1);
+}
+
+#[test]
+fn a_mistake_in_a_file_shows_the_line_it_is_in() {
+    let scene = Scene::new().file("amb.toml", "# ü\n[run]\n\tkill-aftr = '5s' # soon\n");
+    let errors = load(scene.request.clone()).unwrap_err();
+    let expected = "amb.toml:3:2: unknown key `kill-aftr` in [run]; did you mean `kill-after`?\n \
+                    3 | \tkill-aftr = '5s' # soon\n   | \t^^^^^^^^^";
+    assert_eq!(errors.to_string(), expected);
+}
+
+#[test]
+fn text_that_is_not_toml_is_told_with_its_place() {
+    let scene = Scene::new().file("amb.toml", "[run]\nname = \n");
+    let mistakes = scene.mistakes();
+    assert_eq!(mistakes.len(), 1);
+    assert!(mistakes[0].starts_with("amb.toml:2:"), "{mistakes:?}");
+}
+
+#[test]
+fn a_value_out_of_range_is_told_with_the_place_it_came_from() {
+    let file = Scene::new().file("amb.toml", "[run]\nthreads = 0\nrun-timeout = '0s'\n");
+    assert_eq!(
+        file.mistakes(),
+        [
+            "amb.toml:2:11: must be 1 to 64",
+            "amb.toml:3:15: must be longer than nothing; leave it out for no limit",
+        ]
+    );
+    let variable = Scene::new().variable("AMB_RUN__THREADS", "65");
+    assert_eq!(variable.mistakes(), ["AMB_RUN__THREADS: must be 1 to 64"]);
+    let flag = Scene::new().flags(&["--threads", "65", "--connect-timeout", "0s"]);
+    let mistakes = flag.mistakes();
+    assert_eq!(mistakes[0], "--threads: must be 1 to 64");
+    assert!(mistakes[1].starts_with("--connect-timeout: "), "{mistakes:?}");
+}
+
+#[test]
+fn a_newer_format_is_refused_as_such() {
+    let scene = Scene::new().file("amb.toml", "version = 1");
+    assert_eq!(scene.config().name, "app");
+    let scene = scene.file("amb.toml", "version = 2");
+    assert!(scene.mistakes()[0].starts_with("amb.toml:1:11: this amb knows version 1"));
+}
+
+#[test]
+fn a_number_is_a_name_in_a_variable_but_not_in_a_file() {
+    assert_eq!(Scene::new().variable("AMB_RUN__NAME", "123").config().name, "123");
+    let file = Scene::new().file("amb.toml", "run.name = 123");
+    assert_eq!(file.mistakes(), ["amb.toml:1:12: expected a text, found `123`"]);
+}
+
+#[test]
+fn one_mistake_in_a_file_that_is_read_twice_counts_once() {
+    let scene = Scene::new().file("amb.toml", "run.drain = 5").explicit("amb.toml");
+    assert_eq!(scene.mistakes().len(), 1);
+}
+
+#[test]
+fn a_value_in_the_place_of_a_table_is_refused() {
+    let scene = Scene::new().file("amb.toml", "run = 5\nconnect-to = 'x'\n");
+    assert_eq!(
+        scene.mistakes(),
+        [
+            "amb.toml:1:7: expected a table, found `5`",
+            "amb.toml:2:14: expected a table, found the text `x`",
+        ]
+    );
+}
+
+#[test]
+fn the_example_is_sound() {
+    let config = Scene::new().file("amb.toml", include_str!("example.toml")).config();
+    assert_eq!(config.name, "billing");
+    assert_eq!(config.policy.reach.target("other", 443), ("staging.example.com", 443));
+}
+
+#[test]
+fn loading_costs_the_run_next_to_nothing() {
+    let scene = Scene::new()
+        .file("amb.toml", include_str!("example.toml"))
+        .variable("AMB_RUN__NAME", "x")
+        .flags(&["--drain", "2s"]);
+    // The best of many, because the machine may be busy with something else.
+    #[expect(clippy::disallowed_methods, reason = "it is the time that counts here")]
+    let now = std::time::Instant::now;
+    let best = (0..50).map(|_| {
+        let start = now();
+        scene.config();
+        start.elapsed()
+    });
+    let best = best.min().unwrap();
+    // The budget is 1 ms with optimisation; tests are built without.
+    assert!(best < Duration::from_millis(10));
+}

@@ -1,0 +1,66 @@
+//! The variables that are configuration: `AMB_`, then a key with a double underscore between table and name.
+//!
+//! A name without a double underscore is never a key: `AMB_CONFIG` steers amb, and what amb puts in a child's
+//! environment (`AMB_RUN_ID`) must not disturb another amb inside it.
+
+use std::ffi::OsString;
+
+use super::{
+    error::{ConfigError, Mark, Origin},
+    layer::Layer,
+};
+
+/// A layer for each variable that is a key, in the order of their names; mistakes go to `errors`.
+pub(super) fn layers(environment: &[(OsString, OsString)], errors: &mut Vec<ConfigError>) -> Vec<Layer> {
+    let mut found: Vec<_> = environment
+        .iter()
+        .filter_map(|(name, value)| Some((name.to_str()?, key(name.to_str()?)?, value)))
+        .collect();
+    found.sort();
+    let mut layers = Vec::new();
+    for (name, key, value) in found {
+        if let Some(text) = value.to_str() {
+            layers.extend(Layer::of_variable(name, &key, text, errors));
+        } else {
+            let origin = Origin::Variable(name.to_owned());
+            errors.push(ConfigError::at(
+                origin,
+                key,
+                Mark::Value,
+                "is not UTF-8".to_owned(),
+                None,
+            ));
+        }
+    }
+    layers
+}
+
+/// The key that a variable stands for: `AMB_ACCESS_LOG__FILE` is `access-log.file`.
+fn key(name: &str) -> Option<Vec<String>> {
+    let path = name.strip_prefix("AMB_")?;
+    path.contains("__").then(|| {
+        path.split("__")
+            .map(|part| part.to_ascii_lowercase().replace('_', "-"))
+            .collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_double_underscore_makes_a_key() {
+        for (name, expected) in [
+            ("AMB_RUN__NAME", Some(vec!["run", "name"])),
+            ("AMB_ACCESS_LOG__FILE", Some(vec!["access-log", "file"])),
+            ("AMB_RUN__KILL_AFTER", Some(vec!["run", "kill-after"])),
+            ("AMB_RUN_ID", None),
+            ("AMB_CONFIG", None),
+            ("LAMB_RUN__NAME", None),
+        ] {
+            let expected = expected.map(|parts| parts.into_iter().map(ToOwned::to_owned).collect());
+            assert_eq!(key(name), expected, "{name}");
+        }
+    }
+}

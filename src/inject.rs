@@ -1,0 +1,134 @@
+//! The environment of the child: which variables change, and to what, so that its requests come to the proxy.
+//!
+//! Pure: (inherited environment, address of the proxy, settings) → a sorted list of [`Change`]s. Nothing is read
+//! from the process and nothing is set; what is not in the list stays as it was inherited.
+//!
+//! Every value that names the proxy is `http://ADDRESS:PORT`: a number, never `localhost`, which some runtimes try as
+//! `::1` first; with a scheme, because gRPC refuses a value without one; without a trailing slash, because some
+//! clients append to it; and never `https://`, which would mean TLS *to the proxy*, also for `https` targets.
+//!
+//! No variable that names a certificate is set here: while nothing is decrypted, nothing needs to be trusted.
+
+mod difference;
+mod families;
+mod java;
+mod no_proxy;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+pub use difference::difference;
+pub use families::{Family, FamilyList};
+
+/// The marker that tells a nested amb, or a script, that it runs under amb, and in which run.
+pub const RUN_ID: &str = "AMB_RUN_ID";
+
+/// The marker that holds the proxy's address, as `http://127.0.0.1:PORT`.
+pub const PROXY_URL: &str = "AMB_PROXY_URL";
+
+/// An environment, by name.
+pub type Environment = BTreeMap<OsString, OsString>;
+
+/// What is to be put in the child's environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The families of variables to set; the markers are set whatever stands here.
+    pub families: Vec<Family>,
+    /// Entries to add to the child's `NO_PROXY`, in the form in which they are to appear there.
+    pub no_proxy: Vec<String>,
+    /// Whether requests to this machine itself go to the proxy.
+    pub loopback: Loopback,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            families: FamilyList::default().0,
+            no_proxy: Vec::new(),
+            loopback: Loopback::Direct,
+        }
+    }
+}
+
+/// Whether the child's requests to `localhost`, `127.0.0.1` and `::1` go to the proxy.
+///
+/// Go never sends them to a proxy, whatever the environment says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Loopback {
+    /// They go direct, as local test servers expect.
+    #[default]
+    Direct,
+    /// They go to the proxy: loopback is taken out of the child's `NO_PROXY`, the user's own entries included.
+    Proxied,
+}
+
+/// One variable that differs from the inherited environment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// The variable.
+    pub name: String,
+    /// Its value in the child; `None` removes it.
+    pub value: Option<OsString>,
+    /// Why it changes.
+    pub origin: Origin,
+}
+
+/// What a [`Change`] belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// A family the user can choose.
+    Family(Family),
+    /// [`RUN_ID`] and [`PROXY_URL`], which every run sets.
+    Marker,
+}
+
+/// The variables in which the child's environment differs from `inherited`, sorted by name, each at most once.
+///
+/// A variable that already has its value is left out. `proxy` is where the listener is bound; an unspecified address
+/// (`0.0.0.0`) becomes the loopback address of its kind, because nothing can connect to it.
+pub fn changes(inherited: &Environment, proxy: SocketAddr, run_id: &str, settings: &Settings) -> Vec<Change> {
+    let proxy = reachable(proxy);
+    let url = format!("http://{proxy}");
+    let mut wanted: BTreeMap<String, (Option<OsString>, Origin)> = BTreeMap::new();
+    let no_proxy = no_proxy::merge(inherited, proxy, &settings.no_proxy, settings.loopback);
+    let target = families::Target {
+        inherited,
+        proxy,
+        url: &url,
+        no_proxy: &no_proxy,
+        loopback: settings.loopback,
+    };
+    let mut chosen = settings.families.clone();
+    // In the order of the variants: `perl` looks at what the families before it leave in the environment.
+    chosen.sort_unstable();
+    chosen.dedup();
+    for family in chosen {
+        for (name, value) in family.variables(&target, &wanted) {
+            wanted.insert(name, (value, Origin::Family(family)));
+        }
+    }
+    wanted.insert(RUN_ID.to_owned(), (Some(run_id.into()), Origin::Marker));
+    wanted.insert(PROXY_URL.to_owned(), (Some(url.clone().into()), Origin::Marker));
+    wanted
+        .into_iter()
+        .filter(|(name, (value, _))| inherited.get(OsString::from(name).as_os_str()) != value.as_ref())
+        .map(|(name, (value, origin))| Change { name, value, origin })
+        .collect()
+}
+
+/// The address under which a listener bound to `bound` is reached from this machine.
+fn reachable(mut bound: SocketAddr) -> SocketAddr {
+    if bound.ip().is_unspecified() {
+        bound.set_ip(match bound.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    bound
+}
+
+#[cfg(test)]
+mod tests;

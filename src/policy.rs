@@ -1,0 +1,93 @@
+//! What is to happen to requests: decisions, and nothing but decisions.
+//!
+//! A policy does no IO, reads no clock and rolls no dice: what it needs is an argument. It cannot fail once it was built.
+
+pub mod parent;
+pub mod reach;
+pub mod redact;
+pub mod timeout;
+pub mod via;
+
+use std::{collections::BTreeMap, ffi::OsString, sync::Arc, time::Duration};
+
+use self::{
+    parent::{Parent, ParentOptions},
+    reach::{ConnectToOptions, Reach, ResolveOptions},
+    redact::Redact,
+    timeout::{TimeoutOptions, Timeouts},
+    via::ViaOptions,
+};
+
+/// The shortest connect timeout that lets a connection open at all.
+const SHORTEST_CONNECT: Duration = Duration::from_millis(1);
+
+/// What is wrong with a value that reads well by itself.
+#[derive(Debug)]
+pub struct Problem {
+    /// The key, as a path.
+    pub key: &'static [&'static str],
+    /// The flag that sets it.
+    pub flag: &'static str,
+    /// What is wrong, as a sentence fragment.
+    pub reason: String,
+}
+
+/// One options struct a policy.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyOptions {
+    /// `[timeout]`
+    pub timeout: TimeoutOptions,
+    /// `[connect-to]`
+    pub connect_to: ConnectToOptions,
+    /// `[resolve]`
+    pub resolve: ResolveOptions,
+    /// `[upstream]`
+    pub upstream: ParentOptions,
+    /// `[headers]`
+    pub headers: ViaOptions,
+}
+
+/// Every policy of a run.
+#[derive(Debug)]
+pub struct Policy {
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// Where names lead.
+    pub reach: Reach,
+    /// Which proxy amb itself goes through.
+    pub parent: Parent,
+    /// Whether `Via` is added.
+    pub via: bool,
+    /// What must not be written down.
+    pub redact: Arc<Redact>,
+}
+
+impl PolicyOptions {
+    /// The valid policies; `problems` gets what is wrong. `environment` is amb's own, for the parent proxy it names.
+    pub fn build(self, environment: &BTreeMap<OsString, OsString>, problems: &mut Vec<Problem>) -> Policy {
+        let timeouts = self.timeout.build();
+        if timeouts.connect < SHORTEST_CONNECT {
+            let reason = "is too short for any connection to open; at least 1ms".to_owned();
+            problems.push(Problem {
+                key: &["timeout", "connect"],
+                flag: "--connect-timeout",
+                reason,
+            });
+        }
+        let parent = Parent::build(&self.upstream, environment).unwrap_or_else(|reason| {
+            problems.push(Problem {
+                key: &["upstream", "proxy"],
+                flag: "--upstream-proxy",
+                reason,
+            });
+            Parent::default()
+        });
+        Policy {
+            timeouts,
+            reach: Reach::build(self.connect_to, self.resolve),
+            parent,
+            via: self.headers.via.unwrap_or(true),
+            redact: Arc::new(Redact),
+        }
+    }
+}

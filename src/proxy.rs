@@ -1,0 +1,298 @@
+//! The proxy: one address, as many workers as asked for, and the sum of what passed.
+//!
+//! Read `exchange.rs` first. A request's way: `worker.rs` (accept, sniff) → `http.rs` or `socks.rs` → `exchange.rs` or
+//! `tunnel.rs` → `upstream.rs`; every end is a record (`recorder.rs`).
+
+mod access;
+mod answer;
+mod error;
+mod exchange;
+mod http;
+mod recorder;
+mod socks;
+mod target;
+mod tunnel;
+mod upstream;
+mod via;
+mod wire;
+mod worker;
+
+use std::{
+    io::{self, PipeReader, PipeWriter},
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
+    rc::Rc,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use socket2::{Domain, Socket, Type};
+use tokio::{net::TcpListener, runtime::LocalOptions, sync::oneshot};
+
+pub use self::recorder::Listener;
+use self::{recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
+use crate::{policy::Policy, traffic::meter::Meter};
+
+/// Connections that may wait to be accepted; the kernel takes less if `somaxconn` says so.
+const BACKLOG: i32 = 4096;
+
+/// A proxy that is bound and not yet serving: connections already queue up.
+#[derive(Debug)]
+pub struct Proxy {
+    /// One listening socket a worker, all on the same address.
+    listeners: Vec<Socket>,
+    /// That address.
+    address: SocketAddr,
+}
+
+impl Proxy {
+    /// Binds `address`, port 0 for any free one, for so many workers.
+    ///
+    /// # Errors
+    /// The kernel's, such as "address in use".
+    pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Self> {
+        let shared = workers > 1;
+        let first = listen(address, shared)?;
+        let address = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let mut listeners = vec![first];
+        for _ in 1..workers {
+            listeners.push(listen(address, shared)?);
+        }
+        Ok(Self { listeners, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Starts the workers. `run_id` marks the run's processes and its `Via`; `listener` gets each record as it ends.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn serve(self, policy: &Arc<Policy>, run_id: &str, listener: Option<&Listener>) -> io::Result<Serving> {
+        let mut workers = Vec::with_capacity(self.listeners.len());
+        for (index, socket) in self.listeners.into_iter().enumerate() {
+            let (stop, stopping) = oneshot::channel();
+            let (done, ended) = mpsc::sync_channel(1);
+            let (policy, run_id, listener, own) =
+                (Arc::clone(policy), run_id.to_owned(), listener.cloned(), self.address);
+            thread::Builder::new()
+                .name(format!("amb-proxy-{index}"))
+                .spawn(move || {
+                    let mut over = None;
+                    let meter = work(socket, own, policy, run_id, listener, stopping, &mut over);
+                    if done.send(meter).is_err() {
+                        tracing::debug!("nobody waited for a worker's sums");
+                    }
+                })?;
+            workers.push(Running { stop, ended });
+        }
+        Ok(Serving { workers })
+    }
+}
+
+/// Opens one listening socket. Several may share an address; then the kernel spreads the connections.
+fn listen(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.port() != 0 {
+        socket.set_reuse_address(true)?;
+    }
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// A worker's thread.
+#[derive(Debug)]
+struct Running {
+    /// Tells it to drain.
+    stop: oneshot::Sender<Drain>,
+    /// Brings its sums.
+    ended: mpsc::Receiver<Result<Meter, String>>,
+}
+
+/// How a worker is to end.
+#[derive(Debug)]
+struct Drain {
+    /// How long what is open may take.
+    limit: Duration,
+    /// Ends the wait early, by a message or by its sender's end.
+    hurry: oneshot::Receiver<()>,
+    /// Closed when the worker's sums are there.
+    done: Option<Arc<PipeWriter>>,
+}
+
+/// A proxy at work.
+#[derive(Debug)]
+pub struct Serving {
+    /// Its workers.
+    workers: Vec<Running>,
+}
+
+/// What is left of the proxy at the end.
+#[derive(Debug)]
+pub struct Drained {
+    /// All workers' sums.
+    pub meter: Meter,
+    /// What went wrong with a worker, in a sentence each.
+    pub lost: Vec<String>,
+}
+
+/// A drain that is going on.
+#[derive(Debug)]
+pub struct Draining {
+    /// What brings each worker's sums.
+    ended: Vec<mpsc::Receiver<Result<Meter, String>>>,
+    /// What ends each worker's wait.
+    hurry: Vec<oneshot::Sender<()>>,
+    /// Ends when the last worker has.
+    over: Option<PipeReader>,
+}
+
+impl Serving {
+    /// Begins to drain: what is open may end within `limit`; what is not is cut short.
+    pub fn drain(self, limit: Duration) -> Draining {
+        let (over, done) = match io::pipe() {
+            Ok((over, done)) => (Some(over), Some(Arc::new(done))),
+            // Out of descriptors: then the sums are waited for without being told.
+            Err(reason) => {
+                tracing::debug!(%reason, "no pipe for the end of the drain");
+                (None, None)
+            }
+        };
+        let mut draining = Draining {
+            ended: Vec::new(),
+            hurry: Vec::new(),
+            over,
+        };
+        for worker in self.workers {
+            let (hurry, hurried) = oneshot::channel();
+            if worker
+                .stop
+                .send(Drain {
+                    limit,
+                    hurry: hurried,
+                    done: done.clone(),
+                })
+                .is_err()
+            {
+                tracing::debug!("a worker had ended before it was told to");
+            }
+            draining.ended.push(worker.ended);
+            draining.hurry.push(hurry);
+        }
+        draining
+    }
+}
+
+impl Draining {
+    /// Readable, at its end, once the drain is over; none if the process is out of descriptors.
+    pub fn over(&self) -> Option<BorrowedFd<'_>> {
+        self.over.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The sums; what is still open is cut short. A worker that is stuck for a second is given up.
+    pub fn finish(self) -> Drained {
+        drop(self.hurry);
+        let mut drained = Drained {
+            meter: Meter::default(),
+            lost: Vec::new(),
+        };
+        for ended in self.ended {
+            match ended.recv_timeout(Duration::from_secs(1)) {
+                Ok(Ok(meter)) => drained.meter.merge(meter),
+                Ok(Err(reason)) => drained.lost.push(reason),
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    drained.lost.push("a worker panicked; its records are lost".to_owned())
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => drained
+                    .lost
+                    .push("a worker did not end in time; its records are lost".to_owned()),
+            }
+        }
+        drained
+    }
+}
+
+/// A worker's life, on its thread.
+fn work(
+    socket: Socket,
+    own: SocketAddr,
+    policy: Arc<Policy>,
+    run_id: String,
+    listener: Option<Listener>,
+    stopping: oneshot::Receiver<Drain>,
+    over: &mut Option<Arc<PipeWriter>>,
+) -> Result<Meter, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(64)
+        .build_local(LocalOptions::default())
+        .map_err(|reason| format!("a worker could not start: {reason}"))?;
+    let recorder = Recorder::new(listener);
+    let served = runtime.block_on(async {
+        let worker = Rc::new(Worker {
+            recorder: Rc::clone(&recorder),
+            via: Via::new(&run_id, policy.via),
+            redact: Arc::clone(&policy.redact),
+            upstreams: Upstreams::new(policy, own),
+            run_id,
+            own,
+        });
+        let sockets =
+            TcpListener::from_std(socket.into()).map_err(|reason| format!("a worker could not listen: {reason}"))?;
+        let drain = tokio::select! {
+            // Without an order to drain the run has ended in some other way.
+            drain = stopping => drain.ok(),
+            () = worker::accept(Rc::clone(&worker), &sockets) => None,
+        };
+        if let Some(mut drain) = drain {
+            *over = drain.done.take();
+            settle(&worker, &sockets, drain).await;
+        }
+        Ok::<(), String>(())
+    });
+    recorder.close();
+    // Ends what is still open; each drops its guard, and the guard enters its record.
+    runtime.shutdown_background();
+    served?;
+    Ok(recorder.take_meter())
+}
+
+/// Lets what is under way come to its end.
+async fn settle(worker: &Rc<Worker>, listener: &TcpListener, drain: Drain) {
+    // What the child sent just before it ended is still its own: take the connections that queue, and give their first
+    // bytes the turns of the event loop that reading them takes.
+    let mut took = worker.recorder.open() > 0 || tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0;
+    while let Some(Ok((stream, peer))) = now(listener.accept()).await {
+        worker::begin(worker, stream, peer);
+        took = true;
+    }
+    if !took {
+        return;
+    }
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::select! {
+        () = worker.recorder.idle() => {}
+        () = tokio::time::sleep(drain.limit) => {}
+        _ = drain.hurry => {}
+    }
+}
+
+/// What `future` comes to if it is ready at once.
+async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        value = future => Some(value),
+        () = std::future::ready(()) => None,
+    }
+}

@@ -1,0 +1,226 @@
+//! Every way in which an exchange or tunnel may end badly: what the client is answered, in RFC 9209's words, and whose fault it was.
+
+use std::{io, time::Duration};
+
+use thiserror::Error;
+
+use super::wire::head::HeadError;
+use crate::traffic::{Blame, Failure};
+
+/// Why an exchange or tunnel failed. The name says whose fault it was.
+#[derive(Debug, Error)]
+pub(crate) enum ExchangeError {
+    /// The request breaks HTTP's grammar or framing.
+    #[error("{0}")]
+    RequestMalformed(&'static str),
+    /// The request's head is above the limits of `wire/head.rs`.
+    #[error("the request's head is larger than 64 KiB or has more than 256 fields")]
+    RequestHeadTooLarge,
+    /// The request line alone is above the limit.
+    #[error("the request's target is longer than 64 KiB")]
+    RequestTargetTooLong,
+    /// The request's head did not arrive in time.
+    #[error("the request's head did not arrive within {}", humantime::format_duration(*.0))]
+    RequestTimedOut(Duration),
+    /// A version of HTTP that amb does not speak.
+    #[error("this is a proxy for HTTP/1.0 and HTTP/1.1")]
+    VersionUnsupported,
+    /// A path instead of a URL.
+    #[error("this is amb, a forward proxy: it takes requests for absolute URLs, not for a path of its own")]
+    NotAProxyRequest,
+    /// The body was broken or ended early.
+    #[error("the request's body: {0}")]
+    RequestBodyBroken(String),
+    /// The client went away before its answer was complete.
+    #[error("the client closed the connection")]
+    ClientGone,
+    /// The request passed through this very amb before.
+    #[error("the request has passed through this amb before: a proxy or a name leads back to it")]
+    LoopDetected,
+    /// The client asked for amb's own listener.
+    #[error("the destination is amb's own listener")]
+    OwnListener,
+    /// A process of somebody else.
+    #[error("this proxy serves the processes of one command; the process at the other end is not one of them ({0})")]
+    StrangerRefused(String),
+    /// The name does not exist, or has no address.
+    #[error("{host} could not be resolved: {reason}")]
+    NameUnresolved {
+        /// The name that was looked up.
+        host: String,
+        /// The resolver's words.
+        reason: String,
+        /// RFC 9209's `rcode`.
+        rcode: &'static str,
+    },
+    /// The resolver did not answer in time.
+    #[error("{0} could not be resolved in time")]
+    NameTimedOut(String),
+    /// Nobody listens there.
+    #[error("connection refused by {0}")]
+    UpstreamRefused(String),
+    /// No way leads there.
+    #[error("no route to {address}: {reason}")]
+    UpstreamUnroutable {
+        /// What was dialled.
+        address: String,
+        /// The kernel's words.
+        reason: io::Error,
+    },
+    /// Nobody answered in time.
+    #[error("{address} did not answer within {}", humantime::format_duration(*limit))]
+    UpstreamConnectTimedOut {
+        /// What was dialled.
+        address: String,
+        /// How long it had.
+        limit: Duration,
+    },
+    /// The connection broke or ended before an answer.
+    #[error("the server {how} before it answered")]
+    UpstreamClosedEarly {
+        /// `closed the connection`, or the kernel's words.
+        how: String,
+    },
+    /// The answer broke off.
+    #[error("the response is incomplete: {0}")]
+    ResponseIncomplete(String),
+    /// The answer is not HTTP.
+    #[error("the response is malformed: {0}")]
+    ResponseMalformed(String),
+    /// The answer's head is above the limits of `wire/head.rs`.
+    #[error("the response's head is larger than 64 KiB or has more than 256 fields")]
+    ResponseHeadTooLarge,
+    /// A tunnel's connection broke.
+    #[error("the tunnel broke: {0}")]
+    TunnelBroken(io::Error),
+    /// The proxy that amb itself goes through refused.
+    #[error("the parent proxy {parent} answered {answer}")]
+    ParentRefused {
+        /// Its address.
+        parent: String,
+        /// What it answered.
+        answer: String,
+    },
+    /// amb cannot open more connections.
+    #[error("amb is out of file descriptors or ports: {0}")]
+    OutOfDescriptors(io::Error),
+    /// Something that should not happen.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// What the answer to an error says.
+pub(crate) struct Verdict {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// The error type of RFC 9209 §2.3.
+    pub(crate) error: &'static str,
+    /// Whose fault it was.
+    pub(crate) blame: Blame,
+}
+
+impl ExchangeError {
+    /// The one table from errors to answers ([RFC 9209 §2.3] has the types and the statuses it recommends).
+    ///
+    /// [RFC 9209 §2.3]: https://www.rfc-editor.org/rfc/rfc9209#section-2.3
+    pub(crate) fn verdict(&self) -> Verdict {
+        let (status, error, blame) = match self {
+            Self::RequestMalformed(_) | Self::NotAProxyRequest | Self::RequestBodyBroken(_) => {
+                (400, "http_request_error", Blame::Client)
+            }
+            Self::RequestHeadTooLarge => (431, "http_request_error", Blame::Client),
+            Self::RequestTargetTooLong => (414, "http_request_error", Blame::Client),
+            Self::RequestTimedOut(_) => (408, "http_request_error", Blame::Client),
+            Self::VersionUnsupported => (505, "http_request_error", Blame::Client),
+            Self::ClientGone => (499, "connection_terminated", Blame::Client),
+            Self::LoopDetected => (502, "proxy_loop_detected", Blame::Client),
+            Self::OwnListener => (403, "http_request_denied", Blame::Client),
+            Self::StrangerRefused(_) => (403, "http_request_denied", Blame::Policy),
+            Self::NameUnresolved { .. } => (502, "dns_error", Blame::Upstream),
+            Self::NameTimedOut(_) => (504, "dns_timeout", Blame::Upstream),
+            Self::UpstreamRefused(_) => (502, "connection_refused", Blame::Upstream),
+            Self::UpstreamUnroutable { .. } => (502, "destination_ip_unroutable", Blame::Upstream),
+            Self::UpstreamConnectTimedOut { .. } => (504, "connection_timeout", Blame::Upstream),
+            Self::UpstreamClosedEarly { .. } | Self::TunnelBroken(_) => (502, "connection_terminated", Blame::Upstream),
+            Self::ResponseIncomplete(_) => (502, "http_response_incomplete", Blame::Upstream),
+            Self::ResponseMalformed(_) => (502, "http_protocol_error", Blame::Upstream),
+            Self::ResponseHeadTooLarge => (502, "http_response_header_section_size", Blame::Upstream),
+            Self::ParentRefused { .. } => (502, "destination_unavailable", Blame::Upstream),
+            Self::OutOfDescriptors(_) => (503, "connection_limit_reached", Blame::Amb),
+            Self::Internal(_) => (500, "proxy_internal_error", Blame::Amb),
+        };
+        Verdict { status, error, blame }
+    }
+
+    /// Further parameters of `Proxy-Status` that the error type defines.
+    pub(crate) fn parameters(&self) -> String {
+        match self {
+            Self::NameUnresolved { rcode, .. } => format!("; rcode=\"{rcode}\""),
+            _ => String::new(),
+        }
+    }
+
+    /// The failure as a record has it.
+    pub(crate) fn failure(&self) -> Failure {
+        let verdict = self.verdict();
+        Failure {
+            error_type: verdict.error.to_owned(),
+            blame: verdict.blame,
+            detail: self.to_string(),
+        }
+    }
+
+    /// What a failed connect to `address` means.
+    pub(crate) fn of_connect(address: String, reason: io::Error) -> Self {
+        match reason.kind() {
+            io::ErrorKind::ConnectionRefused => Self::UpstreamRefused(address),
+            _ if is_exhaustion(&reason) => Self::OutOfDescriptors(reason),
+            io::ErrorKind::TimedOut => Self::UpstreamConnectTimedOut {
+                address,
+                limit: KERNEL_LIMIT,
+            },
+            io::ErrorKind::ConnectionReset => Self::UpstreamClosedEarly {
+                how: "reset the connection".to_owned(),
+            },
+            _ => Self::UpstreamUnroutable { address, reason },
+        }
+    }
+}
+
+/// How long Linux tries to connect by itself, with its default of six repeated SYNs.
+const KERNEL_LIMIT: Duration = Duration::from_secs(127);
+
+/// Whether the process or the machine has no descriptor or port left.
+pub(crate) fn is_exhaustion(reason: &io::Error) -> bool {
+    const ERRORS: [i32; 5] = [
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOBUFS,
+        libc::ENOMEM,
+        libc::EADDRNOTAVAIL,
+    ];
+    reason.raw_os_error().is_some_and(|number| ERRORS.contains(&number))
+}
+
+impl From<HeadError> for ExchangeError {
+    /// What is wrong with a *request's* head.
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed(reason) => Self::RequestMalformed(reason),
+            HeadError::TooLarge => Self::RequestHeadTooLarge,
+            HeadError::TargetTooLong => Self::RequestTargetTooLong,
+            HeadError::Version => Self::VersionUnsupported,
+        }
+    }
+}
+
+impl ExchangeError {
+    /// What is wrong with a *response's* head.
+    pub(crate) fn of_response_head(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed(reason) => Self::ResponseMalformed(reason.to_owned()),
+            HeadError::Version => Self::ResponseMalformed("not a version of HTTP that amb speaks".to_owned()),
+            HeadError::TooLarge | HeadError::TargetTooLong => Self::ResponseHeadTooLarge,
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! One client connection that speaks HTTP/1.1: its requests one after another, each to its exchange or tunnel.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep};
+
+use super::{
+    answer::Answer,
+    error::ExchangeError,
+    exchange::{self, Next, Request},
+    recorder::Open,
+    target::{self, Authority, Target},
+    tunnel,
+    upstream::Purpose,
+    wire::{
+        connection::Connection,
+        framing::{self, Framing},
+        head::{RequestHead, Version},
+        http1::{HeadReader, ReadHeadError, skip_empty_line},
+    },
+    worker::Worker,
+};
+use crate::traffic::{Kind, Outcome, Protocol};
+
+/// How long a head may take from its first byte. What nginx and hyper allow is 60 and 30 s.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// How long a connection may wait for its next request. Long, since the client is the wrapped program itself: closing under
+/// its hands would be a failure that it would not see without amb.
+const IDLE_LIMIT: Duration = Duration::from_secs(300);
+/// How long a connection lingers when it is closed.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What has become of the connection.
+pub(crate) enum After {
+    /// It is closed.
+    Closed,
+    /// It is a tunnel now.
+    Tunnel(Connection, Box<tunnel::Opened>),
+}
+
+/// Serves the requests of `client` until it is closed or becomes a tunnel.
+pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger: Option<String>) -> After {
+    let mut patience = Patience::default();
+    loop {
+        skip_empty_line(&mut client);
+        let head = match read_head(&mut client, &mut patience).await {
+            Ok(head) => head,
+            Err(Unreadable::Over) => return After::Closed,
+            Err(Unreadable::Refused(error)) => {
+                let open = worker.recorder.begin(Kind::Exchange, Protocol::Http11);
+                refuse(&mut client, open, &error, None, None).await;
+                client.linger(LINGER).await;
+                return After::Closed;
+            }
+        };
+        let next = match &stranger {
+            None => dispatch(worker, &mut client, head).await,
+            Some(who) => {
+                let open = begin(worker, &head);
+                refuse(
+                    &mut client,
+                    open,
+                    &ExchangeError::StrangerRefused(who.clone()),
+                    Some(&head),
+                    None,
+                )
+                .await;
+                Next::Close
+            }
+        };
+        match next {
+            Next::KeepAlive => {}
+            Next::Close => {
+                client.linger(LINGER).await;
+                return After::Closed;
+            }
+            Next::Reset => {
+                client.reset();
+                return After::Closed;
+            }
+            Next::Upgraded(opened) => return After::Tunnel(client, opened),
+        }
+    }
+}
+
+/// Sends a request where its target says.
+async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHead) -> Next {
+    let mut open = begin(worker, &head);
+    let parsed = target::parse(head.method(), head.target()).map_err(ExchangeError::RequestMalformed);
+    let checked = parsed.and_then(|target| {
+        check_host(&head, &target)?;
+        Ok(target)
+    });
+    match checked {
+        Ok(Target::Absolute { authority, host, path }) => {
+            open.asks_for(head.method(), &authority);
+            open.record.path = worker.redact.path(&path);
+            exchange::handle(
+                worker,
+                client,
+                Request {
+                    head,
+                    authority,
+                    host,
+                    path,
+                },
+                open,
+            )
+            .await
+        }
+        Ok(Target::Tunnel(authority)) => {
+            open.asks_for("CONNECT", &authority);
+            connect(worker, client, &head, authority, open).await
+        }
+        Ok(Target::Asterisk) => {
+            open.record.status = Some(200);
+            let sent = client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            open.end(Outcome::Ok);
+            if sent.is_ok() { Next::KeepAlive } else { Next::Reset }
+        }
+        Ok(Target::Origin) => {
+            refuse(client, open, &ExchangeError::NotAProxyRequest, Some(&head), None).await;
+            Next::Close
+        }
+        Err(error) => {
+            refuse(client, open, &error, Some(&head), None).await;
+            Next::Close
+        }
+    }
+}
+
+/// Opens the record of a request whose head is there.
+fn begin(worker: &Rc<Worker>, head: &RequestHead) -> Open {
+    let protocol = if head.version == Version::Http10 {
+        Protocol::Http10
+    } else {
+        Protocol::Http11
+    };
+    let kind = if head.method() == "CONNECT" {
+        Kind::Tunnel
+    } else {
+        Kind::Exchange
+    };
+    let mut open = worker.recorder.begin(kind, protocol);
+    head.method().clone_into(&mut open.record.method);
+    if worker.recorder.is_listened_to() {
+        let text = |name| {
+            head.fields
+                .first(name)
+                .map(|value| String::from_utf8_lossy(value).into_owned())
+        };
+        open.record.user_agent = text("user-agent");
+        open.record.referer = head.fields.first("referer").map(|value| worker.redact.referer(value));
+    }
+    open
+}
+
+/// Opens the tunnel that a `CONNECT` asks for ([RFC 9110 §9.3.6]): success is said once the server is connected, not before.
+///
+/// [RFC 9110 §9.3.6]: https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6
+async fn connect(
+    worker: &Rc<Worker>,
+    client: &mut Connection,
+    head: &RequestHead,
+    authority: Authority,
+    mut open: Open,
+) -> Next {
+    let framed = match framing::of_request(head) {
+        Ok(Framing::Empty) => worker.via.check_loop(&head.fields),
+        Ok(_) => Err(ExchangeError::RequestMalformed("a CONNECT with a body")),
+        Err(reason) => Err(ExchangeError::RequestMalformed(reason)),
+    };
+    let connected = match framed {
+        Ok(()) => worker.upstreams.connect(&authority, Purpose::Tunnel).await,
+        Err(error) => {
+            refuse(client, open, &error, Some(head), Some(&authority)).await;
+            return Next::Close;
+        }
+    };
+    match connected {
+        Ok(server) => {
+            open.record.connect = server.connect;
+            open.record.attempts = 1;
+            open.record.status = Some(200);
+            if client
+                .send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                .await
+                .is_err()
+            {
+                open.fail(&ExchangeError::ClientGone);
+                return Next::Reset;
+            }
+            Next::Upgraded(Box::new(tunnel::Opened {
+                server: server.connection,
+                open,
+            }))
+        }
+        Err(error) => {
+            let close = head.version == Version::Http10 || head.fields.has_member("connection", "close");
+            let answer = Answer {
+                error: &error,
+                request: Some(head),
+                id: open.id,
+                next_hop: authority.to_string(),
+                close,
+            };
+            open.record.status = Some(error.verdict().status);
+            let sent = client.send(&answer.bytes()).await;
+            open.fail(&error);
+            match sent {
+                Ok(()) if close => Next::Close,
+                Ok(()) => Next::KeepAlive,
+                Err(_) => Next::Reset,
+            }
+        }
+    }
+}
+
+/// Exactly one valid `Host`, as HTTP/1.1 demands ([RFC 9112 §3.2]).
+///
+/// [RFC 9112 §3.2]: https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+fn check_host(head: &RequestHead, target: &Target) -> Result<(), ExchangeError> {
+    let mut hosts = head.fields.values("host");
+    let first = hosts.next();
+    if hosts.next().is_some() {
+        return Err(ExchangeError::RequestMalformed("more than one Host"));
+    }
+    match first {
+        // Curl leaves it out of a CONNECT in HTTP/1.0, and old clients of HTTP/1.0 have none at all.
+        None if head.version == Version::Http10 => Ok(()),
+        None if matches!(target, Target::Tunnel(_)) => Ok(()),
+        None => Err(ExchangeError::RequestMalformed("no Host in an HTTP/1.1 request")),
+        Some(b"") => Ok(()),
+        Some(host) => target::authority(host, Some(80))
+            .map(drop)
+            .map_err(|_| ExchangeError::RequestMalformed("Host is not a host")),
+    }
+}
+
+/// Answers with an error before which the connection is closed, and ends the record.
+async fn refuse(
+    client: &mut Connection,
+    mut open: Open,
+    error: &ExchangeError,
+    head: Option<&RequestHead>,
+    to: Option<&Authority>,
+) {
+    open.record.status = Some(error.verdict().status);
+    let next_hop = to.map(ToString::to_string).unwrap_or_default();
+    let answer = Answer {
+        error,
+        request: head,
+        id: open.id,
+        next_hop,
+        close: true,
+    };
+    if let Err(reason) = client.send(&answer.bytes()).await {
+        tracing::debug!(%reason, "a client did not take its error");
+    }
+    open.fail(error);
+}
+
+/// Why there is no request.
+enum Unreadable {
+    /// The client is done, or has waited too long between requests.
+    Over,
+    /// It gets this answer.
+    Refused(ExchangeError),
+}
+
+/// The next request's head.
+async fn read_head(client: &mut Connection, patience: &mut Patience) -> Result<RequestHead, Unreadable> {
+    let mut reader = HeadReader::default();
+    let mut begun = !client.inbox.is_empty();
+    let mut due = Instant::now() + if begun { HEAD_LIMIT } else { IDLE_LIMIT };
+    let result = poll_fn(|cx| {
+        if let Poll::Ready(result) = reader.poll(cx, client) {
+            return Poll::Ready(Some(result));
+        }
+        if !begun && !client.inbox.is_empty() {
+            begun = true;
+            due = Instant::now() + HEAD_LIMIT;
+        }
+        if patience.is_over(cx, due) {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    let bytes = match result {
+        Some(Ok(bytes)) => bytes,
+        Some(Err(ReadHeadError::Ended | ReadHeadError::Io(_, false))) => return Err(Unreadable::Over),
+        None if !begun => return Err(Unreadable::Over),
+        None => return Err(Unreadable::Refused(ExchangeError::RequestTimedOut(HEAD_LIMIT))),
+        Some(Err(ReadHeadError::EndedInside | ReadHeadError::Io(_, true))) => {
+            return Err(Unreadable::Refused(ExchangeError::RequestMalformed(
+                "the connection ended inside the head",
+            )));
+        }
+        Some(Err(ReadHeadError::Head(error))) => return Err(Unreadable::Refused(error.into())),
+    };
+    RequestHead::parse(bytes).map_err(|error| Unreadable::Refused(error.into()))
+}
+
+/// A deadline that costs nothing while it is not reached: one timer a connection, which is moved on only when it fires.
+#[derive(Default)]
+struct Patience {
+    /// The timer, once it was needed.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    /// Whether `due` has come; wakes the task when it does.
+    fn is_over(&mut self, cx: &mut Context<'_>, due: Instant) -> bool {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if due < timer.deadline() {
+            timer.as_mut().reset(due);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= due {
+                return true;
+            }
+            timer.as_mut().reset(due);
+        }
+        false
+    }
+}

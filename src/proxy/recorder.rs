@@ -1,0 +1,185 @@
+//! Exactly one record for each exchange and tunnel that began, whatever happens to its task.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{error::ExchangeError, target::Authority};
+use crate::traffic::{Blame, Failure, Kind, Outcome, Protocol, Record, meter::Meter};
+
+/// Takes each finished record, for the access log. Must not block.
+pub type Listener = Arc<dyn Fn(&Record) + Send + Sync>;
+
+/// One worker's books.
+pub(crate) struct Recorder {
+    /// The sums.
+    meter: RefCell<Meter>,
+    /// Who else wants the records.
+    listener: Option<Listener>,
+    /// Exchanges and tunnels that have begun and not ended.
+    open: Cell<usize>,
+    /// Told when `open` falls to nothing.
+    idle: Notify,
+    /// Whether the run is over, so that what is dropped now was cut short and has not panicked.
+    closing: Cell<bool>,
+    /// The number of the last exchange or tunnel.
+    last_id: Cell<u64>,
+}
+
+impl Recorder {
+    /// Empty books.
+    pub(crate) fn new(listener: Option<Listener>) -> Rc<Self> {
+        Rc::new(Self {
+            meter: RefCell::default(),
+            listener,
+            open: Cell::new(0),
+            idle: Notify::new(),
+            closing: Cell::new(false),
+            last_id: Cell::new(0),
+        })
+    }
+
+    /// Opens the record of an exchange or tunnel whose request has just been read.
+    pub(crate) fn begin(self: &Rc<Self>, kind: Kind, protocol: Protocol) -> Open {
+        self.open.set(self.open.get() + 1);
+        self.last_id.set(self.last_id.get() + 1);
+        let record = Record {
+            kind,
+            protocol,
+            started_at: SystemTime::now(),
+            duration: Duration::ZERO,
+            method: String::new(),
+            host: String::new(),
+            port: 0,
+            path: String::new(),
+            status: None,
+            outcome: Outcome::CutShort,
+            bytes_sent: 0,
+            bytes_received: 0,
+            connect: None,
+            first_byte: None,
+            attempts: 0,
+            resends: 0,
+            reused: false,
+            user_agent: None,
+            referer: None,
+        };
+        Open {
+            record,
+            id: self.last_id.get(),
+            started: Instant::now(),
+            recorder: Rc::clone(self),
+            ended: false,
+        }
+    }
+
+    /// How many exchanges and tunnels are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Waits until none is open. Cancel safe.
+    pub(crate) async fn idle(&self) {
+        while self.open.get() > 0 {
+            self.idle.notified().await;
+        }
+    }
+
+    /// Whether records are wanted one by one, in which case they carry what only a log shows.
+    pub(crate) fn is_listened_to(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    /// From now on what is dropped was cut short by the end of the run.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+    }
+
+    /// The sums, once every task is gone.
+    pub(crate) fn take_meter(&self) -> Meter {
+        self.meter.take()
+    }
+
+    /// Enters a finished record.
+    fn enter(&self, record: &Record) {
+        self.meter.borrow_mut().add(record);
+        if let Some(listener) = &self.listener {
+            listener(record);
+        }
+        self.open.set(self.open.get() - 1);
+        if self.open.get() == 0 {
+            self.idle.notify_one();
+        }
+    }
+}
+
+/// An exchange or tunnel that has begun: ends in one record, by [`Open::end`] or when it is dropped.
+pub(crate) struct Open {
+    /// What is known so far.
+    pub(crate) record: Record,
+    /// Its number in this worker.
+    pub(crate) id: u64,
+    /// When the request was read.
+    pub(crate) started: Instant,
+    /// Where the record goes.
+    recorder: Rc<Recorder>,
+    /// Whether it has gone there.
+    ended: bool,
+}
+
+impl Open {
+    /// Says what was asked for.
+    pub(crate) fn asks_for(&mut self, method: &str, authority: &Authority) {
+        method.clone_into(&mut self.record.method);
+        authority.host.clone_into(&mut self.record.host);
+        self.record.port = authority.port;
+    }
+
+    /// Ends it.
+    pub(crate) fn end(mut self, outcome: Outcome) {
+        self.record.outcome = outcome;
+        self.enter();
+    }
+
+    /// Ends it as this error says.
+    pub(crate) fn fail(self, error: &ExchangeError) {
+        self.end(match error {
+            ExchangeError::ClientGone => Outcome::ClientAborted,
+            ExchangeError::StrangerRefused(_) => Outcome::Denied(error.failure()),
+            _ => Outcome::Failed(error.failure()),
+        });
+    }
+
+    /// Enters the record, once.
+    fn enter(&mut self) {
+        self.ended = true;
+        self.record.duration = self.started.elapsed();
+        self.recorder.enter(&self.record);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.record.outcome = if std::thread::panicking() {
+            let detail = "amb failed while it carried this: a bug, please report it".to_owned();
+            Outcome::Failed(Failure {
+                error_type: "proxy_internal_error".to_owned(),
+                blame: Blame::Amb,
+                detail,
+            })
+        } else if self.recorder.closing.get() {
+            Outcome::CutShort
+        } else {
+            Outcome::ClientAborted
+        };
+        self.enter();
+    }
+}

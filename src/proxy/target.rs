@@ -1,0 +1,246 @@
+//! What a request asks for: the four forms of a request target ([RFC 9112 §3.2]), and authorities.
+//!
+//! Pure. A host is normalised once, here, so that what is decided about is what is dialled.
+//!
+//! [RFC 9112 §3.2]: https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// A host and a port, normalised: lower case, one trailing dot removed, no brackets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Authority {
+    /// Name or address literal.
+    pub(crate) host: String,
+    /// 1 to 65535.
+    pub(crate) port: u16,
+}
+
+impl Authority {
+    /// The host as an address, if it is a plain literal of one.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+}
+
+impl std::fmt::Display for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What a request target asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// `http://host/path`: the form for a proxy.
+    Absolute {
+        /// Where to.
+        authority: Authority,
+        /// What `Host` is to say: the authority as written, without user information.
+        host: Vec<u8>,
+        /// Path and query to the byte as they came; `/` if there was none, `*` for `OPTIONS` without a path.
+        path: Vec<u8>,
+    },
+    /// `host:port`, for `CONNECT` alone.
+    Tunnel(Authority),
+    /// `/path`: what a server gets. This is a proxy.
+    Origin,
+    /// `*`, for `OPTIONS` to amb itself.
+    Asterisk,
+}
+
+/// Reads the target of a request with `method`.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub(crate) fn parse(method: &str, target: &[u8]) -> Result<Target, &'static str> {
+    if target.contains(&b'#') {
+        return Err("the request target holds a fragment");
+    }
+    if method == "CONNECT" {
+        let written = authority(target, None)?;
+        return Ok(Target::Tunnel(written));
+    }
+    match target {
+        b"*" if method == "OPTIONS" => return Ok(Target::Asterisk),
+        [b'/', ..] => return Ok(Target::Origin),
+        _ => {}
+    }
+    let Some(colon) = memchr::memmem::find(target, b"://") else {
+        return Err("the request target is neither a URL nor a path");
+    };
+    let (scheme, rest) = (&target[..colon], &target[colon + 3..]);
+    if scheme.eq_ignore_ascii_case(b"https") {
+        return Err("https URLs are reached by CONNECT, not by asking a proxy for them");
+    }
+    if !scheme.eq_ignore_ascii_case(b"http") {
+        return Err("the request target's scheme is not http");
+    }
+    let split = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .unwrap_or(rest.len());
+    let (written, path) = rest.split_at(split);
+    // User information is for the client's own use and must not travel on (RFC 9110 §4.2.4).
+    let written = memchr::memrchr(b'@', written).map_or(written, |at| &written[at + 1..]);
+    let authority = authority(written, Some(80))?;
+    let path = match path {
+        b"" if method == "OPTIONS" => b"*".to_vec(),
+        b"" => b"/".to_vec(),
+        [b'?', ..] => [b"/", path].concat(),
+        _ => path.to_vec(),
+    };
+    Ok(Target::Absolute {
+        authority,
+        host: written.to_vec(),
+        path,
+    })
+}
+
+/// Reads `host[:port]`, with `default` for a port that is missing or empty.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub(crate) fn authority(written: &[u8], default: Option<u16>) -> Result<Authority, &'static str> {
+    let text = str::from_utf8(written).map_err(|_| "the host is not ASCII: use its A-label (xn--…)")?;
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (address, behind) = rest.split_once(']').ok_or("a bracket of the host is not closed")?;
+        let address: Ipv6Addr = address
+            .parse()
+            .map_err(|_| "the host in brackets is not an IPv6 address")?;
+        let port = if behind.is_empty() {
+            None
+        } else {
+            Some(behind.strip_prefix(':').ok_or("text behind the host's bracket")?)
+        };
+        (address.to_string(), port)
+    } else {
+        let (host, port) = text
+            .split_once(':')
+            .map_or((text, None), |(host, port)| (host, Some(port)));
+        (name(host)?, port)
+    };
+    let port = match port {
+        Some(digits) if !digits.is_empty() => number(digits)?,
+        _ => default.ok_or("the port is missing")?,
+    };
+    Ok(Authority { host, port })
+}
+
+/// A host name, normalised.
+pub(crate) fn name(host: &str) -> Result<String, &'static str> {
+    if !host.is_ascii() {
+        return Err("the host is not ASCII: use its A-label (xn--…)");
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.is_empty() {
+        return Err("the host is missing");
+    }
+    if host.len() > 255 {
+        return Err("the host is longer than 255 bytes");
+    }
+    // What getaddrinfo might take; percent-encoding and sub-delimiters have no meaning in a name that is looked up.
+    if !host
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+    {
+        return Err("the host holds a character that no name has");
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+/// A port, 1 to 65535, plain digits.
+fn number(digits: &str) -> Result<u16, &'static str> {
+    let plain = digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    match digits.parse::<u16>() {
+        Ok(port) if plain && port != 0 => Ok(port),
+        _ => Err("the port is not a number from 1 to 65535"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The authority, `Host` and path that a GET of `target` comes to.
+    #[track_caller]
+    fn check(target: &str, authority: &str, host: &str, path: &str) {
+        match parse("GET", target.as_bytes()) {
+            Ok(Target::Absolute {
+                authority: found,
+                host: found_host,
+                path: found_path,
+            }) => {
+                let shown = (found.to_string(), String::from_utf8_lossy(&found_host).into_owned());
+                assert_eq!(shown, (authority.to_owned(), host.to_owned()), "{target}");
+                assert_eq!(String::from_utf8_lossy(&found_path), path, "{target}");
+            }
+            other => panic!("{target}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_path_survives_to_the_byte() {
+        check("http://h/%2F/a/../b//c?x=|&y=%", "h:80", "h", "/%2F/a/../b//c?x=|&y=%");
+        check("http://h", "h:80", "h", "/");
+        check("http://h?q", "h:80", "h", "/?q");
+        check("HTTP://H.Example.:8080/ü", "h.example:8080", "H.Example.:8080", "/ü");
+        check("http://h:/x", "h:80", "h:", "/x");
+        check("http://[::1]:8080/", "[::1]:8080", "[::1]:8080", "/");
+        check(
+            "http://[::ffff:127.0.0.1]/",
+            "[::ffff:127.0.0.1]:80",
+            "[::ffff:127.0.0.1]",
+            "/",
+        );
+    }
+
+    #[test]
+    fn user_information_does_not_travel() {
+        check("http://user:secret@h/", "h:80", "h", "/");
+        check("http://a@b@h:81/", "h:81", "h:81", "/");
+    }
+
+    #[test]
+    fn the_other_forms_are_told_apart() {
+        assert_eq!(parse("GET", b"/path"), Ok(Target::Origin));
+        assert_eq!(parse("OPTIONS", b"*"), Ok(Target::Asterisk));
+        let tunnel = Authority {
+            host: "h".into(),
+            port: 443,
+        };
+        assert_eq!(parse("CONNECT", b"H.:443"), Ok(Target::Tunnel(tunnel)));
+        assert!(matches!(parse("OPTIONS", b"http://h"), Ok(Target::Absolute { path, .. }) if path == b"*"));
+    }
+
+    #[test]
+    fn a_bad_target_is_refused() {
+        for (method, target) in [
+            ("CONNECT", "h"),
+            ("CONNECT", "h:"),
+            ("CONNECT", "h:0"),
+            ("CONNECT", "h:65536"),
+            ("CONNECT", "http://h/"),
+            ("CONNECT", "h:+80"),
+            ("CONNECT", "h:080000"),
+            ("CONNECT", "[::1%lo]:80"),
+            ("CONNECT", "[::1]80"),
+            ("CONNECT", "::1:80"),
+            ("GET", "*"),
+            ("GET", "h:80"),
+            ("GET", "ftp://h/"),
+            ("GET", "https://h/"),
+            ("GET", "http:///x"),
+            ("GET", "http://:80/"),
+            ("GET", "http://h/#f"),
+            ("GET", "http://bücher.example/"),
+            ("GET", "http://a b/"),
+            ("GET", "http://h%41/"),
+        ] {
+            assert!(parse(method, target.as_bytes()).is_err(), "{method} {target}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The wire: HTTP/1.1 as bytes, and the connections that carry it.
+//!
+//! Heads are kept as they came and edited as lists of lines; bodies move without being re-framed. Only httparse parses heads.
+//! Nothing in here knows a policy, a record or where a request goes.
+
+pub(crate) mod buffer;
+pub(crate) mod chunked;
+pub(crate) mod connection;
+pub(crate) mod framing;
+pub(crate) mod head;
+pub(crate) mod hop;
+pub(crate) mod http1;
+pub(crate) mod pump;
+pub(crate) mod splice;

@@ -1,0 +1,142 @@
+//! What goes no further than one connection ([RFC 9110 §7.6.1]), and what a proxy adds ([RFC 9110 §7.6.3]).
+//!
+//! [RFC 9110 §7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
+//! [RFC 9110 §7.6.3]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3
+
+use super::head::{Fields, Version};
+
+/// Fields that are always between two neighbours, whatever `Connection` says.
+const HOP_BY_HOP: [&str; 7] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "upgrade",
+    "proxy-authorization",
+    "proxy-authentication-info",
+];
+
+/// Fields that `Connection` must not take away, because the message means something else without them.
+const PROTECTED: [&str; 6] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "authorization",
+    "cookie",
+    "via",
+];
+
+/// What `Connection` and its kin said, before they were removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HopFields {
+    /// Whether the sender ends the connection after this message.
+    pub(crate) close: bool,
+    /// Whether a sender of HTTP/1.0 asked to keep it.
+    pub(crate) keep_alive: bool,
+    /// Whether the sender can use trailers.
+    pub(crate) trailers: bool,
+}
+
+/// Removes the hop-by-hop fields, and those that `Connection` names, and returns what they said.
+///
+/// With `upgrades`, `Connection` and `Upgrade` themselves stay: both neighbours switch protocols then.
+pub(crate) fn strip(fields: &mut Fields, version: Version, upgrades: bool) -> HopFields {
+    let said = HopFields {
+        close: fields.has_member("connection", "close") || fields.has_member("proxy-connection", "close"),
+        keep_alive: fields.has_member("connection", "keep-alive")
+            || fields.has_member("proxy-connection", "keep-alive"),
+        trailers: fields
+            .members("te")
+            .any(|coding| coding.eq_ignore_ascii_case(b"trailers")),
+    };
+    // Nearly every message names nothing but close or keep-alive: then there is nothing to look up.
+    let named: Vec<Vec<u8>> = fields
+        .members("connection")
+        .filter(|name| !name.eq_ignore_ascii_case(b"close") && !name.eq_ignore_ascii_case(b"keep-alive"))
+        .filter(|name| !PROTECTED.iter().any(|kept| name.eq_ignore_ascii_case(kept.as_bytes())))
+        .map(<[u8]>::to_vec)
+        .collect();
+    let stays =
+        |name: &[u8]| upgrades && (name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"upgrade"));
+    fields.remove_where(|name| {
+        if stays(name) {
+            return false;
+        }
+        HOP_BY_HOP
+            .iter()
+            .any(|hop| name.len() == hop.len() && name.eq_ignore_ascii_case(hop.as_bytes()))
+            || named.iter().any(|named| name.eq_ignore_ascii_case(named))
+    });
+    HopFields {
+        close: said.close || (version == Version::Http10 && !said.keep_alive),
+        ..said
+    }
+}
+
+/// Whether the request asks for an upgrade that is passed on: WebSocket. `h2c` is not, since it would carry requests past
+/// every policy.
+pub(crate) fn asks_for_websocket(fields: &Fields) -> bool {
+    fields.has_member("connection", "upgrade") && fields.has_member("upgrade", "websocket")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::head::RequestHead, *};
+
+    /// The field lines that are left of `lines`, and what was said.
+    #[track_caller]
+    fn stripped(lines: &str) -> (String, HopFields) {
+        let mut head = RequestHead::parse(format!("GET / HTTP/1.1\r\n{lines}\r\n").into_bytes()).expect("a good head");
+        let said = strip(&mut head.fields, head.version, false);
+        let mut out = Vec::new();
+        head.fields.write_to(&mut out);
+        (
+            String::from_utf8(out)
+                .expect("text")
+                .trim_end_matches("\r\n")
+                .to_owned(),
+            said,
+        )
+    }
+
+    #[test]
+    fn what_connection_names_goes_with_it() {
+        let (left, said) = stripped(
+            "A: 1\r\nConnection: x-ONE , close\r\nX-One: 1\r\nKeep-Alive: 5\r\nconnection: x-two\r\nX-Two: 2\r\nB: 2\r\n",
+        );
+        assert_eq!(left, "A: 1\r\nB: 2");
+        assert!(said.close);
+    }
+
+    #[test]
+    fn connection_cannot_take_away_what_routes_frames_or_authorises() {
+        let lines = "Host: h\r\nAuthorization: a\r\nCookie: c\r\nContent-Length: 0";
+        let (left, _) = stripped(&format!(
+            "{lines}\r\nConnection: host, authorization, cookie, content-length\r\n"
+        ));
+        assert_eq!(left, lines);
+    }
+
+    #[test]
+    fn credentials_for_a_proxy_go_no_further() {
+        let (left, _) =
+            stripped("Proxy-Authorization: Basic c2VjcmV0\r\nProxy-Connection: keep-alive\r\nTE: trailers, gzip\r\n");
+        assert_eq!(left, "");
+    }
+
+    #[test]
+    fn only_websocket_upgrades_are_passed_on() {
+        let asks = |lines: &str| {
+            asks_for_websocket(
+                &RequestHead::parse(format!("GET / HTTP/1.1\r\n{lines}\r\n").into_bytes())
+                    .expect("good")
+                    .fields,
+            )
+        };
+        assert!(asks("Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n"));
+        assert!(!asks(
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
+        ));
+        assert!(!asks("Upgrade: websocket\r\n"));
+    }
+}

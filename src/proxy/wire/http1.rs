@@ -1,0 +1,226 @@
+//! HTTP/1.1's turns: reading a request's head, and the conversation with a server from the sent head to the end of the
+//! response: body up, interim responses, early answers, body down, all at once where need be.
+
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll, ready},
+};
+
+use super::{
+    connection::Connection,
+    head::{HEAD_LIMIT_BYTES, HeadError, end_of_head},
+    pump::{Pump, PumpError},
+};
+
+/// Bytes a client may send ahead (pipelined requests) while an answer is on its way.
+const AHEAD_LIMIT_BYTES: usize = 64 * 1024;
+
+/// Why no head could be read.
+#[derive(Debug)]
+pub(crate) enum ReadHeadError {
+    /// The connection ended before the first byte.
+    Ended,
+    /// The connection ended inside the head.
+    EndedInside,
+    /// Reading failed; whether bytes of the head had come.
+    Io(io::Error, bool),
+    /// The head is refused.
+    Head(HeadError),
+}
+
+/// Reads one head, in as many reads as it takes.
+#[derive(Debug, Default)]
+pub(crate) struct HeadReader {
+    /// How far the inbox was searched.
+    searched: usize,
+}
+
+impl HeadReader {
+    /// The bytes of one head, once all of it is there. Cancel safe: what was read stays in the inbox.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+    ) -> Poll<Result<Vec<u8>, ReadHeadError>> {
+        loop {
+            let waiting = connection.inbox.as_slice();
+            if let Some(end) = end_of_head(waiting, self.searched) {
+                self.searched = 0;
+                return Poll::Ready(if end > HEAD_LIMIT_BYTES {
+                    Err(ReadHeadError::Head(too_large(waiting)))
+                } else {
+                    Ok(connection.inbox.take(end))
+                });
+            }
+            if waiting.len() > HEAD_LIMIT_BYTES {
+                return Poll::Ready(Err(ReadHeadError::Head(too_large(waiting))));
+            }
+            self.searched = waiting.len();
+            let begun = !waiting.is_empty();
+            if connection.ended {
+                return Poll::Ready(Err(if begun {
+                    ReadHeadError::EndedInside
+                } else {
+                    ReadHeadError::Ended
+                }));
+            }
+            if let Err(reason) = ready!(connection.poll_fill(cx)) {
+                return Poll::Ready(Err(ReadHeadError::Io(reason, begun)));
+            }
+        }
+    }
+}
+
+/// Which limit an overlong head broke.
+fn too_large(bytes: &[u8]) -> HeadError {
+    let line = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+    if line >= HEAD_LIMIT_BYTES {
+        HeadError::TargetTooLong
+    } else {
+        HeadError::TooLarge
+    }
+}
+
+/// Takes away the empty line that some old clients send behind a body ([RFC 9112 §2.2]); one, not a flood of them.
+///
+/// [RFC 9112 §2.2]: https://www.rfc-editor.org/rfc/rfc9112#section-2.2
+pub(crate) fn skip_empty_line(connection: &mut Connection) {
+    if connection.inbox.as_slice().starts_with(b"\r\n") {
+        connection.inbox.consume(2);
+    }
+}
+
+/// What happened first while an answer was awaited.
+#[derive(Debug)]
+pub(crate) enum Awaited {
+    /// A response's head, final or interim.
+    Head(Vec<u8>),
+    /// No head could be read.
+    Failed(ReadHeadError),
+    /// The client's body broke: its fault.
+    BodyBroken(PumpError),
+    /// The client ended its half of the connection; said once.
+    ClientEnded,
+    /// The client's connection broke.
+    ClientBroken(io::Error),
+}
+
+/// One exchange's conversation with a server.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    /// The request's body on its way up.
+    pub(crate) upload: Pump,
+    /// Whether the upload is over, complete or given up.
+    pub(crate) upload_over: bool,
+    /// Set once the server would take no more of the request's body: it may still have answered.
+    pub(crate) upload_refused: bool,
+    /// Whether the client's end was reported.
+    client_end_said: bool,
+    /// Reads the response's heads.
+    reader: HeadReader,
+}
+
+impl Conversation {
+    /// Before anything was sent.
+    pub(crate) fn new(upload: Pump) -> Self {
+        let upload_over = upload.is_read();
+        Self {
+            upload,
+            upload_over,
+            upload_refused: false,
+            client_end_said: false,
+            reader: HeadReader::default(),
+        }
+    }
+
+    /// Waits for the next response head while the request's body goes up. Cancel safe.
+    ///
+    /// Lasts as long as the server thinks: the deadline is the caller's.
+    pub(crate) async fn next_head(&mut self, client: &mut Connection, server: &mut Connection) -> Awaited {
+        poll_fn(|cx| self.poll_next_head(cx, client, server)).await
+    }
+
+    /// See [`Conversation::next_head`].
+    fn poll_next_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Connection,
+        server: &mut Connection,
+    ) -> Poll<Awaited> {
+        if !self.upload_over {
+            match self.upload.poll(cx, client, server) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.upload_over = true,
+                // It may have answered before it stopped reading: the answer decides.
+                Poll::Ready(Err(PumpError::Write(_))) => {
+                    self.upload_over = true;
+                    self.upload_refused = true;
+                }
+                Poll::Ready(Err(broken)) => return Poll::Ready(Awaited::BodyBroken(broken)),
+            }
+        } else if !self.upload_refused
+            && let Poll::Ready(Err(_)) = server.poll_flush(cx)
+        {
+            self.upload_refused = true;
+        }
+        if let Poll::Ready(result) = self.reader.poll(cx, server) {
+            return Poll::Ready(match result {
+                Ok(head) => Awaited::Head(head),
+                Err(reason) => Awaited::Failed(reason),
+            });
+        }
+        if self.upload_over {
+            return self.poll_client(cx, client);
+        }
+        Poll::Pending
+    }
+
+    /// Watches a client that has sent its whole request: it may send the next one ahead, or go away.
+    fn poll_client(&mut self, cx: &mut Context<'_>, client: &mut Connection) -> Poll<Awaited> {
+        loop {
+            if client.ended {
+                if self.client_end_said {
+                    return Poll::Pending;
+                }
+                self.client_end_said = true;
+                return Poll::Ready(Awaited::ClientEnded);
+            }
+            if client.inbox.len() >= AHEAD_LIMIT_BYTES {
+                return Poll::Pending;
+            }
+            if let Err(reason) = ready!(client.poll_fill(cx)) {
+                return Poll::Ready(Awaited::ClientBroken(reason));
+            }
+        }
+    }
+
+    /// Moves the response's body down, and what is left of the request's body up meanwhile. Ends with the response.
+    pub(crate) async fn finish(
+        &mut self,
+        download: &mut Pump,
+        client: &mut Connection,
+        server: &mut Connection,
+    ) -> Result<(), PumpError> {
+        poll_fn(|cx| {
+            if !self.upload_over
+                && let Poll::Ready(result) = self.upload.poll(cx, client, server)
+            {
+                self.upload_over = true;
+                self.upload_refused = result.is_err();
+            }
+            download.poll(cx, server, client)
+        })
+        .await
+    }
+
+    /// Lets the upload come to its end after the response has: a server may answer early and read on.
+    pub(crate) async fn finish_upload(&mut self, client: &mut Connection, server: &mut Connection) {
+        if self.upload_over {
+            return;
+        }
+        let result = poll_fn(|cx| self.upload.poll(cx, client, server)).await;
+        self.upload_over = true;
+        self.upload_refused = result.is_err();
+    }
+}

@@ -1,0 +1,328 @@
+//! The child: its start, its signals, its end.
+//!
+//! The oracle is the bare command. [`Signals::listen`] before anything else, [`Spawn::start`], [`Supervisor::run`] until the
+//! child has ended, [`Signals::end_on_request`] while amb finishes. All of it on the main thread, which does nothing else:
+//! one `poll(2)` waits for signals, for the child's end and for deadlines.
+
+mod child;
+mod decide;
+mod leftover;
+mod signal;
+mod spawn_error;
+mod startup;
+pub(crate) mod terminal;
+mod timer;
+
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{Mode as Permissions, OFlags, open},
+    process::{getpgrp, getpid, getsid},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use tracing::debug;
+
+pub use self::{
+    child::{Child, Spawn},
+    leftover::Leftovers,
+    signal::{Signal, Signals, Woken},
+    spawn_error::SpawnError,
+    terminal::write_stderr,
+};
+use self::{
+    decide::{Action, Event, Situation, decide},
+    leftover::Stat,
+    timer::Timer,
+};
+
+/// In whose process group the child runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProcessGroup {
+    /// `inherit` if amb has a controlling terminal, `new` otherwise.
+    #[default]
+    Auto,
+    /// In amb's, as without amb: Ctrl-C, Ctrl-Z, `fg` and pipelines work. A signal sent to the whole group from outside may
+    /// reach the child twice.
+    Inherit,
+    /// In one of its own: signals reach it through amb, exactly once, and a kill takes the whole group.
+    New,
+}
+
+impl ProcessGroup {
+    /// Decides `auto`. The controlling terminal counts, not whether stdin is one: it often is a pipe, and a job in the
+    /// background may come to the foreground later.
+    pub fn resolve(self) -> Mode {
+        match self {
+            Self::Inherit => Mode::Inherit,
+            Self::New => Mode::New,
+            Self::Auto => {
+                let terminal = open(
+                    "/dev/tty",
+                    OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+                    Permissions::empty(),
+                );
+                if terminal.is_ok() { Mode::Inherit } else { Mode::New }
+            }
+        }
+    }
+}
+
+/// A [`ProcessGroup`] that is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The child is in amb's process group.
+    Inherit,
+    /// The child leads its own.
+    New,
+}
+
+/// What the kernel sends the child when amb dies without having said goodbye (SIGKILL, a crash).
+///
+/// A child whose proxy is gone is of no use. Not kept by the kernel across the exec of a setuid program, and not passed on
+/// to the child's own children.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDeath {
+    /// SIGTERM in `inherit` mode; SIGKILL in `new` mode, where amb stands for a group that was to be killed.
+    #[default]
+    Auto,
+    /// Nothing.
+    None,
+    /// This one.
+    Send(Signal),
+}
+
+impl OnDeath {
+    /// The signal for this mode; `None` for none.
+    pub(crate) fn signal(self, mode: Mode) -> Option<Signal> {
+        match (self, mode) {
+            (Self::None, _) => None,
+            (Self::Send(signal), _) => Some(signal),
+            (Self::Auto, Mode::Inherit) => Some(Signal::TERM),
+            (Self::Auto, Mode::New) => Some(Signal::KILL),
+        }
+    }
+}
+
+impl fmt::Display for OnDeath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::None => f.write_str("none"),
+            Self::Send(signal) => signal.fmt(f),
+        }
+    }
+}
+
+impl FromStr for OnDeath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            name => name
+                .parse()
+                .map(Self::Send)
+                .map_err(|reason| format!("{reason}, or `none`")),
+        }
+    }
+}
+
+impl Serialize for OnDeath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for OnDeath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// How to supervise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// In whose process group the child runs.
+    pub process_group: ProcessGroup,
+    /// How long the command may run before it is asked to end with SIGTERM; `None` as long as it wants.
+    ///
+    /// Does not run while amb is stopped.
+    pub run_timeout: Option<Duration>,
+    /// How long the child has to end after the first forwarded HUP, INT, QUIT or TERM, or after `run_timeout`, before it is
+    /// killed; `None` as long as it wants. Further signals do not extend it. Does not run while amb is stopped.
+    pub kill_after: Option<Duration>,
+    /// What the child gets when amb dies.
+    pub on_death: OnDeath,
+}
+
+/// How the child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildExit {
+    /// It exited with this status, 0 to 255.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+/// The end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How the child ended.
+    pub status: ChildExit,
+    /// Whether it was asked to end because `run_timeout` was over.
+    pub timed_out: bool,
+    /// Its processes that may still be there.
+    pub leftovers: Leftovers,
+}
+
+/// Stands between the outside world and the child.
+#[derive(Debug)]
+pub struct Supervisor {
+    /// The child.
+    child: Child,
+    /// Whose process group it is in.
+    mode: Mode,
+    /// Time left for the whole run.
+    run_timeout: Timer,
+    /// Time left until the kill, once it was armed.
+    kill_timer: Timer,
+    /// The time until the kill; taken when it is armed.
+    kill_after: Option<Duration>,
+    /// Whether `run_timeout` is over.
+    timed_out: bool,
+}
+
+impl Supervisor {
+    /// Supervises `child`; the time of `settings.run_timeout` begins now.
+    pub fn new(child: Child, settings: &Settings) -> Self {
+        Self {
+            mode: child.mode(),
+            child,
+            run_timeout: Timer::new(settings.run_timeout),
+            kill_timer: Timer::default(),
+            kill_after: settings.kill_after,
+            timed_out: false,
+        }
+    }
+
+    /// Passes signals on until the child has ended. Without `run_timeout` or `kill_after` there is no limit in time.
+    pub fn run(mut self, signals: &mut Signals) -> Ended {
+        let status = loop {
+            // First, so that nothing is sent to a child that has ended.
+            if let Some(status) = self.child.reap() {
+                break status;
+            }
+            while let Some(received) = signals.next() {
+                debug!(?received, "signal");
+                self.act(Event::Signal(received));
+            }
+            self.wait(signals);
+        };
+        debug!(?status, "the child has ended");
+        Ended {
+            status,
+            timed_out: self.timed_out,
+            leftovers: Leftovers::of(self.child.id(), self.mode),
+        }
+    }
+
+    /// Waits until something happens, and acts on deadlines.
+    fn wait(&mut self, signals: &mut Signals) {
+        let asked = [self.run_timeout.wait(), self.kill_timer.wait()]
+            .into_iter()
+            .flatten()
+            .min();
+        let before = now();
+        signals.wait(asked, self.child.watch());
+        let passed = before.elapsed();
+        if self.run_timeout.advance(passed, asked) {
+            self.act(Event::RunTimeout);
+        }
+        if self.kill_timer.advance(passed, asked) {
+            self.act(Event::KillAfter);
+        }
+    }
+
+    /// Decides about an event and does it.
+    fn act(&mut self, event: Event) {
+        let child = self.child.id();
+        let situation = Situation {
+            mode: self.mode,
+            child,
+            hears_hangup_alone: self.hears_hangup_alone(),
+        };
+        let action = decide(situation, event, |process| leftover::descends(process, child));
+        debug!(?action, "decided");
+        match action {
+            Action::Leave => {}
+            Action::Forward(signal) => self.child.send(signal),
+            Action::ForwardAndArm(signal) => {
+                self.child.send(signal);
+                self.arm();
+            }
+            Action::ForwardAndStop(signal) => {
+                self.child.send(signal);
+                terminal::stop();
+            }
+            Action::Terminate => {
+                self.timed_out = true;
+                self.child.send(Signal::TERM);
+                // A child that is stopped could not act on it.
+                self.child.send(Signal::CONT);
+                self.arm();
+            }
+            Action::Kill => self.child.send(Signal::KILL),
+        }
+    }
+
+    /// Starts the time until the kill, once.
+    fn arm(&mut self) {
+        if let Some(left) = self.kill_after.take() {
+            self.kill_timer = Timer::new(Some(left));
+        }
+    }
+
+    /// Whether the kernel tells amb, as the leader of its session, of a hang-up that the child does not hear of.
+    fn hears_hangup_alone(&self) -> bool {
+        self.mode == Mode::Inherit
+            && getsid(None).is_ok_and(|leader| leader == getpid())
+            && Stat::of(self.child.id()).is_some_and(|stat| stat.group != getpgrp().as_raw_pid())
+    }
+}
+
+/// The monotonic clock.
+#[expect(clippy::disallowed_methods, reason = "the supervisor does not run on tokio")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_death_reads_and_shows_the_same() {
+        for (text, expected) in [
+            ("auto", OnDeath::Auto),
+            ("none", OnDeath::None),
+            ("SIGTERM", OnDeath::Send(Signal::TERM)),
+        ] {
+            assert_eq!(text.parse(), Ok(expected));
+            assert_eq!(expected.to_string(), text);
+        }
+        assert!("never".parse::<OnDeath>().unwrap_err().contains("or `none`"));
+    }
+
+    #[test]
+    fn a_group_that_amb_stands_for_dies_with_it() {
+        assert_eq!(OnDeath::Auto.signal(Mode::Inherit), Some(Signal::TERM));
+        assert_eq!(OnDeath::Auto.signal(Mode::New), Some(Signal::KILL));
+        assert_eq!(OnDeath::None.signal(Mode::New), None);
+    }
+}

@@ -1,0 +1,426 @@
+//! Starts the child, signals it and reaps it. The only file that names `command_group`.
+//!
+//! What the child inherits is what amb inherited: the signal mask and the ignored signals, the environment in its order,
+//! every open file. The last step before exec happens in the forked child, because std's own would sort the environment.
+
+#![expect(
+    unsafe_code,
+    reason = "what has to happen between fork(2) and exec(2) is only possible in pre_exec"
+)]
+
+use std::{
+    cell::UnsafeCell,
+    env,
+    ffi::{CString, OsStr, OsString, c_char},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{ffi::OsStrExt, process::CommandExt},
+    },
+    process::{self, Command},
+    ptr,
+    time::Duration,
+};
+
+use command_group::CommandGroup;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Resource, Rlimit, WaitOptions, WaitStatus, pidfd_open, wait, waitpid},
+};
+use tracing::debug;
+
+use super::{
+    ChildExit, Mode, Settings,
+    signal::{Signal, Signals},
+    spawn_error::SpawnError,
+    startup::{self, Blocked, Inherited, change_mask},
+};
+
+/// How long a child may take to end after SIGTERM when amb itself fails, before it is killed.
+const LAST_GRACE: Duration = Duration::from_secs(2);
+
+/// What to start, and how.
+#[derive(Clone, Debug)]
+pub struct Spawn {
+    /// The program, looked up in `PATH` if it holds no slash.
+    pub program: OsString,
+    /// Its arguments, passed on byte for byte.
+    pub arguments: Vec<OsString>,
+    /// Changes to the environment that amb inherited, in this order; `None` removes the variable.
+    pub environment: Vec<(OsString, Option<OsString>)>,
+    /// The limit on open files to return to, if amb raised its own.
+    pub restore_nofile: Option<Rlimit>,
+}
+
+impl Spawn {
+    /// Starts `program` with `arguments` and the environment as it is.
+    pub fn new(program: impl Into<OsString>, arguments: impl IntoIterator<Item = OsString>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: arguments.into_iter().collect(),
+            environment: Vec::new(),
+            restore_nofile: None,
+        }
+    }
+
+    /// Starts the child. Has to be called on the main thread: the kernel ties "tell me when my parent dies" to the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`], also for a signal that came before there was a child to send it to.
+    pub fn start(&self, settings: &Settings, signals: &mut Signals) -> Result<Child, SpawnError> {
+        let mode = signals.mode;
+        let exec = Exec::new(self)?;
+        let before_exec = BeforeExec {
+            parent: process::id().cast_signed(),
+            on_death: settings.on_death.signal(mode).map(Signal::number),
+            caught: signals.caught().to_vec(),
+            inherited: signals.inherited,
+            nofile: self.restore_nofile,
+        };
+        let mut command = Command::new(&self.program);
+        // SAFETY: between fork and exec only async-signal-safe functions are called, on memory that was made before.
+        unsafe {
+            command.pre_exec(move || {
+                before_exec.prepare()?;
+                Err(exec.run())
+            });
+        }
+        // Held back until the child has taken amb's handlers off: one that ran in the child would swallow a Ctrl-C.
+        let blocked = Blocked::new(signals.caught().iter().copied());
+        if let Some(signal) = signals.fatal() {
+            return Err(SpawnError::Interrupted(signal));
+        }
+        let started = match mode {
+            Mode::New => command.group_spawn().map(|child| child.id()),
+            Mode::Inherit => command.spawn().map(|child| child.id()),
+        };
+        drop(blocked);
+        signals.mark_early();
+        let id = started.map_err(|reason| SpawnError::explain(self, reason))?;
+        Child::new(id, mode).map_err(SpawnError::Unwatchable)
+    }
+}
+
+/// What the forked child does before exec. Nothing here may allocate or lock.
+struct BeforeExec {
+    /// amb's process id.
+    parent: i32,
+    /// What the kernel is to send when amb dies.
+    on_death: Option<i32>,
+    /// The signals that amb catches, which are to have their default action again.
+    caught: Vec<i32>,
+    /// What amb inherited.
+    inherited: Inherited,
+    /// The limit on open files to return to.
+    nofile: Option<Rlimit>,
+}
+
+impl BeforeExec {
+    /// Gives the child what the bare command would have.
+    fn prepare(&self) -> io::Result<()> {
+        if let Some(signal) = self.on_death {
+            // SAFETY: PR_SET_PDEATHSIG takes an integer. Best effort: a sandbox may forbid it.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
+            // SAFETY: getppid(2) and _exit(2) touch no memory.
+            unsafe {
+                // amb died before the request above took effect.
+                if libc::getppid() != self.parent {
+                    libc::_exit(125);
+                }
+            }
+        }
+        if let Some(limit) = &self.nofile {
+            rustix::process::setrlimit(Resource::Nofile, *limit)?;
+        }
+        // SAFETY: signal(2) is async-signal-safe, and neither disposition runs code.
+        unsafe {
+            for signal in self.caught.iter().chain(&[libc::SIGCHLD]) {
+                libc::signal(*signal, libc::SIG_DFL);
+            }
+            if self.inherited.child_ignored {
+                libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+            }
+            // std has set it to its default action by now.
+            if self.inherited.pipe_ignored {
+                libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+            }
+        }
+        // Last, because what was held back arrives now, and has to meet the dispositions above.
+        change_mask(libc::SIG_SETMASK, Some(&self.inherited.mask));
+        Ok(())
+    }
+}
+
+/// The process's own environment, as exec(3) takes it.
+mod environment {
+    unsafe extern "C" {
+        /// See environ(7).
+        pub(super) static mut environ: *const *const super::c_char;
+    }
+}
+
+/// Everything that execvp(3) needs, made before the fork.
+struct Exec {
+    /// The file to execute.
+    program: CString,
+    /// The arguments with the program's name in front, pointing into `_strings`, closed by a null.
+    arguments: Vec<*const c_char>,
+    /// The environment, pointing into `_strings` and `listen_pid`, closed by a null.
+    environment: Vec<*const c_char>,
+    /// `LISTEN_PID=` with room for the child's process id, if the variable names amb's.
+    listen_pid: Option<ListenPid>,
+    /// What the pointers point to.
+    _strings: Vec<CString>,
+}
+
+/// The variable by which systemd's socket activation names the process that the sockets are for.
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+/// The most digits of a process id.
+const DIGITS: usize = 10;
+
+/// A `LISTEN_PID=…` entry whose digits are written in the forked child.
+type ListenPid = Box<UnsafeCell<[u8; LISTEN_PID.len() + DIGITS + 1]>>;
+
+// SAFETY: the pointers point into heap memory that this value owns and that never moves.
+unsafe impl Send for Exec {}
+// SAFETY: as above, and only the forked child, which has one thread, uses them.
+unsafe impl Sync for Exec {}
+
+impl Exec {
+    /// Lays arguments and environment out as exec(2) takes them.
+    fn new(spawn: &Spawn) -> Result<Self, SpawnError> {
+        let text = |bytes: &OsStr| CString::new(bytes.as_bytes()).map_err(|_| SpawnError::NulByte(bytes.into()));
+        let program = text(&spawn.program)?;
+        let mut strings = vec![program.clone()];
+        for argument in &spawn.arguments {
+            strings.push(text(argument)?);
+        }
+        let variables = strings.len();
+        let mut listen_pid = None;
+        let own_id = process::id().to_string();
+        for (name, value) in changed_environment(env::vars_os(), &spawn.environment) {
+            if name == "LISTEN_PID" && value == own_id.as_str() {
+                let mut room = [0; LISTEN_PID.len() + DIGITS + 1];
+                room[..LISTEN_PID.len()].copy_from_slice(LISTEN_PID);
+                listen_pid = Some(Box::new(UnsafeCell::new(room)));
+                continue;
+            }
+            let mut entry = name;
+            entry.push("=");
+            entry.push(value);
+            strings.push(text(&entry)?);
+        }
+        let listed = |strings: &[CString]| strings.iter().map(|it| it.as_ptr()).collect::<Vec<_>>();
+        let mut arguments = listed(&strings[..variables]);
+        arguments.push(ptr::null());
+        let mut environment = listed(&strings[variables..]);
+        environment.extend(
+            listen_pid
+                .as_ref()
+                .map(|room: &ListenPid| room.get().cast::<c_char>().cast_const()),
+        );
+        environment.push(ptr::null());
+        Ok(Self {
+            program,
+            arguments,
+            environment,
+            listen_pid,
+            _strings: strings,
+        })
+    }
+
+    /// Becomes the program, found as execvp(3) finds it: a script without `#!` runs in the shell. Returns why it did not.
+    fn run(&self) -> io::Error {
+        // SAFETY: all pointers are valid and closed by nulls; this is the forked child's only thread, so nobody reads the
+        // environment while it is replaced, or `listen_pid` while it is written.
+        unsafe {
+            if let Some(room) = &self.listen_pid {
+                write_decimal(
+                    &mut (&mut *room.get())[LISTEN_PID.len()..],
+                    libc::getpid().unsigned_abs(),
+                );
+            }
+            environment::environ = self.environment.as_ptr();
+            libc::execvp(self.program.as_ptr(), self.arguments.as_ptr());
+        }
+        io::Error::last_os_error()
+    }
+}
+
+/// Writes `number` in decimal to the front of `room`, which is long enough and holds zeroes; allocates nothing.
+fn write_decimal(room: &mut [u8], number: u32) {
+    let mut digits = [0; DIGITS];
+    let mut rest = number;
+    let mut first = DIGITS;
+    loop {
+        first -= 1;
+        // The remainder of a division by ten fits.
+        digits[first] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    room[..DIGITS - first].copy_from_slice(&digits[first..]);
+}
+
+/// The `inherited` variables in their order with `changes` made: a changed variable stays in its place, new ones come last.
+fn changed_environment(
+    inherited: impl Iterator<Item = (OsString, OsString)>,
+    changes: &[(OsString, Option<OsString>)],
+) -> Vec<(OsString, OsString)> {
+    let mut variables: Vec<(OsString, OsString)> = inherited.collect();
+    for (name, value) in changes {
+        let Some(value) = value else {
+            variables.retain(|(known, _)| known != name);
+            continue;
+        };
+        let mut known = variables.iter_mut().filter(|(known, _)| known == name).peekable();
+        if known.peek().is_none() {
+            variables.push((name.clone(), value.clone()));
+        } else {
+            known.for_each(|(_, old)| old.clone_from(value));
+        }
+    }
+    variables
+}
+
+/// The child, from its start until it is reaped.
+///
+/// One thread owns it, signals it and reaps it, so that no signal can ever go to a process id that was given away again.
+#[derive(Debug)]
+pub struct Child {
+    /// Its process id.
+    id: Pid,
+    /// Whose process group it is in.
+    mode: Mode,
+    /// Readable when it has ended, even where SIGCHLD is lost; `None` on kernels that cannot.
+    watch: Option<OwnedFd>,
+    /// How it ended, once it is reaped.
+    ended: Option<ChildExit>,
+}
+
+impl Child {
+    /// Takes charge of the process `id`, which was just started.
+    fn new(id: u32, mode: Mode) -> io::Result<Self> {
+        let id = Pid::from_raw(id.cast_signed()).ok_or(io::ErrorKind::InvalidData)?;
+        let watch = match pidfd_open(id, PidfdFlags::empty()) {
+            Ok(watch) => Some(watch),
+            Err(reason) => {
+                debug!(%reason, "no pidfd, SIGCHLD has to do");
+                None
+            }
+        };
+        Ok(Self {
+            id,
+            mode,
+            watch,
+            ended: None,
+        })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> i32 {
+        self.id.as_raw_pid()
+    }
+
+    /// Whose process group it is in.
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Becomes readable when the child has ended.
+    pub(super) fn watch(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Sends `signal` to the child, in `new` mode to its whole group. Nothing happens once it is reaped.
+    ///
+    /// That it cannot be sent (the child became root, or is a zombie) is no reason to stop supervising.
+    pub(super) fn send(&self, signal: Signal) {
+        if self.ended.is_some() {
+            return;
+        }
+        let target = match self.mode {
+            Mode::Inherit => self.id(),
+            Mode::New => -self.id(),
+        };
+        match startup::send(target, signal.number()) {
+            Ok(()) => debug!(%signal, target, "sent"),
+            Err(reason) => debug!(%signal, target, %reason, "not sent"),
+        }
+    }
+
+    /// Reaps the child if it has ended; as PID 1 also the orphans that the kernel gave to amb.
+    pub(super) fn reap(&mut self) -> Option<ChildExit> {
+        if process::id() == 1 {
+            while let Ok(Some((id, status))) = wait(WaitOptions::NOHANG) {
+                if id == self.id {
+                    self.ended = exit_of(status);
+                }
+            }
+        } else if self.ended.is_none() {
+            match waitpid(Some(self.id), WaitOptions::NOHANG) {
+                Ok(Some((_, status))) => self.ended = exit_of(status),
+                Ok(None) => {}
+                Err(reason) => debug!(%reason, "cannot wait for the child"),
+            }
+        }
+        self.ended
+    }
+}
+
+/// How a process ended by its wait status; `None` if it has not ended.
+fn exit_of(status: WaitStatus) -> Option<ChildExit> {
+    let code = status.exit_status().map(ChildExit::Code);
+    code.or_else(|| status.terminating_signal().map(ChildExit::Signal))
+}
+
+impl Drop for Child {
+    /// amb is failing (a panic unwinds): the child cannot go on without its proxy, so it is asked to end, then killed.
+    fn drop(&mut self) {
+        if self.reap().is_some() {
+            return;
+        }
+        for signal in [Signal::TERM, Signal::KILL] {
+            self.send(signal);
+            let mut descriptors: Vec<PollFd<'_>> = self
+                .watch()
+                .iter()
+                .map(|watch| PollFd::from_borrowed_fd(*watch, PollFlags::IN))
+                .collect();
+            if let Err(reason) = poll(&mut descriptors, Timespec::try_from(LAST_GRACE).ok().as_ref()) {
+                debug!(%reason, "did not wait for the child");
+            }
+            drop(descriptors);
+            if self.reap().is_some() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_environment_keeps_its_order() {
+        let inherited = [("B", "1"), ("A", "2"), ("C", "3")].map(|(name, value)| (name.into(), value.into()));
+        let changes = [("A", Some("new")), ("C", None), ("D", Some("4")), ("B2", None)];
+        let changes = changes.map(|(name, value)| (name.into(), value.map(OsString::from)));
+        let expected = [("B", "1"), ("A", "new"), ("D", "4")].map(|(name, value)| (name.into(), value.into()));
+        assert_eq!(changed_environment(inherited.into_iter(), &changes), expected);
+    }
+
+    #[test]
+    fn process_ids_are_written_in_decimal() {
+        for (number, text) in [(1, "1"), (4_194_304, "4194304"), (u32::MAX, "4294967295")] {
+            let mut room = [0; DIGITS + 1];
+            write_decimal(&mut room, number);
+            assert_eq!(&room[..text.len()], text.as_bytes());
+            assert_eq!(room[text.len()], 0);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What amb inherited from its own parent: signal dispositions and the signal mask.
+//!
+//! The child has to inherit the same, so they are read before anything changes them.
+
+#![expect(
+    unsafe_code,
+    reason = "sigaction(2) and pthread_sigmask(3) have no safe wrapper, and .init_array is a link section"
+)]
+
+use std::{
+    io, mem, ptr,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Whether SIGPIPE was ignored when amb was started; Rust's runtime ignores it on its own before `main`.
+static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Runs before Rust's runtime, which is the last moment at which the inherited disposition of SIGPIPE is known.
+extern "C" fn remember_pipe() {
+    PIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+}
+
+/// Has the C runtime call [`remember_pipe`].
+#[used]
+// SAFETY: the section holds pointers to functions of this type; the function only calls sigaction(2) and stores to an atomic.
+#[unsafe(link_section = ".init_array")]
+static REMEMBER_PIPE: extern "C" fn() = remember_pipe;
+
+/// Signal state to hand on to the child as it was inherited.
+#[derive(Clone, Copy)]
+pub(super) struct Inherited {
+    /// The signals that were blocked.
+    pub(super) mask: libc::sigset_t,
+    /// Whether SIGCHLD was ignored, which the kernel takes as "reap my children for me".
+    pub(super) child_ignored: bool,
+    /// Whether SIGPIPE was ignored (systemd does so by default).
+    pub(super) pipe_ignored: bool,
+}
+
+impl Inherited {
+    /// Reads the state of this process; right only before amb has changed any of it.
+    pub(super) fn read() -> Self {
+        Self {
+            mask: change_mask(libc::SIG_BLOCK, None),
+            child_ignored: is_ignored(libc::SIGCHLD),
+            pipe_ignored: PIPE_WAS_IGNORED.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Whether `signal` is ignored at this moment; `false` for what is not a signal.
+pub(super) fn is_ignored(signal: i32) -> bool {
+    // SAFETY: sigaction is plain data for which zeroes are valid; a null new action only asks, and the old one is ours.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        libc::sigaction(signal, ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// The set of these signals.
+pub(super) fn signal_set(signals: impl IntoIterator<Item = i32>) -> libc::sigset_t {
+    // SAFETY: sigemptyset initialises the set before it is used; sigaddset refuses what is not a signal.
+    unsafe {
+        let mut set = mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in signals {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        set
+    }
+}
+
+/// Changes this thread's mask (`SIG_BLOCK`, `SIG_UNBLOCK`, `SIG_SETMASK`) and returns the one before; `None` only asks.
+pub(super) fn change_mask(how: i32, set: Option<&libc::sigset_t>) -> libc::sigset_t {
+    // SAFETY: both sets live through the call, and a null set only asks. It cannot fail with a valid `how`.
+    unsafe {
+        let mut before = mem::zeroed();
+        libc::pthread_sigmask(how, set.map_or(ptr::null(), ptr::from_ref), &raw mut before);
+        before
+    }
+}
+
+/// Holds back signals in this thread for as long as it lives.
+pub(super) struct Blocked {
+    /// The mask to return to.
+    before: libc::sigset_t,
+}
+
+impl Blocked {
+    /// Blocks `signals` in this thread.
+    pub(super) fn new(signals: impl IntoIterator<Item = i32>) -> Self {
+        Self {
+            before: change_mask(libc::SIG_BLOCK, Some(&signal_set(signals))),
+        }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        change_mask(libc::SIG_SETMASK, Some(&self.before));
+    }
+}
+
+/// Sends `signal` to `target` as kill(2) understands it: a process, or with a minus sign a group.
+///
+/// # Errors
+///
+/// As kill(2): `ESRCH`, `EPERM`, `EINVAL`.
+pub(super) fn send(target: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: kill(2) takes two integers and touches no memory of ours.
+    if unsafe { libc::kill(target, signal) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

@@ -1,0 +1,225 @@
+//! Each signal reaches the child exactly once.
+
+use crate::{
+    supervise::MODES,
+    support::{Amb, Child, ends, send},
+};
+
+/// The signals that are passed on in every mode.
+const FORWARDED: [&str; 15] = [
+    "HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM", "STKFLT", "VTALRM", "PROF", "WINCH", "IO", "PWR", "34", "64",
+];
+/// Their numbers.
+const NUMBERS: [i32; 15] = [1, 2, 3, 10, 12, 14, 15, 16, 26, 27, 28, 29, 30, 34, 64];
+
+#[test]
+fn each_signal_is_passed_on_once_and_in_order() {
+    for flags in MODES {
+        let mut running = Amb::run(flags)
+            .open_stdin()
+            .child(Child::count(&FORWARDED.join(",")))
+            .start();
+        running.wait_for_line("ready");
+        for (name, number) in FORWARDED.iter().zip(NUMBERS) {
+            running.signal(number).wait_for_line(&format!("got {name}"));
+        }
+        running.close_stdin();
+        let outcome = running.wait();
+        outcome.assert_status(0);
+        let got = FORWARDED.map(|name| format!("got {name}\n")).concat();
+        let sums = FORWARDED.map(|name| format!("{name}=1\n")).concat();
+        outcome.assert_stdout(&format!("ready\n{got}{sums}"));
+    }
+}
+
+#[test]
+fn a_trapped_signal_ends_as_the_child_decides() {
+    for flags in MODES {
+        let running = Amb::run(flags)
+            .open_stdin()
+            .child(Child::new(["--trap", "TERM:7", "--ready", "--wait"]))
+            .start();
+        running.wait_for_line("ready").signal(libc::SIGTERM);
+        let outcome = running.wait();
+        outcome.assert_status(7);
+        assert!(!outcome.own_lines().is_empty(), "no summary");
+    }
+}
+
+#[test]
+fn a_child_that_ignores_sigterm_is_left_alone() {
+    for flags in MODES {
+        let child = Child::new(["--ignore", "TERM", "--pid"]).then(Child::count("USR1").command().into_iter().skip(1));
+        let mut running = Amb::run(flags).open_stdin().child(child).start();
+        running.wait_for_line("ready");
+        running.signal(libc::SIGTERM).signal(libc::SIGTERM);
+        // The next signal shows that those before it were dealt with.
+        running.signal(libc::SIGUSR1).wait_for_line("got USR1");
+        assert!(running.is_running());
+        running.close_stdin();
+        running.wait().assert_status(0);
+    }
+}
+
+#[test]
+fn kill_after_kills_a_child_that_ignores_the_request() {
+    for [flag, mode] in MODES {
+        let child = Child::new(["--ignore", "TERM", "--ready", "--wait"]);
+        let running = Amb::run([flag, mode, "--kill-after", "300ms"])
+            .open_stdin()
+            .child(child)
+            .start();
+        running.wait_for_line("ready").signal(libc::SIGTERM);
+        assert!(ends(running.pid()));
+        running.wait().assert_signal(9);
+    }
+}
+
+#[test]
+fn kill_after_waits_for_a_request_to_end() {
+    let mut running = Amb::run(["--kill-after", "1ms"])
+        .open_stdin()
+        .child(Child::count("USR1"))
+        .start();
+    running
+        .wait_for_line("ready")
+        .signal(libc::SIGUSR1)
+        .wait_for_line("got USR1");
+    assert!(running.is_running());
+    running.close_stdin();
+    running.wait().assert_status(0);
+}
+
+#[test]
+fn a_run_timeout_asks_the_child_to_end_and_is_124() {
+    for [flag, mode] in MODES {
+        let child = Child::new(["--trap", "TERM:7", "--wait"]);
+        let running = Amb::run([flag, mode, "--run-timeout", "200ms"])
+            .open_stdin()
+            .child(child)
+            .start();
+        assert!(ends(running.pid()));
+        running.wait().assert_status(124);
+    }
+}
+
+#[test]
+fn a_run_timeout_with_kill_after_ends_a_child_that_ignores_it() {
+    let child = Child::new(["--ignore", "TERM", "--wait"]);
+    let running = Amb::run(["--run-timeout", "100ms", "--kill-after", "100ms"])
+        .open_stdin()
+        .child(child)
+        .start();
+    assert!(ends(running.pid()));
+    running.wait().assert_status(124);
+}
+
+#[test]
+fn a_signal_during_the_start_is_never_lost() {
+    let child = || Child::new(["--wait"]);
+    for round in 0..120_u64 {
+        let running = Amb::run(MODES[usize::from(round % 2 == 0)])
+            .open_stdin()
+            .child(child())
+            .start();
+        // From before amb's first instruction to well after the child's: the moment is what is tested.
+        let pause = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: (round * 50_000).cast_signed(),
+        };
+        rustix::event::poll(&mut [], Some(&pause)).unwrap();
+        running.signal(libc::SIGTERM);
+        assert!(ends(running.pid()), "round {round}");
+        running.wait().assert_signal(15);
+    }
+}
+
+#[test]
+fn a_signal_to_the_own_group_does_not_come_back() {
+    let child = Child::new(["--count", "USR1", "--kill0", "USR1", "--count", "USR1"]);
+    // The first count installs the handler and ends with the empty stdin; the second reports.
+    for flags in MODES {
+        let outcome = Amb::run(flags).child(child.clone()).success();
+        assert!(outcome.stdout().ends_with("USR1=1\n"), "{outcome}");
+    }
+}
+
+#[test]
+fn a_child_that_signals_its_parent_is_not_hit_itself() {
+    let child = Child::new(["--kill-parent", "TERM"]).then(Child::count("USR1").command().into_iter().skip(1));
+    for flags in MODES {
+        let mut running = Amb::run(flags).open_stdin().child(child.clone()).start();
+        running
+            .wait_for_line("ready")
+            .signal(libc::SIGUSR1)
+            .wait_for_line("got USR1");
+        running.close_stdin();
+        running.wait().assert_status(0);
+    }
+}
+
+#[test]
+fn timeout_reaches_the_child_once() {
+    // It signals its child, and then its whole group.
+    let mut running = Amb::bare()
+        .shell("exec timeout 0.5 \"$AMB\" run -- \"$CHILD\" --count TERM")
+        .open_stdin()
+        .start();
+    running.wait_for_line("ready").wait_for_line("got TERM");
+    running.close_stdin();
+    running
+        .wait()
+        .assert_status(124)
+        .assert_stdout("ready\ngot TERM\nTERM=1\n");
+}
+
+#[test]
+fn a_killed_amb_takes_its_child_along() {
+    for [flag, mode] in MODES {
+        let child = Child::new(["--pid", "--ready", "--wait"]);
+        let running = Amb::run([flag, mode]).open_stdin().child(child).start();
+        let id = child_of(&running.wait_for_line("ready").wait_for_rest(""));
+        running.signal(libc::SIGKILL);
+        assert!(ends(id), "{mode}");
+        running.wait().assert_signal(9);
+    }
+}
+
+#[test]
+fn on_death_none_leaves_the_child() {
+    let child = Child::new(["--pid", "--ready", "--wait"]);
+    let running = Amb::run(["--on-death", "none"]).open_stdin().child(child).start();
+    let id = child_of(&running.wait_for_line("ready").wait_for_rest(""));
+    running.signal(libc::SIGKILL);
+    assert!(ends(running.pid()));
+    // Signal 0 only asks whether it is there.
+    send(id, 0);
+    running.wait().assert_signal(9);
+    assert!(ends(id), "it ends with its stdin");
+}
+
+/// A process id that was printed.
+fn child_of(text: &str) -> i32 {
+    text.parse().expect("a process id")
+}
+
+#[test]
+fn a_storm_of_signals_around_the_end_changes_nothing() {
+    for flags in MODES {
+        let mut running = Amb::run(flags)
+            .open_stdin()
+            .child(Child::new(["--ignore", "USR1", "--ready", "--wait"]))
+            .start();
+        running.wait_for_line("ready");
+        let pid = running.pid();
+        for round in 0..1000 {
+            send(pid, libc::SIGUSR1);
+            if round == 500 {
+                running.close_stdin();
+            }
+        }
+        let outcome = running.wait();
+        outcome.assert_status(0);
+        assert_eq!(outcome.stderr().lines().count(), outcome.own_lines().len(), "{outcome}");
+    }
+}
