@@ -158,10 +158,10 @@ fn redirects_of_all_layers_add_up_and_the_stronger_wins() {
     let scene = Scene::new()
         .file("amb.toml", "[connect-to]\n'a:80' = 'b:81'\n'c:80' = 'd:81'\n")
         .flags(&["--connect-to", "a:80:e:82", "--resolve", "e:82:127.0.0.1"]);
-    let reach = scene.config().policy;
-    assert_eq!(reach.target("a", 80), ("e", 82));
-    assert_eq!(reach.target("c", 80), ("d", 81));
-    assert_eq!(reach.addresses("e", 82).unwrap().len(), 1);
+    let policy = scene.config().policy;
+    assert_eq!(policy.reach.target("a", 80), ("e", 82));
+    assert_eq!(policy.reach.target("c", 80), ("d", 81));
+    assert_eq!(policy.reach.addresses("e", 82).unwrap().len(), 1);
 }
 
 #[test]
