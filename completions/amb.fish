@@ -35,8 +35,8 @@ complete -c amb -n "__fish_amb_needs_command" -f -a "run" -d 'Run a command behi
 complete -c amb -n "__fish_amb_needs_command" -f -a "demo" -d 'Show what amb does, with a server and a client of its own'
 complete -c amb -n "__fish_amb_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c amb -n "__fish_amb_using_subcommand run" -s c -l config -d 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]' -r -F
-complete -c amb -n "__fish_amb_using_subcommand run" -l connect-timeout -d 'Give up opening a connection after this [default: 10s]' -r
-complete -c amb -n "__fish_amb_using_subcommand run" -l upstream-proxy -d 'Send requests on through this proxy [default: from the environment]' -r
+complete -c amb -n "__fish_amb_using_subcommand run" -l connect-timeout -d 'How long a connection may take to open, name resolution included [default: 10s]' -r
+complete -c amb -n "__fish_amb_using_subcommand run" -l upstream-proxy -d 'Reach the network through this proxy' -r
 complete -c amb -n "__fish_amb_using_subcommand run" -l connect-to -d 'Connect to HOST2:PORT2 instead of HOST:PORT; an empty HOST or PORT fits any' -r -f
 complete -c amb -n "__fish_amb_using_subcommand run" -l resolve -d 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *' -r -f
 complete -c amb -n "__fish_amb_using_subcommand run" -l summary -d 'How much to say at the end [default: auto]' -r -f -a "auto\t'As it fits'
@@ -53,9 +53,9 @@ complete -c amb -n "__fish_amb_using_subcommand run" -l name -d 'Label for logs 
 complete -c amb -n "__fish_amb_using_subcommand run" -l listen -d 'Where the proxy listens; port 0 takes a free one [default: 127.0.0.1:0]' -r
 complete -c amb -n "__fish_amb_using_subcommand run" -l threads -d 'Threads that serve the proxy, 1 to 64 [default: 1]' -r
 complete -c amb -n "__fish_amb_using_subcommand run" -l inject -d 'Families of variables to put in the command\'s environment, such as proxy,node' -r
-complete -c amb -n "__fish_amb_using_subcommand run" -l process-group -d 'Which process group the command gets [default: auto]' -r -f -a "auto\t'By the terminal'
-inherit\t'amb\'s'
-new\t'Its own'"
+complete -c amb -n "__fish_amb_using_subcommand run" -l process-group -d 'Which process group the command gets [default: auto]' -r -f -a "auto\t'`inherit` if amb has a controlling terminal, `new` otherwise'
+inherit\t'In amb\'s, as without amb: Ctrl-C, Ctrl-Z, `fg` and pipelines work. A signal sent to the whole group from outside may reach the child twice'
+new\t'In one of its own: signals reach it through amb, exactly once, and a kill takes the whole group'"
 complete -c amb -n "__fish_amb_using_subcommand run" -l run-timeout -d 'Stop the command after this; exit with 124 [default: never]' -r
 complete -c amb -n "__fish_amb_using_subcommand run" -s k -l kill-after -d 'Kill the command this long after it was first told to stop [default: never]' -r
 complete -c amb -n "__fish_amb_using_subcommand run" -l on-death -d 'Signal for the command if amb itself is killed, or none [default: auto]' -r
@@ -65,7 +65,7 @@ always\t'Also in files and pipes'
 never\t'Not at all'"
 complete -c amb -n "__fish_amb_using_subcommand run" -l no-config -d 'Ignore the amb.toml of this directory'
 complete -c amb -n "__fish_amb_using_subcommand run" -s n -l dry-run -d 'Show what would be done; start nothing'
-complete -c amb -n "__fish_amb_using_subcommand run" -l no-via -d 'Leave out the Via header'
+complete -c amb -n "__fish_amb_using_subcommand run" -l no-via -d 'Leave out the Via header that amb adds to requests and responses'
 complete -c amb -n "__fish_amb_using_subcommand run" -l proxy-loopback -d 'Send requests to loopback through the proxy too'
 complete -c amb -n "__fish_amb_using_subcommand run" -l no-proxy-loopback -d 'Undoes `--proxy-loopback`; only a flag. See [`RunOptions::settle`]'
 complete -c amb -n "__fish_amb_using_subcommand run" -s q -l quiet -d 'Say less: no summary and no warnings; errors stay'
