@@ -22,6 +22,7 @@ use clap::{
 use crate::{
     config::{self, Options},
     exit::Exit,
+    report::color::When,
 };
 
 /// The palette of cargo's help.
@@ -116,18 +117,6 @@ pub struct Console {
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
     pub color: When,
-}
-
-/// When to use colours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum When {
-    /// On a terminal, unless the environment says otherwise
-    #[default]
-    Auto,
-    /// Also in files and pipes
-    Always,
-    /// Not at all
-    Never,
 }
 
 /// `amb run`: its flags, and the command.

@@ -38,7 +38,7 @@ use crate::{
         timeout::TimeoutOptions,
         via::ViaOptions,
     },
-    report::{AccessLogOptions, LogOptions, ReportOptions},
+    report::{AccessLogOptions, AccessLogTarget, InvalidOption, LogOptions, Report, ReportOptions, log::Log},
     supervise,
 };
 
@@ -119,11 +119,11 @@ pub struct Config {
     /// How long open exchanges may go on when the child has ended. Default: 1 s; zero waits for none.
     pub drain: Duration,
     /// What is shown and written at the end.
-    pub report: ReportOptions,
-    /// The access log.
-    pub access_log: AccessLogOptions,
+    pub report: Report,
+    /// The access log; none if none is wanted.
+    pub access_log: Option<AccessLogTarget>,
     /// amb's own log.
-    pub log: LogOptions,
+    pub log: Log,
     /// What is to happen to a request.
     pub policy: Arc<Policy>,
 }
@@ -219,6 +219,13 @@ fn build(
         });
     }
     let run = options.run.build(problems);
+    let mut log = options.log;
+    if log.level.is_none() {
+        let asked = environment
+            .iter()
+            .find(|(name, value)| name == "AMB_LOG" && !value.is_empty());
+        log.level = asked.map(|(_, value)| value.to_string_lossy().into_owned());
+    }
     let policy = PolicyOptions {
         timeout: options.timeout,
         connect_to: options.connect_to,
@@ -240,11 +247,23 @@ fn build(
         inject: run.inject,
         supervise: run.supervise,
         drain: run.drain,
-        report: options.report,
-        access_log: options.access_log,
-        log: options.log,
+        report: valid(options.report.build(), problems),
+        access_log: valid(options.access_log.build(), problems),
+        log: valid(log.build(), problems),
         policy: Arc::new(policy.build(&environment.iter().cloned().collect(), problems)),
     }
+}
+
+/// The value, or its default and a problem.
+fn valid<T: Default>(built: Result<T, InvalidOption>, problems: &mut Vec<Problem>) -> T {
+    built.unwrap_or_else(|invalid| {
+        problems.push(Problem {
+            key: invalid.key,
+            flag: invalid.flag,
+            reason: invalid.reason,
+        });
+        T::default()
+    })
 }
 
 impl Sources {

@@ -22,7 +22,11 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
     rc::Rc,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -126,6 +130,8 @@ struct Drain {
     hurry: oneshot::Receiver<()>,
     /// Closed when the worker's sums are there.
     done: Option<Arc<PipeWriter>>,
+    /// Gets what was open when the drain began.
+    open: Arc<AtomicUsize>,
 }
 
 /// A proxy at work.
@@ -153,6 +159,8 @@ pub struct Draining {
     hurry: Vec<oneshot::Sender<()>>,
     /// Ends when the last worker has.
     over: Option<PipeReader>,
+    /// What was open when the drain began, as far as the workers have said.
+    open: Arc<AtomicUsize>,
 }
 
 impl Serving {
@@ -170,6 +178,7 @@ impl Serving {
             ended: Vec::new(),
             hurry: Vec::new(),
             over,
+            open: Arc::new(AtomicUsize::new(0)),
         };
         for worker in self.workers {
             let (hurry, hurried) = oneshot::channel();
@@ -179,6 +188,7 @@ impl Serving {
                     limit,
                     hurry: hurried,
                     done: done.clone(),
+                    open: Arc::clone(&draining.open),
                 })
                 .is_err()
             {
@@ -195,6 +205,11 @@ impl Draining {
     /// Readable, at its end, once the drain is over; none if the process is out of descriptors.
     pub fn over(&self) -> Option<BorrowedFd<'_>> {
         self.over.as_ref().map(AsFd::as_fd)
+    }
+
+    /// How many exchanges and tunnels were open when the drain began.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// The sums; what is still open is cut short. A worker that is stuck for a second is given up.
@@ -278,6 +293,7 @@ async fn settle(worker: &Rc<Worker>, listener: &TcpListener, drain: Drain) {
     if !took {
         return;
     }
+    drain.open.fetch_add(worker.recorder.open(), Ordering::Relaxed);
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

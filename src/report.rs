@@ -1,61 +1,263 @@
-//! Placeholder: the reports.
+//! What the user sees: the summary at the end, report files, the access log, amb's own log.
+//!
+//! Reports read [`traffic`](crate::traffic) and know nothing else of amb. Whatever a record holds may come from a hostile
+//! client or server: it is escaped on its way to a terminal and into every format.
+
+pub mod access_log;
+pub mod color;
+pub mod file;
+pub mod human;
+pub mod json;
+pub mod log;
+pub mod progress;
+pub mod text;
+
+use std::path::PathBuf;
+
+use clap::ValueHint;
 use serde::{Deserialize, Serialize};
 
-/// When a summary is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SummaryMode {
-    /// As it fits.
-    Auto,
-    /// All of it.
-    Full,
-    /// One line.
-    Compact,
-    /// None.
-    Off,
+use crate::report::{access_log::LineFormat, file::ReportFile, log::LogFormat};
+
+/// An option that makes no sense: where it stands, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct InvalidOption {
+    /// The key in the configuration: `["report", "files"]`.
+    pub key: &'static [&'static str],
+    /// The flag: `--report`.
+    pub flag: &'static str,
+    /// A sentence for people, without a full stop.
+    pub reason: String,
 }
 
-/// `[report]`
-#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+/// `[report]`: what is shown and written at the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[command(next_help_heading = "Results")]
 pub struct ReportOptions {
     /// How much to say at the end [default: auto]
-    #[arg(long, value_enum, value_name = "MODE")]
+    ///
+    /// It goes to stderr once the command has ended. Warnings are shown whatever is chosen.
+    #[arg(id = "summary", long = "summary", value_enum, value_name = "MODE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<SummaryMode>,
-    /// Write a report
-    #[arg(id = "report", short, long = "report", value_name = "[FMT=]FILE")]
+
+    /// Write a report to this file: report.json or json=FILE; repeatable
+    ///
+    /// The file is replaced as a whole when the run is over. That it can be written is checked before the command
+    /// starts. The command's stdout is its own: to get the report from a pipe, use json=/dev/fd/3.
+    #[arg(id = "report", short, long = "report", value_name = "[FMT=]FILE", value_hint = ValueHint::FilePath)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<String>>,
 }
 
-/// `[access-log]`
-#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[command(next_help_heading = "Observability")]
-pub struct AccessLogOptions {
-    /// Write a line an exchange to this file
-    #[arg(id = "access-log", long = "access-log", value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// The form of its lines
-    #[arg(id = "access-log-format", long = "access-log-format", value_name = "FMT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub format: Option<String>,
+/// How much the summary says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SummaryMode {
+    /// On a terminal one line, or all of it if something went wrong; elsewhere only what went wrong
+    #[default]
+    Auto,
+    /// All of it
+    Full,
+    /// One line
+    Compact,
+    /// Nothing but warnings
+    Off,
 }
 
-/// `[log]`
-#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+/// What is shown and written at the end: a valid [`ReportOptions`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// How much the summary says.
+    pub summary: SummaryMode,
+    /// The files to write.
+    pub files: Vec<ReportTarget>,
+}
+
+/// A report file that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportTarget {
+    /// What is written.
+    pub format: ReportFormat,
+    /// Where.
+    pub path: PathBuf,
+}
+
+/// The formats a report can be written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportFormat {
+    /// All there is, for programs.
+    Json,
+}
+
+impl ReportFormat {
+    /// Every format by its name, which is also the file extension it is known by.
+    const NAMES: [(&str, Self); 1] = [("json", Self::Json)];
+
+    /// The format of this name; an error lists those that exist.
+    fn named(name: &str, written: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+        found.map(|(_, format)| *format).ok_or_else(|| {
+            let names: Vec<_> = Self::NAMES.iter().map(|(known, _)| *known).collect();
+            format!("{written}; the formats are: {}", names.join(", "))
+        })
+    }
+}
+
+impl ReportOptions {
+    /// Checks them.
+    ///
+    /// # Errors
+    ///
+    /// A format that does not exist or cannot be told from the file's name; a report to the command's stdout.
+    pub fn build(self) -> Result<Report, InvalidOption> {
+        let files = self.files.unwrap_or_default().iter().map(|text| target(text)).collect();
+        let invalid = |reason| InvalidOption {
+            key: &["report", "files"],
+            flag: "--report",
+            reason,
+        };
+        Ok(Report {
+            summary: self.summary.unwrap_or_default(),
+            files: Result::map_err(files, invalid)?,
+        })
+    }
+}
+
+impl Report {
+    /// Makes sure that every report can be written, before the child starts.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for people that names the file.
+    pub fn reserve(&self) -> Result<Vec<ReportFile>, String> {
+        self.files
+            .iter()
+            .map(|target| ReportFile::reserve(target).map_err(|reason| reason.to_string()))
+            .collect()
+    }
+}
+
+/// Reads `[FMT=]FILE`.
+fn target(text: &str) -> Result<ReportTarget, String> {
+    // Only a bare word names a format, so that ./a=b.json stays a file.
+    let (format, path) = match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric()) => (
+            Some(ReportFormat::named(name, &format!("`{name}` is no report format"))?),
+            path,
+        ),
+        _ => (None, text),
+    };
+    if path == "-" {
+        return Err("stdout is the command's own: write json=/dev/fd/3 and add `3>FILE` in the shell".to_owned());
+    }
+    if path.is_empty() {
+        return Err(format!("`{text}` names no file"));
+    }
+    let path = PathBuf::from(path);
+    let format = match (format, path.extension().and_then(|extension| extension.to_str())) {
+        (Some(format), _) => format,
+        (None, Some(extension)) => ReportFormat::named(
+            extension,
+            &format!("`{text}`: no report format has the extension .{extension}"),
+        )?,
+        (None, None) => ReportFormat::named("", &format!("`{text}` does not say its format: write json={text}"))?,
+    };
+    Ok(ReportTarget { format, path })
+}
+
+/// `[access-log]`: a line for each exchange and tunnel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[command(next_help_heading = "Observability")]
+pub struct AccessLogOptions {
+    /// Append a line for each exchange and tunnel to this file; - is stderr [default: none]
+    ///
+    /// Lines are written as exchanges end. If the file cannot keep up, lines are left out and counted; the command's
+    /// requests never wait for it.
+    #[arg(id = "access-log", long = "access-log", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+
+    /// The form of these lines [default: json]
+    #[arg(id = "access-log-format", long = "access-log-format", value_enum, value_name = "FMT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<LineFormat>,
+}
+
+/// Where the access log goes, and how: valid [`AccessLogOptions`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLogTarget {
+    /// The file; none is stderr.
+    pub file: Option<PathBuf>,
+    /// The form of the lines.
+    pub format: LineFormat,
+}
+
+impl AccessLogOptions {
+    /// Checks them; none if no access log is wanted.
+    ///
+    /// # Errors
+    ///
+    /// A file without a name.
+    pub fn build(self) -> Result<Option<AccessLogTarget>, InvalidOption> {
+        let Some(file) = self.file else { return Ok(None) };
+        if file.as_os_str().is_empty() {
+            return Err(InvalidOption {
+                key: &["access-log", "file"],
+                flag: "--access-log",
+                reason: "the access log's file has no name".to_owned(),
+            });
+        }
+        Ok(Some(AccessLogTarget {
+            file: (file.as_os_str() != "-").then_some(file),
+            format: self.format.unwrap_or_default(),
+        }))
+    }
+}
+
+/// `[log]`: what amb says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[command(next_help_heading = "Observability")]
 pub struct LogOptions {
-    /// How much amb says of itself
+    /// How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug
+    /// [default: warn, and error if stderr is a terminal, which is the command's while it runs]
     #[arg(id = "log-level", long = "log-level", value_name = "LEVEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
-    /// The form of those lines
-    #[arg(id = "log-format", long = "log-format", value_name = "FMT")]
+
+    /// The form of these lines [default: text]
+    #[arg(id = "log-format", long = "log-format", value_enum, value_name = "FMT")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub format: Option<String>,
+    pub format: Option<LogFormat>,
 }
+
+impl LogOptions {
+    /// Checks them.
+    ///
+    /// # Errors
+    ///
+    /// A level that does not exist.
+    pub fn build(self) -> Result<log::Log, InvalidOption> {
+        // An empty variable counts as absent, as everywhere.
+        let level = self.level.filter(|text| !text.trim().is_empty());
+        let levels = level
+            .map(|text| log::levels(&text))
+            .transpose()
+            .map_err(|reason| InvalidOption {
+                key: &["log", "level"],
+                flag: "--log-level",
+                reason,
+            })?;
+        Ok(log::Log {
+            levels,
+            format: self.format.unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,71 +1,203 @@
 //! `amb run`: the life of a run on one page.
+//!
+//! Listen for signals → bind → the child's environment → spawn → serve while supervising → drain → summary → end as the
+//! child ended. Whatever fails before the child starts ends the run with a line that says so; whatever fails after it
+//! never changes how the child's end is passed on.
+
+mod dry;
+mod outcome;
 
 use std::{
     collections::BTreeMap,
     env,
     ffi::OsString,
-    sync::Arc,
+    io, panic,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use thiserror::Error;
+
+use self::outcome::Outcome;
 use crate::{
-    cli::RunArgs,
-    config::Config,
+    cli::{self, RunArgs},
+    config::{Config, Sources},
     exit::Exit,
     inject,
-    proxy::Proxy,
-    supervise::{Signals, Spawn, Supervisor, write_stderr},
+    proxy::{Draining, Listener, Proxy},
+    report::{
+        access_log::AccessLog,
+        color::Stream,
+        progress::{Progress, UNNOTICED},
+    },
+    supervise::{Signals, Spawn, SpawnError, Supervisor},
 };
 
-/// Runs the command.
-pub fn run(args: &RunArgs, config: &Config) -> Exit {
-    let run_id = format!(
-        "{:x}{:x}",
-        SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_nanos(),
-        std::process::id()
-    );
-    let Ok(mut signals) = Signals::listen(config.supervise.process_group.resolve()) else {
-        return Exit::Failed;
-    };
-    let proxy = match Proxy::bind(config.listen, config.threads) {
-        Ok(proxy) => proxy,
-        Err(reason) => {
-            write_stderr(&format!("amb: cannot listen on {}: {reason}\n", config.listen));
-            return Exit::Failed;
+/// Time for the drain's own work beyond what open exchanges are given.
+const DRAIN_MARGIN: Duration = Duration::from_millis(200);
+
+/// Why there was no run.
+#[derive(Debug, Error)]
+enum StartError {
+    /// The port is taken, or the address is not this machine's.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// What was asked for.
+        address: std::net::SocketAddr,
+        /// The kernel's reason.
+        reason: io::Error,
+    },
+    /// A report or a log cannot be written.
+    #[error("{0}")]
+    Report(String),
+    /// The command cannot be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The process is out of something.
+    #[error("cannot start: {0}")]
+    Exhausted(#[from] io::Error),
+}
+
+/// Tasks of the proxy that panicked.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Runs the command, and ends as it ended.
+pub fn run(args: &RunArgs, config: Config, sources: &Sources) -> Exit {
+    if args.dry_run {
+        return dry::run(args, &config, sources);
+    }
+    match start(args, config, sources) {
+        Ok(exit) => exit,
+        Err(StartError::Spawn(error)) => {
+            if !matches!(error, SpawnError::Interrupted(_)) {
+                cli::say(&error);
+            }
+            Exit::from(&error)
         }
-    };
-    let address = proxy.address();
+        Err(error) => cli::refuse_to_start(&error),
+    }
+}
+
+/// The run itself.
+fn start(args: &RunArgs, config: Config, sources: &Sources) -> Result<Exit, StartError> {
+    let started_at = SystemTime::now();
+    let run_id = run_id(started_at);
+    config.log.clone().start().map_err(StartError::Report)?;
+    count_panics();
+
+    let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
+    let reports = config.report.reserve().map_err(StartError::Report)?;
+    let access_log = config
+        .access_log
+        .as_ref()
+        .map(AccessLog::open)
+        .transpose()
+        .map_err(StartError::Report)?;
+    let listener = access_log.as_ref().map(|log| -> Listener {
+        let sink = log.sink();
+        Arc::new(move |record| sink.log(record))
+    });
+
+    let bound = Proxy::bind(config.listen, config.threads);
+    let proxy = bound.map_err(|reason| StartError::Listen {
+        address: config.listen,
+        reason,
+    })?;
+    let mut spawn = command(args);
     let inherited: BTreeMap<OsString, OsString> = env::vars_os().collect();
-    let changes = inject::changes(&inherited, address, &run_id, &config.inject);
-    let mut command = args.command.iter().cloned();
-    let mut spawn = Spawn::new(command.next().unwrap_or_default(), command);
+    let changes = inject::changes(&inherited, proxy.address(), &run_id, &config.inject);
     spawn.environment = changes
         .into_iter()
         .map(|change| (change.name.into(), change.value))
         .collect();
-    let child = match spawn.start(&config.supervise, &mut signals) {
-        Ok(child) => child,
-        Err(error) => {
-            write_stderr(&format!("amb: {error}\n"));
-            return Exit::from(&error);
-        }
-    };
-    let policy = Arc::clone(&config.policy);
-    let Ok(serving) = proxy.serve(&policy, &run_id, None) else {
-        return Exit::Failed;
-    };
+    spawn.restore_nofile = raise_descriptor_limit();
+    let child = spawn.start(&config.supervise, &mut signals)?;
+    let pid = child.id();
+
+    // The child runs by now; its first connections wait in the socket's queue until the workers are there.
+    let serving = proxy.serve(&Arc::clone(&config.policy), &run_id, listener.as_ref())?;
     let ended = Supervisor::new(child, &config.supervise).run(&mut signals);
+    let duration = started_at.elapsed().unwrap_or_default();
+
+    let stderr = Stream::stderr(args.console.color);
     let draining = serving.drain(config.drain);
-    if let (Ok(asked), Some(over)) = (signals.end_on_request(), draining.over()) {
-        signals.wait_drained(config.drain + Duration::from_millis(100), over, &asked);
-    }
+    drain(&draining, &mut signals, config.drain, &stderr);
     let drained = draining.finish();
-    let traffic = drained.meter.finish();
-    if env::var_os("AMB_DEBUG").is_some() {
-        write_stderr(&format!("{traffic:#?}\n{:?}\n", drained.lost));
+    drop(listener);
+
+    let outcome = Outcome {
+        args,
+        config: &config,
+        sources,
+        run_id,
+        started_at,
+        duration,
+        pid,
+        ended,
+        drained,
+        panicked: PANICS.load(Ordering::Relaxed),
+        access_log: access_log.map(AccessLog::close),
+    };
+    outcome.report(reports, &stderr);
+    Ok(Exit::from(ended))
+}
+
+/// Waits for what is still open when the child has ended. A signal that asks amb to end ends the wait; a second one ends amb.
+fn drain(draining: &Draining, signals: &mut Signals, limit: Duration, stderr: &Stream) {
+    let (Ok(asked), Some(over)) = (signals.end_on_request(), draining.over()) else {
+        return;
+    };
+    let limit = limit + DRAIN_MARGIN;
+    if signals.wait_drained(limit.min(UNNOTICED), over, &asked) || asked.load(Ordering::SeqCst) || limit <= UNNOTICED {
+        return;
     }
-    Exit::from(ended)
+    let progress = Progress::drain(draining.open(), stderr);
+    signals.wait_drained(limit.saturating_sub(UNNOTICED), over, &asked);
+    progress.finish();
+}
+
+/// The command to spawn.
+fn command(args: &RunArgs) -> Spawn {
+    let mut words = args.command.iter().cloned();
+    Spawn::new(words.next().unwrap_or_default(), words)
+}
+
+/// An id that no other run on this machine has: the time in milliseconds and amb's process id.
+fn run_id(now: SystemTime) -> String {
+    let millis = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
+    format!("{millis:x}-{:x}", std::process::id())
+}
+
+/// Lets amb itself have as many descriptors as it may; returns what the child is to have as before.
+fn raise_descriptor_limit() -> Option<Rlimit> {
+    let inherited = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: inherited.maximum,
+        maximum: inherited.maximum,
+    };
+    if inherited.current == inherited.maximum {
+        return None;
+    }
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => Some(inherited),
+        Err(reason) => {
+            tracing::debug!(%reason, "the limit of descriptors stays as it is");
+            None
+        }
+    }
+}
+
+/// Counts panics instead of printing them into the child's terminal; the summary says so.
+fn count_panics() {
+    panic::set_hook(Box::new(|panicked| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("a bug in amb: {panicked}");
+    }));
 }

@@ -129,13 +129,20 @@ pub enum Blame {
     Amb,
 }
 
-impl fmt::Display for Blame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Blame {
+    /// Its name in reports: `upstream`.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Client => "client",
             Self::Upstream => "upstream",
             Self::Policy => "policy",
             Self::Amb => "amb",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

@@ -302,7 +302,7 @@ impl Exchange<'_> {
                     }
                     continue;
                 }
-                Awaited::ClientBroken(_) => return Err(ExchangeError::ClientGone.into()),
+                Awaited::ClientBroken => return Err(ExchangeError::ClientGone.into()),
                 Awaited::BodyBroken(broken) => return Err(request_body_error(client, broken).into()),
                 Awaited::Failed(ReadHeadError::Ended) if reused => return Err(AttemptError::Stale),
                 Awaited::Failed(ReadHeadError::Io(_, false)) if reused => return Err(AttemptError::Stale),

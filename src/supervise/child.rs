@@ -96,7 +96,6 @@ impl Spawn {
             Mode::Inherit => command.spawn().map(|child| child.id()),
         };
         drop(blocked);
-        signals.mark_early();
         let id = started.map_err(|reason| SpawnError::explain(self, reason))?;
         Child::new(id, mode).map_err(SpawnError::Unwatchable)
     }

@@ -68,10 +68,6 @@ pub(super) fn decide(situation: Situation, event: Event, descends: impl Fn(i32) 
 
 /// Whether the child is to get this signal from amb.
 fn is_due(situation: Situation, received: &Received, descends: impl Fn(i32) -> bool) -> bool {
-    if received.early {
-        // The child did not exist when it came, so it cannot have it.
-        return true;
-    }
     match (situation.mode, received.sender) {
         // Whoever signals its parent does not mean itself.
         (_, Sender::Process(pid)) if pid == situation.child => false,
@@ -107,11 +103,7 @@ mod tests {
             child: CHILD,
             hears_hangup_alone: false,
         };
-        let received = Received {
-            signal,
-            sender,
-            early: false,
-        };
+        let received = Received { signal, sender };
         let action = decide(situation, Event::Signal(received), |pid| pid == GRANDCHILD);
         assert_eq!(action, expected, "{mode:?} {signal} from {sender:?}");
     }
@@ -179,22 +171,6 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_from_before_the_child_is_forwarded_whoever_sent_it() {
-        let situation = Situation {
-            mode: Mode::Inherit,
-            child: CHILD,
-            hears_hangup_alone: false,
-        };
-        let received = Received {
-            signal: Signal::INT,
-            sender: Sender::Kernel,
-            early: true,
-        };
-        let action = decide(situation, Event::Signal(received), |_| true);
-        assert_eq!(action, Action::ForwardAndArm(Signal::INT));
-    }
-
-    #[test]
     fn a_hangup_that_only_amb_hears_is_forwarded() {
         let situation = Situation {
             mode: Mode::Inherit,
@@ -204,7 +180,6 @@ mod tests {
         let received = Received {
             signal: Signal::HUP,
             sender: Sender::Kernel,
-            early: false,
         };
         let action = decide(situation, Event::Signal(received), |_| false);
         assert_eq!(action, Action::ForwardAndArm(Signal::HUP));

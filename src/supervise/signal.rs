@@ -31,7 +31,7 @@ use signal_hook::{
 
 use super::{
     Mode,
-    startup::{Inherited, change_mask, is_ignored, signal_set},
+    startup::{Inherited, change_mask, is_ignored, is_pending, signal_set},
 };
 
 /// A signal, real-time ones included.
@@ -61,6 +61,11 @@ impl Signal {
     pub const TSTP: Self = Self(libc::SIGTSTP);
     /// Go on after a stop.
     pub const CONT: Self = Self(libc::SIGCONT);
+
+    /// The signal of this number, as a child's status has it.
+    pub const fn of(number: i32) -> Self {
+        Self(number)
+    }
 
     /// The signal's number.
     pub const fn number(self) -> i32 {
@@ -175,8 +180,6 @@ pub(super) struct Received {
     pub(super) signal: Signal,
     /// Who sent it.
     pub(super) sender: Sender,
-    /// Whether it came before the child existed.
-    pub(super) early: bool,
 }
 
 impl Received {
@@ -190,7 +193,6 @@ impl Received {
         Self {
             signal: Signal(origin.signal),
             sender,
-            early: false,
         }
     }
 }
@@ -293,21 +295,18 @@ impl Signals {
         self.queue.extend(caught.map(|origin| Received::new(&origin)));
     }
 
-    /// A signal that already came in and that would have ended the command, had it been running.
+    /// A signal that already came in, even if it is held back in this thread, and that would have ended the command, had it
+    /// been running.
     pub(super) fn fatal(&mut self) -> Option<Signal> {
         self.collect();
-        self.queue
+        let queued = self.queue.iter().map(|received| received.signal);
+        let held_back = self
+            .caught
             .iter()
-            .map(|received| received.signal)
-            .find(|signal| signal.ends_by_default())
-    }
-
-    /// Marks what came in so far as older than the child.
-    pub(super) fn mark_early(&mut self) {
-        self.collect();
-        for received in &mut self.queue {
-            received.early = true;
-        }
+            .copied()
+            .filter(|signal| is_pending(*signal))
+            .map(Signal);
+        queued.chain(held_back).find(|signal| signal.ends_by_default())
     }
 
     /// The signals that are caught, SIGCHLD not among them.

@@ -57,6 +57,15 @@ pub(super) fn is_ignored(signal: i32) -> bool {
     }
 }
 
+/// Whether `signal` came while it was blocked.
+pub(super) fn is_pending(signal: i32) -> bool {
+    // SAFETY: sigpending fills the set before it is asked.
+    unsafe {
+        let mut set = mem::zeroed();
+        libc::sigpending(&raw mut set) == 0 && libc::sigismember(&raw const set, signal) == 1
+    }
+}
+
 /// The set of these signals.
 pub(super) fn signal_set(signals: impl IntoIterator<Item = i32>) -> libc::sigset_t {
     // SAFETY: sigemptyset initialises the set before it is used; sigaddset refuses what is not a signal.

@@ -103,7 +103,7 @@ pub(crate) enum Awaited {
     /// The client ended its half of the connection; said once.
     ClientEnded,
     /// The client's connection broke.
-    ClientBroken(io::Error),
+    ClientBroken,
 }
 
 /// One exchange's conversation with a server.
@@ -189,8 +189,8 @@ impl Conversation {
             if client.inbox.len() >= AHEAD_LIMIT_BYTES {
                 return Poll::Pending;
             }
-            if let Err(reason) = ready!(client.poll_fill(cx)) {
-                return Poll::Ready(Awaited::ClientBroken(reason));
+            if ready!(client.poll_fill(cx)).is_err() {
+                return Poll::Ready(Awaited::ClientBroken);
             }
         }
     }

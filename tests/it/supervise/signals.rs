@@ -40,6 +40,7 @@ fn a_trapped_signal_ends_as_the_child_decides() {
             .child(Child::new(["--trap", "TERM:7", "--ready", "--wait"]))
             .start();
         running.wait_for_line("ready").signal(libc::SIGTERM);
+        assert!(ends(running.pid()));
         let outcome = running.wait();
         outcome.assert_status(7);
         assert!(!outcome.own_lines().is_empty(), "no summary");
@@ -159,18 +160,30 @@ fn a_child_that_signals_its_parent_is_not_hit_itself() {
 }
 
 #[test]
-fn timeout_reaches_the_child_once() {
-    // It signals its child, and then its whole group.
-    let mut running = Amb::bare()
-        .shell("exec timeout 0.5 \"$AMB\" run -- \"$CHILD\" --count TERM")
-        .open_stdin()
-        .start();
-    running.wait_for_line("ready").wait_for_line("got TERM");
+fn a_signal_to_the_group_of_amb_reaches_a_child_of_another_group_once() {
+    let mut running = Amb::run(MODES[1]).open_stdin().child(Child::count("TERM,USR1")).start();
+    running.wait_for_line("ready");
+    // Each run of the tests is a session of its own, whose leader is amb.
+    send(-running.pid(), libc::SIGTERM);
+    running
+        .wait_for_line("got TERM")
+        .signal(libc::SIGUSR1)
+        .wait_for_line("got USR1");
     running.close_stdin();
     running
         .wait()
-        .assert_status(124)
-        .assert_stdout("ready\ngot TERM\nTERM=1\n");
+        .assert_stdout("ready\ngot TERM\ngot USR1\nTERM=1\nUSR1=1\n");
+}
+
+#[test]
+fn timeout_ends_amb_as_it_ends_the_bare_command() {
+    let running = Amb::bare()
+        .shell("exec timeout 0.3 \"$AMB\" run -- \"$CHILD\" --ready --wait")
+        .open_stdin()
+        .start();
+    running.wait_for_line("ready");
+    assert!(ends(running.pid()));
+    running.wait().assert_status(124);
 }
 
 #[test]

@@ -1,0 +1,227 @@
+//! A record as a line, in each format. Whatever is in the record, it stays one line, and its values stay apart.
+
+use std::{fmt, io::Write};
+
+use jiff::Timestamp;
+
+use crate::{
+    report::{access_log::LineFormat, json},
+    traffic::{Kind, Outcome, Protocol, Record, latency::in_seconds},
+};
+
+/// The record as a line with its end.
+pub(super) fn line(format: LineFormat, record: &Record) -> Vec<u8> {
+    let mut line = Vec::with_capacity(512);
+    match format {
+        LineFormat::Json => json_line(&mut line, record),
+        LineFormat::Logfmt => logfmt_line(&mut line, record),
+        LineFormat::Common => common_line(&mut line, record),
+        LineFormat::Combined => {
+            common_line(&mut line, record);
+            for value in [&record.referer, &record.user_agent] {
+                line.extend_from_slice(b" \"");
+                apache_escaped(&mut line, value.as_deref().unwrap_or("-"));
+                line.push(b'"');
+            }
+        }
+    }
+    line.push(b'\n');
+    line
+}
+
+/// A value of a field.
+enum Value<'a> {
+    /// Text, as it came.
+    Text(&'a str),
+    /// A whole number.
+    Whole(u64),
+    /// Seconds.
+    Seconds(f64),
+    /// Yes or no.
+    Flag(bool),
+}
+
+/// Tells all fields of a record, in their order. Names are those of the OpenTelemetry semantic conventions where there
+/// is one. What there is none of is left out.
+fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
+    let mut optional = |key: &str, value: Option<Value<'a>>| {
+        if let Some(value) = value {
+            tell(key, value);
+        }
+    };
+    let (protocol, version) = match record.protocol {
+        Protocol::Http10 => ("http", "1.0"),
+        Protocol::Http11 => ("http", "1.1"),
+        Protocol::Socks4 => ("socks", "4"),
+        Protocol::Socks5 => ("socks", "5"),
+    };
+    let kind = match record.kind {
+        Kind::Exchange => "exchange",
+        Kind::Tunnel => "tunnel",
+    };
+    let (outcome, failure) = match &record.outcome {
+        Outcome::Ok => ("ok", None),
+        Outcome::Failed(failure) => ("failed", Some(failure)),
+        Outcome::Denied(failure) => ("denied", Some(failure)),
+        Outcome::ClientAborted => ("aborted", None),
+        Outcome::CutShort => ("cut_short", None),
+    };
+    let (path, query) = match record.path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (&*record.path, None),
+    };
+    let text = |text: &'a str| (!text.is_empty()).then_some(Value::Text(text));
+    let seconds = |duration| Value::Seconds(in_seconds(duration));
+    optional("amb.kind", Some(Value::Text(kind)));
+    optional("amb.outcome", Some(Value::Text(outcome)));
+    optional("http.request.method", text(&record.method));
+    optional("server.address", text(&record.host));
+    optional(
+        "server.port",
+        (record.port != 0).then_some(Value::Whole(record.port.into())),
+    );
+    optional("url.path", text(path));
+    optional("url.query", query.map(Value::Text));
+    optional(
+        "http.response.status_code",
+        record.status.map(|status| Value::Whole(status.into())),
+    );
+    optional("error.type", failure.map(|failure| Value::Text(&failure.error_type)));
+    optional("error.message", failure.map(|failure| Value::Text(&failure.detail)));
+    optional("amb.blame", failure.map(|failure| Value::Text(failure.blame.name())));
+    optional("network.protocol.name", Some(Value::Text(protocol)));
+    optional("network.protocol.version", Some(Value::Text(version)));
+    optional("duration", Some(seconds(record.duration)));
+    optional("connect.duration", record.connect.map(seconds));
+    optional("first_byte.duration", record.first_byte.map(seconds));
+    optional("bytes.sent", Some(Value::Whole(record.bytes_sent)));
+    optional("bytes.received", Some(Value::Whole(record.bytes_received)));
+    optional("amb.attempts", Some(Value::Whole(record.attempts.into())));
+    optional("amb.resends", Some(Value::Whole(record.resends.into())));
+    optional("connection.reused", Some(Value::Flag(record.reused)));
+    optional("user_agent.original", record.user_agent.as_deref().map(Value::Text));
+    optional(
+        "http.request.header.referer",
+        record.referer.as_deref().map(Value::Text),
+    );
+}
+
+/// A JSON object.
+fn json_line(line: &mut Vec<u8>, record: &Record) {
+    push(
+        line,
+        format_args!("{{\"timestamp\":\"{}\"", json::time(record.started_at)),
+    );
+    fields(record, |key, value| {
+        push(line, format_args!(",\"{key}\":"));
+        match value {
+            Value::Text(text) => json_text(line, text),
+            value => plain(line, &value),
+        }
+    });
+    line.push(b'}');
+}
+
+/// `key=value`, values in quotation marks where they need them.
+fn logfmt_line(line: &mut Vec<u8>, record: &Record) {
+    push(line, format_args!("timestamp={}", json::time(record.started_at)));
+    fields(record, |key, value| {
+        push(line, format_args!(" {key}="));
+        match value {
+            Value::Text(text) => {
+                let bare = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b'\\');
+                if !text.is_empty() && text.bytes().all(bare) {
+                    line.extend_from_slice(text.as_bytes());
+                } else {
+                    json_text(line, text);
+                }
+            }
+            value => plain(line, &value),
+        }
+    });
+}
+
+/// Text in quotation marks, escaped as JSON has it, and control characters of all kinds with it: people `cat` logs.
+fn json_text(line: &mut Vec<u8>, text: &str) {
+    line.push(b'"');
+    for character in text.chars() {
+        match character {
+            '"' => line.extend_from_slice(b"\\\""),
+            '\\' => line.extend_from_slice(b"\\\\"),
+            '\n' => line.extend_from_slice(b"\\n"),
+            '\r' => line.extend_from_slice(b"\\r"),
+            '\t' => line.extend_from_slice(b"\\t"),
+            character if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') => {
+                push(line, format_args!("\\u{:04x}", u32::from(character)));
+            }
+            character => push(line, format_args!("{character}")),
+        }
+    }
+    line.push(b'"');
+}
+
+/// A value that needs no quotation marks.
+fn plain(line: &mut Vec<u8>, value: &Value<'_>) {
+    match value {
+        Value::Text(text) => json_text(line, text),
+        Value::Whole(number) => push(line, format_args!("{number}")),
+        Value::Seconds(seconds) => push(line, format_args!("{seconds}")),
+        Value::Flag(flag) => push(line, format_args!("{flag}")),
+    }
+}
+
+/// Apache's common log format: `%h %l %u %t "%r" %>s %b`. The bytes are those on the wire from the server, heads included.
+///
+/// The client is always on this machine, and time is UTC.
+fn common_line(line: &mut Vec<u8>, record: &Record) {
+    let time = Timestamp::try_from(record.started_at).unwrap_or(Timestamp::UNIX_EPOCH);
+    let time = time.strftime("%d/%b/%Y:%H:%M:%S +0000");
+    push(line, format_args!("127.0.0.1 - - [{time}] \""));
+    if record.method.is_empty() && record.host.is_empty() {
+        // What Apache writes for a request that it could not read.
+        line.push(b'-');
+    } else {
+        apache_escaped(line, &record.method);
+        line.push(b' ');
+        let host = &record.host;
+        let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+        if record.kind == Kind::Exchange {
+            line.extend_from_slice(b"http://");
+        }
+        apache_escaped(line, &format!("{open}{host}{close}"));
+        if record.kind == Kind::Tunnel || record.port != 80 {
+            push(line, format_args!(":{}", record.port));
+        }
+        apache_escaped(line, &record.path);
+        push(line, format_args!(" {}", record.protocol));
+    }
+    line.push(b'"');
+    match record.status {
+        Some(status) => push(line, format_args!(" {status}")),
+        None => line.extend_from_slice(b" -"),
+    }
+    match record.bytes_received {
+        0 => line.extend_from_slice(b" -"),
+        bytes => push(line, format_args!(" {bytes}")),
+    }
+}
+
+/// Text as Apache escapes it in its logs: `\"`, `\\`, `\n`, `\t`, and `\xhh` for every other byte that is not ASCII text.
+fn apache_escaped(line: &mut Vec<u8>, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'"' => line.extend_from_slice(b"\\\""),
+            b'\\' => line.extend_from_slice(b"\\\\"),
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            b'\t' => line.extend_from_slice(b"\\t"),
+            b' '..=b'~' => line.push(byte),
+            byte => push(line, format_args!("\\x{byte:02x}")),
+        }
+    }
+}
+
+/// Appends what is formatted.
+fn push(line: &mut Vec<u8>, arguments: fmt::Arguments<'_>) {
+    line.write_fmt(arguments).expect("a Vec takes everything");
+}

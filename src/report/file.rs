@@ -1,0 +1,329 @@
+//! A report's file: known to be writable before the child starts, replaced as a whole when the run is over.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Access, OFlags};
+use tempfile::NamedTempFile;
+
+use crate::{
+    report::{ReportFormat, ReportTarget, json},
+    traffic::summary::Summary,
+};
+
+/// A report could not be written, or it is known beforehand that it cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the report {}: {reason}", path.display())]
+pub struct ReportError {
+    /// The file as the user named it.
+    pub path: PathBuf,
+    /// What the system said.
+    pub reason: io::Error,
+}
+
+/// A report that can be written, as far as could be found out.
+///
+/// Nothing lies about while the run lasts: a new file appears only when its contents are complete.
+#[derive(Debug)]
+pub struct ReportFile {
+    /// The file as the user named it.
+    path: PathBuf,
+    /// What is written.
+    format: ReportFormat,
+    /// How it is written.
+    way: Way,
+}
+
+/// How a report is written.
+#[derive(Debug)]
+enum Way {
+    /// A regular file, by putting a new one in its place. The path has no symbolic links left to follow.
+    Replace(PathBuf),
+    /// A regular file in a directory where none can be made.
+    Overwrite(File),
+    /// Something that takes bytes as they come: a pipe, a device, an open file.
+    Stream(File),
+    /// A named pipe that had no reader when it was looked at.
+    Later,
+}
+
+impl ReportFile {
+    /// Finds out whether the file can be written. An existing one keeps its contents for now.
+    ///
+    /// # Errors
+    ///
+    /// It cannot: no such directory, no permission, a directory.
+    pub fn reserve(target: &ReportTarget) -> Result<Self, ReportError> {
+        let path = target.path.clone();
+        match way(&path) {
+            Ok(way) => Ok(Self {
+                path,
+                format: target.format,
+                way,
+            }),
+            Err(reason) => Err(ReportError { path, reason }),
+        }
+    }
+
+    /// The file as the user named it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the report.
+    ///
+    /// A stream blocks as long as its reader does not read, as for any program.
+    ///
+    /// # Errors
+    ///
+    /// What was possible before has become impossible: the disk is full, the directory is gone. An existing file is
+    /// then as it was, unless its directory takes no new files.
+    pub fn write(self, summary: &Summary) -> Result<(), ReportError> {
+        let bytes = match self.format {
+            ReportFormat::Json => json::render(summary),
+        };
+        let written = match self.way {
+            Way::Replace(target) => replace(&target, &bytes),
+            Way::Overwrite(file) => overwrite(file, &bytes),
+            Way::Stream(file) => stream(file, &bytes),
+            Way::Later => open_stream(&self.path).and_then(|file| stream(file, &bytes)),
+        };
+        written.map_err(|reason| ReportError {
+            path: self.path,
+            reason,
+        })
+    }
+}
+
+/// How this file is to be written.
+fn way(path: &Path) -> io::Result<Way> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+            let target = absolute(path)?;
+            drop(temporary(&target)?);
+            return Ok(Way::Replace(target));
+        }
+        Err(reason) => return Err(reason),
+    };
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() || is_descriptor(path) {
+        return match open_stream(path) {
+            Ok(file) => Ok(Way::Stream(file)),
+            Err(reason) if metadata.file_type().is_fifo() && is_without_reader(&reason) => {
+                rustix::fs::access(path, Access::WRITE_OK)?;
+                Ok(Way::Later)
+            }
+            Err(reason) => Err(reason),
+        };
+    }
+    // Who must not write the file must not replace it either, even if the directory would allow it.
+    let existing = OpenOptions::new().write(true).open(path)?;
+    let target = fs::canonicalize(path)?;
+    Ok(match temporary(&target) {
+        Ok(_) => Way::Replace(target),
+        Err(_) => Way::Overwrite(existing),
+    })
+}
+
+/// Whether a path means an open file rather than one in a directory.
+fn is_descriptor(path: &Path) -> bool {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    let standard = ["/dev/stdout", "/dev/stderr"]
+        .iter()
+        .any(|known| path == Path::new(known));
+    standard || parent == Path::new("/dev/fd") || (parent.starts_with("/proc") && parent.ends_with("fd"))
+}
+
+/// Whether a named pipe could not be opened because nobody reads it.
+fn is_without_reader(reason: &io::Error) -> bool {
+    reason.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error())
+}
+
+/// Opens what takes bytes as they come. An open file that is shared with others is appended to.
+///
+/// Opening does not wait for a reader; writing waits for it to read.
+fn open_stream(path: &Path) -> io::Result<File> {
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
+    let file = OpenOptions::new().append(true).custom_flags(nonblocking).open(path)?;
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
+/// The path of a file that does not exist yet, with the symbolic links of its directory followed.
+fn absolute(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    Ok(fs::canonicalize(directory)?.join(name))
+}
+
+/// A new file beside the target, with the permissions that any new file gets.
+fn temporary(target: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(".amb-report-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(target.parent().unwrap_or(Path::new("/")))
+}
+
+/// Puts a new file in the target's place.
+fn replace(target: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = temporary(target)?;
+    file.write_all(bytes)?;
+    if let Ok(existing) = fs::metadata(target) {
+        file.as_file().set_permissions(existing.permissions())?;
+    }
+    file.persist(target)?;
+    Ok(())
+}
+
+/// Writes over an existing file.
+fn overwrite(mut file: File, bytes: &[u8]) -> io::Result<()> {
+    file.set_len(0)?;
+    file.write_all(bytes)
+}
+
+/// Hands the bytes on.
+fn stream(mut file: File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, os::fd::AsRawFd, thread};
+
+    use super::*;
+    use crate::report::human::tests::summary;
+
+    /// The JSON report to this path, reserved.
+    fn reserve(path: &Path) -> Result<ReportFile, ReportError> {
+        ReportFile::reserve(&ReportTarget {
+            format: ReportFormat::Json,
+            path: path.to_owned(),
+        })
+    }
+
+    /// What is in a directory.
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    /// Reads a report back.
+    fn schema(bytes: &[u8]) -> String {
+        let report: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+        report["schema_version"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_new_report_appears_only_when_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report.json");
+        let file = reserve(&path).unwrap();
+        assert_eq!(names(directory.path()), [""; 0], "reserving leaves nothing behind");
+        file.write(&summary()).unwrap();
+        assert_eq!(names(directory.path()), ["report.json"]);
+        assert_eq!(schema(&fs::read(&path).unwrap()), "1.0");
+        let plain = directory.path().join("plain");
+        fs::write(&plain, "").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(
+            mode(&path),
+            mode(&plain),
+            "a report has the permissions of any new file"
+        );
+    }
+
+    #[test]
+    fn an_existing_report_is_replaced_behind_its_link_and_keeps_its_permissions() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("report.json"), directory.path().join("link"));
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let file = reserve(&link).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        file.write(&summary()).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(schema(&fs::read(&path).unwrap()), "1.0");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_known_beforehand() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("none/report.json");
+        let reason = reserve(&missing).unwrap_err().to_string();
+        assert!(
+            reason.starts_with(&format!("cannot write the report {}: ", missing.display())),
+            "{reason}"
+        );
+        assert!(reserve(directory.path()).is_err(), "a directory");
+        assert!(
+            reserve(Path::new("/dev/fd/987654")).is_err(),
+            "a descriptor that is not open"
+        );
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_at_the_end() {
+        let file = reserve(Path::new("/dev/full")).unwrap();
+        let error = file.write(&summary()).unwrap_err();
+        assert_eq!(error.reason.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_directory_that_vanished_is_an_error_at_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = reserve(&directory.path().join("report.json")).unwrap();
+        directory.close().unwrap();
+        assert!(file.write(&summary()).is_err());
+    }
+
+    #[test]
+    fn a_descriptor_gets_the_report_after_what_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("open");
+        let mut open = File::create(&path).unwrap();
+        open.write_all(b"before\n").unwrap();
+        let file = reserve(Path::new(&format!("/dev/fd/{}", open.as_raw_fd()))).unwrap();
+        file.write(&summary()).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(schema(bytes.strip_prefix(b"before\n").unwrap()), "1.0");
+        assert_eq!(names(directory.path()), ["open"]);
+    }
+
+    #[test]
+    fn a_named_pipe_is_never_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let unread = reserve(&path).unwrap();
+        assert!(unread.write(&summary()).is_err(), "nobody reads it");
+
+        // Open for both, so that neither side waits for the other.
+        let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let file = reserve(&path).unwrap();
+        let writer = thread::spawn(move || file.write(&summary()));
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\n}\n") {
+            let mut some = [0; 4096];
+            let read = reader.read(&mut some).unwrap();
+            bytes.extend_from_slice(&some[..read]);
+        }
+        writer.join().unwrap().unwrap();
+        assert_eq!(schema(&bytes), "1.0");
+    }
+}

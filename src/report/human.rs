@@ -1,0 +1,352 @@
+//! The summary for people, on stderr when the child has ended. Somebody else writes it; here it is made.
+//!
+//! The first line is the whole story. A wide terminal gets a table, a narrow one a smaller table, a very narrow one cards;
+//! what is no terminal gets one fact a line, and nothing at all when there is nothing wrong.
+
+mod failures;
+mod label;
+mod plain;
+mod table;
+
+use std::time::Duration;
+
+use crate::{
+    report::{
+        SummaryMode,
+        color::{FAILED, GOOD, NOTABLE, Stream},
+        text::{self, Charset, escape, plural, width, wrap},
+    },
+    traffic::summary::{ChildOutcome, ExitReason, Summary},
+};
+
+/// Columns from which on there is a table; below it, cards.
+const TABLE_COLUMNS: usize = 50;
+
+/// What a line that goes on is indented by: the width of `amb: `.
+const CONTINUED: &str = "     ";
+
+/// What is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Nothing but warnings.
+    Silent,
+    /// One fact a line, for `grep`.
+    Plain,
+    /// One line.
+    Compact,
+    /// All of it.
+    Full,
+}
+
+/// The summary as text with its newlines; empty if there is nothing to be said.
+pub fn render(summary: &Summary, mode: SummaryMode, stream: &Stream) -> String {
+    let shape = shape(summary, mode, stream);
+    let mut lines = match shape {
+        Shape::Silent => Vec::new(),
+        Shape::Plain => plain::lines(summary),
+        Shape::Compact => compact(summary, stream),
+        Shape::Full => full(summary, stream),
+    };
+    if matches!(shape, Shape::Compact | Shape::Full) {
+        lines.extend(leftovers(summary).map(|note| format!("amb: note: {note}")));
+    }
+    if shape == Shape::Full {
+        lines.extend(verdict(summary).map(|verdict| format!("amb: {verdict}")));
+    }
+    for warning in summary.all_warnings() {
+        let charset = if shape == Shape::Plain {
+            Charset::Ascii
+        } else {
+            stream.charset
+        };
+        let message = escape(&warning.message, charset);
+        lines.push(format!("amb: {}: {message}", stream.paint(NOTABLE, "warning")));
+    }
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+}
+
+/// What is to be shown.
+fn shape(summary: &Summary, mode: SummaryMode, stream: &Stream) -> Shape {
+    let traffic = &summary.traffic;
+    let failed = traffic.failed() + traffic.denied() + summary.panicked_tasks > 0;
+    let notable = traffic.is_empty()
+        || summary.leftovers.is_some_and(|leftovers| leftovers > 0)
+        || !summary.all_warnings().is_empty()
+        || verdict(summary).is_some();
+    match mode {
+        // What did not start has been told of already, and has no traffic.
+        _ if summary.child.outcome == ChildOutcome::NotStarted => Shape::Silent,
+        SummaryMode::Off => Shape::Silent,
+        SummaryMode::Compact => Shape::Compact,
+        SummaryMode::Full => Shape::Full,
+        SummaryMode::Auto if stream.terminal && failed => Shape::Full,
+        SummaryMode::Auto if stream.terminal => Shape::Compact,
+        SummaryMode::Auto if failed || notable => Shape::Plain,
+        SummaryMode::Auto => Shape::Silent,
+    }
+}
+
+/// One line, as long as the terminal takes it.
+fn compact(summary: &Summary, stream: &Stream) -> Vec<String> {
+    let traffic = &summary.traffic;
+    if traffic.is_empty() {
+        return nothing_seen(summary, stream);
+    }
+    let failed = traffic.failed() + traffic.denied() + summary.panicked_tasks > 0 || summary.exit.code != 0;
+    let mark = if failed {
+        stream.paint(FAILED, stream.charset.bad())
+    } else {
+        stream.paint(GOOD, stream.charset.good())
+    };
+    let mut parts = counts(summary, stream, Wording::Short);
+    if traffic.requests.retried > 0 {
+        let retried = format!("{} retried", traffic.requests.retried);
+        parts.push(Part::styled(stream, NOTABLE, retried));
+    }
+    parts.extend(p95(summary, stream));
+    parts.push(Part::new(text::duration(summary.run.duration, stream.charset)));
+    parts.push(Part::new(fate(summary, stream.charset)));
+    let shown = format!("{mark} {}", parts[0].shown);
+    let marked = if failed {
+        stream.charset.bad()
+    } else {
+        stream.charset.good()
+    };
+    parts[0] = Part {
+        columns: parts[0].columns + width(marked) + 1,
+        shown,
+    };
+    flow(&parts, stream)
+}
+
+/// All of it.
+fn full(summary: &Summary, stream: &Stream) -> Vec<String> {
+    if summary.traffic.is_empty() {
+        let mut lines = nothing_seen(summary, stream);
+        lines.extend(reports(summary, stream));
+        return lines;
+    }
+    let story = format!(
+        "{} ran {}, {}",
+        name(summary, stream.charset),
+        ran(summary, stream.charset),
+        fate(summary, stream.charset)
+    );
+    let mut parts = vec![Part::new(story)];
+    parts.extend(counts(summary, stream, Wording::Long));
+    parts.extend(p95(summary, stream));
+    let mut lines = flow(&parts, stream);
+    lines.push(String::new());
+    if stream.columns < TABLE_COLUMNS {
+        lines.extend(table::cards(&summary.traffic, stream));
+    } else {
+        lines.extend(table::table(&summary.traffic, stream));
+    }
+    lines.extend(failures::sections(&summary.traffic, stream));
+    lines.extend(reports(summary, stream));
+    lines
+}
+
+/// The lines about report files.
+fn reports(summary: &Summary, stream: &Stream) -> Vec<String> {
+    if summary.reports.is_empty() {
+        return Vec::new();
+    }
+    let written = summary
+        .reports
+        .iter()
+        .map(|path| format!("  wrote {}", escape(path, stream.charset)));
+    std::iter::once(String::new()).chain(written).collect()
+}
+
+/// The story of a run that nothing was seen of, and what may be the reason.
+fn nothing_seen(summary: &Summary, stream: &Stream) -> Vec<String> {
+    let charset = stream.charset;
+    let parts = [
+        Part::new(format!(
+            "{} ran {}, {}",
+            name(summary, charset),
+            ran(summary, charset),
+            fate(summary, charset)
+        )),
+        Part::styled(stream, NOTABLE, NOTHING_SEEN.to_owned()),
+    ];
+    let mut lines = flow(&parts, stream);
+    let hint = format!("If it should have made requests: {NOTHING_SEEN_WHY}. {NOTHING_SEEN_HINT}.");
+    lines.extend(wrap(&hint, stream.columns, CONTINUED).lines().map(str::to_owned));
+    lines
+}
+
+/// That nothing was seen.
+const NOTHING_SEEN: &str = "no request came through amb";
+
+/// Why that may be.
+const NOTHING_SEEN_WHY: &str = "it may ignore the proxy variables, or call only hosts in NO_PROXY";
+
+/// What to do about it.
+const NOTHING_SEEN_HINT: &str =
+    "`amb run --dry-run` shows the variables; `--proxy-loopback` lets amb see calls to servers on this machine";
+
+/// How many words there are room for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wording {
+    /// `128 requests and 3 tunnels to 4 hosts`.
+    Long,
+    /// `128 req`.
+    Short,
+}
+
+/// How much there was and how it ended: the first part is never absent, the others are if they are zero.
+fn counts(summary: &Summary, stream: &Stream, wording: Wording) -> Vec<Part> {
+    let traffic = &summary.traffic;
+    let mut parts = vec![Part::new(match wording {
+        Wording::Long => volume(summary),
+        Wording::Short => match (traffic.requests.total, traffic.tunnels.total) {
+            (requests, 0) => format!("{requests} req"),
+            (0, tunnels) => plural(tunnels, "tunnel"),
+            (requests, tunnels) => format!("{requests} req, {}", plural(tunnels, "tunnel")),
+        },
+    })];
+    for (count, what, style) in endings(summary) {
+        if count > 0 {
+            parts.push(Part::styled(stream, style, format!("{count} {what}")));
+        }
+    }
+    parts
+}
+
+/// How many did not end well, in which way, and how that is painted.
+fn endings(summary: &Summary) -> [(u64, &'static str, anstyle::Style); 5] {
+    let traffic = &summary.traffic;
+    [
+        (traffic.failed(), "failed", FAILED),
+        (traffic.denied(), "denied", NOTABLE),
+        (
+            traffic.requests.aborted + traffic.tunnels.aborted,
+            "aborted",
+            anstyle::Style::new(),
+        ),
+        (traffic.requests.cut_short, "cut short", NOTABLE),
+        (traffic.tunnels.open_at_end, "open at the end", anstyle::Style::new()),
+    ]
+}
+
+/// `128 requests and 3 tunnels to 4 hosts`.
+fn volume(summary: &Summary) -> String {
+    let traffic = &summary.traffic;
+    let what = match (traffic.requests.total, traffic.tunnels.total) {
+        (requests, 0) => plural(requests, "request"),
+        (0, tunnels) => plural(tunnels, "tunnel"),
+        (requests, tunnels) => format!("{} and {}", plural(requests, "request"), plural(tunnels, "tunnel")),
+    };
+    match traffic.host_count() {
+        (0, _) => what,
+        (hosts, false) => format!("{what} to {}", plural(u64::try_from(hosts).unwrap_or(u64::MAX), "host")),
+        (hosts, true) => format!("{what} to more than {hosts} hosts"),
+    }
+}
+
+/// `p95 310ms`, if a server answered.
+fn p95(summary: &Summary, stream: &Stream) -> Option<Part> {
+    let latency = summary.traffic.latency?;
+    Some(Part::new(format!(
+        "p95 {}",
+        text::duration(latency.p95, stream.charset)
+    )))
+}
+
+/// What the user calls the run.
+fn name(summary: &Summary, charset: Charset) -> String {
+    escape(&summary.run.name, charset)
+}
+
+/// How long it ran.
+fn ran(summary: &Summary, charset: Charset) -> String {
+    text::duration(summary.run.duration.max(Duration::ZERO), charset)
+}
+
+/// How the child ended: `exit 0`, `killed by SIGTERM`.
+fn fate(summary: &Summary, charset: Charset) -> String {
+    let child = &summary.child;
+    match (child.outcome, child.exit_code, &child.signal) {
+        (ChildOutcome::Exited, Some(code), _) => format!("exit {code}"),
+        (ChildOutcome::Signalled, _, Some(signal)) => format!("killed by {}", escape(&signal.name, charset)),
+        (ChildOutcome::Signalled, _, None) => "killed by a signal".to_owned(),
+        (ChildOutcome::TimedOut, ..) => "stopped because its time was up".to_owned(),
+        (ChildOutcome::NotStarted, ..) => "not started".to_owned(),
+        (ChildOutcome::Exited, None, _) | (ChildOutcome::Lost, ..) => "lost sight of".to_owned(),
+    }
+}
+
+/// How amb ends, if that is not how the child ended.
+fn verdict(summary: &Summary) -> Option<String> {
+    let code = summary.exit.code;
+    match summary.exit.reason {
+        ExitReason::Child | ExitReason::Signal => None,
+        ExitReason::RunTimeout => Some(format!("exit {code}: the command's time was up")),
+        ExitReason::Startup => Some(format!("exit {code}: amb failed")),
+    }
+}
+
+/// What is said of processes that live on.
+fn leftovers(summary: &Summary) -> Option<String> {
+    let running = summary.leftovers.filter(|running| *running > 0)?;
+    let (processes, are) = if running == 1 {
+        ("process", "is")
+    } else {
+        ("processes", "are")
+    };
+    Some(format!(
+        "{running} {processes} of the command {are} still running, now without the proxy"
+    ))
+}
+
+/// A part of a line, between dots.
+struct Part {
+    /// It with its colours.
+    shown: String,
+    /// The columns it takes.
+    columns: usize,
+}
+
+impl Part {
+    /// A part without a colour.
+    fn new(text: String) -> Self {
+        Self {
+            columns: width(&text),
+            shown: text,
+        }
+    }
+
+    /// A part in a style.
+    fn styled(stream: &Stream, style: anstyle::Style, text: String) -> Self {
+        Self {
+            columns: width(&text),
+            shown: stream.paint(style, &text),
+        }
+    }
+}
+
+/// Puts parts on lines that begin with `amb: `, broken only between parts.
+fn flow(parts: &[Part], stream: &Stream) -> Vec<String> {
+    let dot = stream.charset.dot();
+    let mut lines: Vec<String> = Vec::new();
+    let mut used = 0;
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if used + 2 + width(dot) + part.columns <= stream.columns => {
+                line.extend([" ", dot, " ", &part.shown]);
+                used += 2 + width(dot) + part.columns;
+            }
+            last => {
+                let begin = if last.is_none() { "amb: " } else { CONTINUED };
+                lines.push(format!("{begin}{}", part.shown));
+                used = CONTINUED.len() + part.columns;
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

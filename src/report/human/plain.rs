@@ -1,0 +1,116 @@
+//! One fact a line, for logs and `grep`: ASCII, no colours, words in a stable order.
+
+use crate::{
+    report::{
+        human::{self, failures, fate, label, label::Labels, leftovers, name, ran, verdict, volume},
+        text::{self, Charset, escape},
+    },
+    traffic::{failures::FailureGroup, meter::HostTraffic, summary::Summary},
+    units::ByteSize,
+};
+
+/// All lines.
+pub(super) fn lines(summary: &Summary) -> Vec<String> {
+    let traffic = &summary.traffic;
+    let mut story = vec![format!(
+        "{} ran {}, {}",
+        name(summary, Charset::Ascii),
+        ran(summary, Charset::Ascii),
+        fate(summary, Charset::Ascii)
+    )];
+    let mut lines = Vec::new();
+    if traffic.is_empty() {
+        story.push(human::NOTHING_SEEN.to_owned());
+        let hint = format!("{}; {}", human::NOTHING_SEEN_WHY, human::NOTHING_SEEN_HINT);
+        lines.push(format!("amb: hint {hint}"));
+    } else {
+        story.push(volume(summary));
+        let endings = human::endings(summary).into_iter().filter(|(count, ..)| *count > 0);
+        story.extend(endings.map(|(count, what, _)| format!("{count} {what}")));
+        story.extend(
+            traffic
+                .latency
+                .map(|latency| format!("p95 {}", text::duration(latency.p95, Charset::Ascii))),
+        );
+    }
+    lines.insert(0, format!("amb: {}", story.join(", ")));
+    let labels = Labels::of(traffic, Charset::Ascii);
+    let (shown, rest) = label::shown(traffic);
+    lines.extend(
+        shown
+            .iter()
+            .map(|traffic| format!("amb: host {} {}", labels.of_host(traffic), host(traffic))),
+    );
+    lines.extend(label::rest(&rest).map(|rest| format!("amb: host {rest}")));
+    for (word, groups, beyond) in [
+        ("fail", &traffic.failures, traffic.failures_beyond),
+        ("denied", &traffic.denials, traffic.denials_beyond),
+    ] {
+        let (shown, rest) = failures::shown(groups);
+        lines.extend(
+            shown
+                .iter()
+                .map(|group| format!("amb: {word} {}", failure(group, &labels))),
+        );
+        let unshown = rest + beyond;
+        if unshown > 0 {
+            lines.push(format!("amb: {word} and {unshown} more of other kinds"));
+        }
+    }
+    lines.extend(
+        summary
+            .reports
+            .iter()
+            .map(|path| format!("amb: wrote {}", escape(path, Charset::Ascii))),
+    );
+    lines.extend(leftovers(summary).map(|note| format!("amb: note {note}")));
+    lines.extend(verdict(summary).map(|verdict| format!("amb: {verdict}")));
+    lines
+}
+
+/// The facts about a host. What there was none of is left out, but for the counts that everyone looks for.
+fn host(host: &HostTraffic) -> String {
+    let (requests, tunnels) = (&host.requests, &host.tunnels);
+    let mut facts = Vec::new();
+    if requests.total > 0 || tunnels.total == 0 {
+        facts.push(format!("requests={}", requests.total));
+    }
+    if tunnels.total > 0 {
+        facts.push(format!("tunnels={}", tunnels.total));
+    }
+    facts.push(format!("ok={}", requests.ok + tunnels.ok));
+    facts.push(format!("failed={}", requests.failed + tunnels.failed));
+    if requests.total > 0 {
+        facts.push(format!("retried={}", requests.retried));
+    }
+    for (count, what) in [
+        (requests.denied + tunnels.denied, "denied"),
+        (requests.aborted + tunnels.aborted, "aborted"),
+        (requests.cut_short, "cut_short"),
+        (tunnels.open_at_end, "open_at_end"),
+    ] {
+        if count > 0 {
+            facts.push(format!("{what}={count}"));
+        }
+    }
+    if let Some(latency) = &host.latency {
+        for (what, duration) in [("p50", latency.p50), ("p95", latency.p95), ("max", latency.max)] {
+            facts.push(format!("{what}={}", text::duration(duration, Charset::Ascii)));
+        }
+    }
+    for (what, bytes) in [("sent", host.bytes.sent), ("recv", host.bytes.received)] {
+        facts.push(format!("{what}={}", ByteSize(bytes).to_string().replace(' ', "")));
+    }
+    facts.join(" ")
+}
+
+/// The facts about failures that are alike.
+fn failure(group: &FailureGroup, labels: &Labels<'_>) -> String {
+    let target = failures::target(group, labels, Charset::Ascii);
+    let error_type = escape(&group.error_type, Charset::Ascii);
+    let detail = escape(&group.detail, Charset::Ascii).replace('"', "\\\"");
+    format!(
+        "{}x {target} {error_type} blame={} \"{detail}\"",
+        group.count, group.blame
+    )
+}

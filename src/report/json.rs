@@ -1,0 +1,407 @@
+//! The JSON report, schema 1.0: all there is, for programs.
+//!
+//! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
+//! may be added, which bumps the minor version; readers ignore those they do not know.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::traffic::{
+    failures::FailureGroup,
+    latency::{Latency, in_seconds},
+    meter::{Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels},
+    summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
+};
+
+/// The report, indented and with a newline at its end.
+pub fn render(summary: &Summary) -> Vec<u8> {
+    let report = Report::of(summary);
+    let mut bytes = serde_json::to_vec_pretty(&report).expect("no map in it has keys other than strings");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// A point in time, RFC 3339 in UTC, to the millisecond.
+pub(crate) fn time(time: SystemTime) -> String {
+    let timestamp = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{timestamp:.3}")
+}
+
+/// The whole report.
+#[derive(Serialize)]
+struct Report<'a> {
+    /// Names the schema.
+    #[serde(rename = "$schema")]
+    schema: &'static str,
+    /// Its version.
+    schema_version: &'static str,
+    /// amb itself.
+    amb: Amb<'a>,
+    /// The run.
+    run: Run<'a>,
+    /// How the child ended.
+    child: ChildEnd<'a>,
+    /// How amb ends.
+    exit: Exit,
+    /// All traffic.
+    totals: Totals<'a>,
+    /// The traffic by host and port, those with the most first.
+    hosts: Vec<Host<'a>>,
+    /// What failed, grouped, the commonest first.
+    failures: Vec<Group<'a>>,
+    /// What amb refused, grouped in the same way.
+    denials: Vec<Group<'a>>,
+    /// Processes of the child's that live on; absent if it could not be found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leftovers: Option<usize>,
+    /// What the user should know of.
+    warnings: Vec<Warning>,
+}
+
+/// amb itself.
+#[derive(Serialize)]
+struct Amb<'a> {
+    /// Its version.
+    version: &'a str,
+}
+
+/// The run.
+#[derive(Serialize)]
+struct Run<'a> {
+    /// See [`crate::traffic::summary::Run`], as for all of these.
+    id: &'a str,
+    /// Its name.
+    name: &'a str,
+    /// The command and its arguments.
+    command: &'a [String],
+    /// When it began.
+    started_at: String,
+    /// How long it took.
+    duration_seconds: f64,
+    /// Its configuration.
+    config: Config<'a>,
+}
+
+/// Where the configuration came from.
+#[derive(Serialize)]
+struct Config<'a> {
+    /// Files, variables, flags; the weakest first.
+    sources: &'a [String],
+}
+
+/// How the child ended. Its three values are null where there is none, as a process has always either or neither.
+#[derive(Serialize)]
+struct ChildEnd<'a> {
+    /// Its process identifier.
+    pid: Option<u32>,
+    /// Its exit status.
+    exit_code: Option<i32>,
+    /// The number of the signal that killed it.
+    signal: Option<i32>,
+    /// The name of that signal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal_name: Option<&'a str>,
+    /// In a word.
+    outcome: ChildOutcome,
+}
+
+impl<'a> ChildEnd<'a> {
+    /// The part of the report about this child.
+    fn of(child: &'a Child) -> Self {
+        let signal = child.signal.as_ref();
+        Self {
+            pid: child.pid,
+            exit_code: child.exit_code,
+            signal: signal.map(|signal| signal.number),
+            signal_name: signal.map(|signal| &*signal.name),
+            outcome: child.outcome,
+        }
+    }
+}
+
+/// How amb ends.
+#[derive(Serialize)]
+struct Exit {
+    /// Its status, as a shell sees it.
+    code: i32,
+    /// What decided it.
+    reason: ExitReason,
+}
+
+/// All traffic.
+#[derive(Serialize)]
+struct Totals<'a> {
+    /// Exchanges.
+    requests: TotalRequests<'a>,
+    /// Tunnels.
+    tunnels: &'a Tunnels,
+    /// Connections to servers.
+    connections: &'a Connections,
+    /// Wire bytes.
+    bytes: &'a Bytes,
+    /// How long things took.
+    #[serde(flatten)]
+    times: Times<'a>,
+}
+
+/// All exchanges.
+#[derive(Serialize)]
+struct TotalRequests<'a> {
+    /// Their counts.
+    #[serde(flatten)]
+    counts: &'a Requests,
+    /// The share that failed, 0 to 1, to four places; absent if there were none at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_ratio: Option<f64>,
+}
+
+/// How long things took; each absent if it never happened.
+#[derive(Serialize)]
+struct Times<'a> {
+    /// Exchanges, until they were over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_seconds: Option<&'a Latency>,
+    /// Connections, until they were open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect_seconds: Option<&'a Latency>,
+    /// Answers, until they began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_byte_seconds: Option<&'a Latency>,
+}
+
+/// One host and port.
+#[derive(Serialize)]
+struct Host<'a> {
+    /// The host.
+    host: &'a str,
+    /// The port.
+    port: u16,
+    /// Exchanges.
+    requests: &'a Requests,
+    /// Tunnels; absent if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnels: Option<&'a Tunnels>,
+    /// Connections to it.
+    connections: &'a Connections,
+    /// Wire bytes.
+    bytes: &'a Bytes,
+    /// How long things took.
+    #[serde(flatten)]
+    times: Times<'a>,
+}
+
+impl<'a> Host<'a> {
+    /// The part of the report about this host.
+    fn of(host: &'a HostTraffic) -> Self {
+        Self {
+            host: &host.host,
+            port: host.port,
+            requests: &host.requests,
+            tunnels: (host.tunnels.total > 0).then_some(&host.tunnels),
+            connections: &host.connections,
+            bytes: &host.bytes,
+            times: Times {
+                latency_seconds: host.latency.as_ref(),
+                connect_seconds: host.connect.as_ref(),
+                first_byte_seconds: host.first_byte.as_ref(),
+            },
+        }
+    }
+}
+
+/// Failures that are alike.
+#[derive(Serialize)]
+struct Group<'a> {
+    /// How many.
+    count: u64,
+    /// The method.
+    method: &'a str,
+    /// The host.
+    host: &'a str,
+    /// The port.
+    port: u16,
+    /// The path without the query; absent for tunnels.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    path: &'a str,
+    /// What happened, in a word.
+    error_type: &'a str,
+    /// Whose fault the first was: client, upstream, policy or amb.
+    blame: &'static str,
+    /// What happened the first time, in a sentence.
+    detail: &'a str,
+    /// When the first began.
+    first_at: String,
+}
+
+impl<'a> Group<'a> {
+    /// The part of the report about these failures.
+    fn of(group: &'a FailureGroup) -> Self {
+        Self {
+            count: group.count,
+            method: &group.method,
+            host: &group.host,
+            port: group.port,
+            path: &group.path,
+            error_type: &group.error_type,
+            blame: group.blame.name(),
+            detail: &group.detail,
+            first_at: time(group.first_at),
+        }
+    }
+}
+
+impl<'a> Report<'a> {
+    /// The report on this run.
+    fn of(summary: &'a Summary) -> Self {
+        let run = &summary.run;
+        let traffic = &summary.traffic;
+        Self {
+            schema: "urn:amb:report:1",
+            schema_version: "1.0",
+            amb: Amb {
+                version: &run.amb_version,
+            },
+            run: Run {
+                id: &run.id,
+                name: &run.name,
+                command: &run.command,
+                started_at: time(run.started_at),
+                duration_seconds: in_seconds(run.duration),
+                config: Config {
+                    sources: &run.config_sources,
+                },
+            },
+            child: ChildEnd::of(&summary.child),
+            exit: Exit {
+                code: summary.exit.code,
+                reason: summary.exit.reason,
+            },
+            totals: Totals::of(traffic),
+            hosts: traffic.hosts.iter().map(Host::of).collect(),
+            failures: traffic.failures.iter().map(Group::of).collect(),
+            denials: traffic.denials.iter().map(Group::of).collect(),
+            leftovers: summary.leftovers,
+            warnings: summary.all_warnings(),
+        }
+    }
+}
+
+impl<'a> Totals<'a> {
+    /// The part of the report about all traffic.
+    fn of(traffic: &'a Traffic) -> Self {
+        Self {
+            requests: TotalRequests {
+                counts: &traffic.requests,
+                failed_ratio: ratio(traffic.requests.failed, traffic.requests.total),
+            },
+            tunnels: &traffic.tunnels,
+            connections: &traffic.connections,
+            bytes: &traffic.bytes,
+            times: Times {
+                latency_seconds: traffic.latency.as_ref(),
+                connect_seconds: traffic.connect.as_ref(),
+                first_byte_seconds: traffic.first_byte.as_ref(),
+            },
+        }
+    }
+}
+
+/// What share a part is of the whole, to four places; none of nothing.
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    let ten_thousandths = (u128::from(part) * 10_000 + u128::from(whole) / 2).checked_div(u128::from(whole))?;
+    // A part is at most the whole, so this fits.
+    Some(f64::from(u32::try_from(ten_thousandths).unwrap_or(u32::MAX)) / 10_000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::human::tests::{nothing_seen, summary};
+
+    /// The report, read back.
+    fn report(summary: &Summary) -> serde_json::Value {
+        serde_json::from_slice(&render(summary)).unwrap()
+    }
+
+    #[test]
+    fn the_schema_is_what_programs_were_told() {
+        let report = report(&summary());
+        assert_eq!(report["$schema"], "urn:amb:report:1");
+        assert_eq!(report["schema_version"], "1.0");
+        assert_eq!(
+            report["run"],
+            json!({
+                "id": "01JD8ZK3V6W2Q4",
+                "name": "billing",
+                "command": ["./legacy-app", "--port", "8080"],
+                "started_at": "2026-11-22T20:40:01.120Z",
+                "duration_seconds": 33.41,
+                "config": { "sources": ["amb.toml", "AMB_TIMEOUT__CONNECT", "--summary"] }
+            })
+        );
+        assert_eq!(
+            report["child"],
+            json!({ "pid": 4711, "exit_code": 0, "signal": null, "outcome": "exited" })
+        );
+        assert_eq!(report["exit"], json!({ "code": 0, "reason": "child" }));
+        assert_eq!(
+            report["totals"]["requests"],
+            json!({
+                "total": 128, "ok": 125, "failed": 1, "denied": 2, "aborted": 0, "cut_short": 0,
+                "retried": 4, "resends": 5, "failed_ratio": 0.0078,
+                "status": { "1xx": 0, "2xx": 120, "3xx": 0, "4xx": 5, "5xx": 0 }
+            })
+        );
+        assert_eq!(report["totals"]["connections"], json!({ "opened": 9, "reused": 119 }));
+        assert_eq!(report["totals"]["latency_seconds"]["p95"], json!(0.31));
+        let host = &report["hosts"][0];
+        assert_eq!((&host["host"], &host["port"]), (&json!("api.stripe.com"), &json!(80)));
+        assert_eq!(host["bytes"], json!({ "sent": 41_984, "received": 1_992_294 }));
+        assert_eq!(
+            report["failures"],
+            json!([{
+                "count": 1, "method": "POST", "host": "soap.example.com", "port": 80, "path": "/v1/invoices",
+                "error_type": "connection_timeout", "blame": "upstream", "detail": "no connection within 2s",
+                "first_at": "2026-11-22T20:40:07.000Z"
+            }])
+        );
+        assert_eq!(report["denials"][0]["count"], 2);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_absent() {
+        let report = report(&nothing_seen());
+        assert!(report["totals"].get("latency_seconds").is_none());
+        assert!(report["totals"]["requests"].get("failed_ratio").is_none());
+        assert!(report.get("leftovers").is_none());
+        assert_eq!(report["totals"]["requests"]["total"], 0, "what was counted is zero");
+        assert_eq!(report["hosts"], json!([]));
+    }
+
+    #[test]
+    fn a_signal_has_its_number_and_name() {
+        let mut summary = summary();
+        summary.child.exit_code = None;
+        summary.child.outcome = ChildOutcome::Signalled;
+        summary.child.signal = Some(crate::traffic::summary::Signal {
+            number: 15,
+            name: "SIGTERM".to_owned(),
+        });
+        assert_eq!(
+            report(&summary)["child"],
+            json!({ "pid": 4711, "exit_code": null, "signal": 15, "signal_name": "SIGTERM", "outcome": "signalled" })
+        );
+    }
+
+    #[test]
+    fn a_ratio_has_four_places() {
+        assert_eq!(ratio(1, 128), Some(0.0078));
+        assert_eq!(ratio(1, 3), Some(0.3333));
+        assert_eq!(ratio(5, 5), Some(1.0));
+        assert_eq!(ratio(0, 0), None);
+    }
+}

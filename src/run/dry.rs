@@ -1,0 +1,71 @@
+//! `amb run --dry-run`: what would be done, on stdout, which is nobody else's now. Nothing is started.
+
+use std::{collections::BTreeMap, env, ffi::OsString, fmt::Write as _, io::Write as _, net::SocketAddr};
+
+use crate::{
+    cli::RunArgs,
+    config::{Config, Sources},
+    exit::Exit,
+    inject,
+};
+
+/// Shows the command, what is configured and from where, and how the child's environment would differ from amb's own.
+pub(super) fn run(args: &RunArgs, config: &Config, sources: &Sources) -> Exit {
+    let text = describe(args, config, sources);
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Exit::Done,
+        Err(_) => Exit::Failed,
+    }
+}
+
+/// The text.
+fn describe(args: &RunArgs, config: &Config, sources: &Sources) -> String {
+    let words: Vec<String> = args.command.iter().map(|word| format!("{word:?}")).collect();
+    let mut text = format!("command\n  {}\n\n", words.join(" "));
+    let settings = sources.settings();
+    text.push_str(if settings.is_empty() {
+        "configuration: the built-in defaults\n"
+    } else {
+        "configuration\n"
+    });
+    for setting in settings {
+        // Writing to a string cannot fail.
+        let written = writeln!(text, "  {} = {}    ({})", setting.key, setting.value, setting.source);
+        debug_assert!(written.is_ok());
+    }
+    for parent in config.policy.parent.proxies() {
+        let written = writeln!(text, "  parent proxy {parent}    ({})", parent.source);
+        debug_assert!(written.is_ok());
+    }
+    let shown = "environment of the command, compared with this one";
+    text.push_str(&if config.listen.port() == 0 {
+        format!("\n{shown} (PORT stands for the port that is free then)\n")
+    } else {
+        format!("\n{shown}\n")
+    });
+    let inherited: BTreeMap<OsString, OsString> = env::vars_os().collect();
+    let stand_in = SocketAddr::new(
+        config.listen.ip(),
+        if config.listen.port() == 0 {
+            STAND_IN_PORT
+        } else {
+            config.listen.port()
+        },
+    );
+    let changes = inject::changes(&inherited, stand_in, "RUN-ID", &config.inject);
+    for line in inject::difference(&inherited, &changes) {
+        let line = if config.listen.port() == 0 {
+            line.replace(&STAND_IN_PORT.to_string(), "PORT")
+        } else {
+            line
+        };
+        text.push_str("  ");
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+/// Stands for the port while the environment is made; no other number that comes up there.
+const STAND_IN_PORT: u16 = 64_999;

@@ -1,0 +1,151 @@
+//! What a run came to, and telling it: the summary on stderr, the report files. Nothing in here changes the exit status.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{
+    cli::RunArgs,
+    config::{Config, Sources},
+    exit::Exit,
+    proxy::Drained,
+    report::{access_log::AccessLogEnd, color::Stream, file::ReportFile, human},
+    supervise::{ChildExit, Ended, Signal, write_stderr},
+    traffic::summary::{self, ChildOutcome, ExitReason, Summary, Warning},
+};
+
+/// A run that is over.
+pub(super) struct Outcome<'a> {
+    /// The command line.
+    pub(super) args: &'a RunArgs,
+    /// What was configured.
+    pub(super) config: &'a Config,
+    /// Where that came from.
+    pub(super) sources: &'a Sources,
+    /// The run's id.
+    pub(super) run_id: String,
+    /// When it began.
+    pub(super) started_at: SystemTime,
+    /// From then to the child's end.
+    pub(super) duration: Duration,
+    /// The child's process id.
+    pub(super) pid: i32,
+    /// How the child ended.
+    pub(super) ended: Ended,
+    /// What passed.
+    pub(super) drained: Drained,
+    /// Tasks of the proxy that panicked.
+    pub(super) panicked: u64,
+    /// What became of the access log.
+    pub(super) access_log: Option<AccessLogEnd>,
+}
+
+impl Outcome<'_> {
+    /// Writes the report files, then the summary, which says what could not be written.
+    pub(super) fn report(self, files: Vec<ReportFile>, stderr: &Stream) {
+        let mode = self.config.report.summary;
+        let quiet = self.args.console.quiet;
+        let mut summary = self.summary();
+        summary.reports = files.iter().map(|file| file.path().display().to_string()).collect();
+        for file in files {
+            let path = file.path().display().to_string();
+            if let Err(error) = file.write(&summary) {
+                summary.reports.retain(|written| *written != path);
+                summary
+                    .warnings
+                    .push(Warning::new("report_not_written", error.to_string()));
+            }
+        }
+        if !quiet {
+            write_stderr(&human::render(&summary, mode, stderr));
+        }
+    }
+
+    /// The run as the reports see it.
+    fn summary(self) -> Summary {
+        let mut warnings: Vec<Warning> = self
+            .drained
+            .lost
+            .iter()
+            .map(|reason| Warning::new("records_lost", reason))
+            .collect();
+        if let Some(log) = &self.access_log {
+            if log.dropped > 0 {
+                warnings.push(Warning::new(
+                    "access_log_lines_dropped",
+                    format!("{} lines of the access log were left out", log.dropped),
+                ));
+            }
+            if let Some(error) = &log.error {
+                warnings.push(Warning::new(
+                    "access_log_not_written",
+                    format!("the access log is incomplete: {error}"),
+                ));
+            }
+        }
+        let lossy = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
+        let mut sources: Vec<String> = self
+            .sources
+            .settings()
+            .into_iter()
+            .map(|setting| setting.source)
+            .collect();
+        sources.sort();
+        sources.dedup();
+        let marker = format!("{}={}", crate::inject::RUN_ID, self.run_id);
+        Summary {
+            run: summary::Run {
+                id: self.run_id,
+                name: self.config.name.clone(),
+                command: self.args.command.iter().map(lossy).collect(),
+                started_at: self.started_at,
+                duration: self.duration,
+                config_sources: sources,
+                amb_version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            child: child(self.pid, self.ended),
+            exit: exit(self.ended),
+            traffic: self.drained.meter.finish(),
+            warnings,
+            panicked_tasks: self.panicked,
+            leftovers: Some(self.ended.leftovers.count(marker.as_bytes())).filter(|count| *count > 0),
+            reports: Vec::new(),
+        }
+    }
+}
+
+/// How the child ended.
+fn child(pid: i32, ended: Ended) -> summary::Child {
+    let (exit_code, signal) = match ended.status {
+        ChildExit::Code(code) => (Some(code), None),
+        ChildExit::Signal(number) => (
+            None,
+            Some(summary::Signal {
+                number,
+                name: Signal::of(number).to_string(),
+            }),
+        ),
+    };
+    let outcome = match (&signal, ended.timed_out) {
+        (_, true) => ChildOutcome::TimedOut,
+        (Some(_), false) => ChildOutcome::Signalled,
+        (None, false) => ChildOutcome::Exited,
+    };
+    summary::Child {
+        pid: u32::try_from(pid).ok(),
+        exit_code,
+        signal,
+        outcome,
+    }
+}
+
+/// How amb is going to end.
+fn exit(ended: Ended) -> summary::Exit {
+    let reason = match (ended.timed_out, ended.status) {
+        (true, _) => ExitReason::RunTimeout,
+        (false, ChildExit::Signal(_)) => ExitReason::Signal,
+        (false, ChildExit::Code(_)) => ExitReason::Child,
+    };
+    summary::Exit {
+        code: Exit::from(ended).status(),
+        reason,
+    }
+}
