@@ -39,15 +39,19 @@ complete -c amb -n "__fish_amb_using_subcommand run" -l connect-timeout -d 'How 
 complete -c amb -n "__fish_amb_using_subcommand run" -l upstream-proxy -d 'Reach the network through this proxy' -r
 complete -c amb -n "__fish_amb_using_subcommand run" -l connect-to -d 'Connect to HOST2:PORT2 instead of HOST:PORT; an empty HOST or PORT fits any' -r -f
 complete -c amb -n "__fish_amb_using_subcommand run" -l resolve -d 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *' -r -f
-complete -c amb -n "__fish_amb_using_subcommand run" -l summary -d 'How much to say at the end [default: auto]' -r -f -a "auto\t'As it fits'
+complete -c amb -n "__fish_amb_using_subcommand run" -l summary -d 'How much to say at the end [default: auto]' -r -f -a "auto\t'On a terminal one line, or all of it if something went wrong; elsewhere only what went wrong'
 full\t'All of it'
 compact\t'One line'
-off\t'None'"
-complete -c amb -n "__fish_amb_using_subcommand run" -s r -l report -d 'Write a report' -r
-complete -c amb -n "__fish_amb_using_subcommand run" -l access-log -d 'Write a line an exchange to this file' -r
-complete -c amb -n "__fish_amb_using_subcommand run" -l access-log-format -d 'The form of its lines' -r
-complete -c amb -n "__fish_amb_using_subcommand run" -l log-level -d 'How much amb says of itself' -r
-complete -c amb -n "__fish_amb_using_subcommand run" -l log-format -d 'The form of those lines' -r
+off\t'Nothing but warnings'"
+complete -c amb -n "__fish_amb_using_subcommand run" -s r -l report -d 'Write a report to this file: report.json or json=FILE; repeatable' -r -F
+complete -c amb -n "__fish_amb_using_subcommand run" -l access-log -d 'Append a line for each exchange and tunnel to this file; - is stderr [default: none]' -r -F
+complete -c amb -n "__fish_amb_using_subcommand run" -l access-log-format -d 'The form of these lines [default: json]' -r -f -a "json\t'A JSON object a line, named as OpenTelemetry names things'
+logfmt\t'key=value, the same keys'
+common\t'Apache\'s common log format'
+combined\t'Apache\'s combined log format'"
+complete -c amb -n "__fish_amb_using_subcommand run" -l log-level -d 'How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug [default: warn, and error if stderr is a terminal, which is the command\'s while it runs]' -r
+complete -c amb -n "__fish_amb_using_subcommand run" -l log-format -d 'The form of these lines [default: text]' -r -f -a "text\t'Lines for people, which begin with `amb: `'
+json\t'A JSON object a line'"
 complete -c amb -n "__fish_amb_using_subcommand run" -l no-proxy -d 'Hosts the command should reach directly; added to its own NO_PROXY' -r
 complete -c amb -n "__fish_amb_using_subcommand run" -l name -d 'Label for logs and reports [default: the command\'s name]' -r
 complete -c amb -n "__fish_amb_using_subcommand run" -l listen -d 'Where the proxy listens; port 0 takes a free one [default: 127.0.0.1:0]' -r

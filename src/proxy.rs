@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod blame;
 mod error;
 mod exchange;
 mod http;

@@ -3,13 +3,14 @@
 //! The order is a contract: framing and loops → where to → what is sent → attempts { pooled or fresh connection → send →
 //! answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
     access,
     answer::Answer,
+    blame,
     error::ExchangeError,
     recorder::Open,
     target::Authority,
@@ -21,11 +22,11 @@ use super::{
         head::{RequestHead, ResponseHead, Version},
         hop::{self, HopFields},
         http1::{Awaited, Conversation, ReadHeadError},
-        pump::{Coding, Pump, PumpError},
+        pump::{Coding, Pump},
     },
     worker::Worker,
 };
-use crate::traffic::{Blame, Failure, Outcome};
+use crate::traffic::Outcome;
 
 /// How long the rest of a request may take once its answer is complete.
 const UPLOAD_GRACE: Duration = Duration::from_secs(1);
@@ -283,7 +284,7 @@ impl Exchange<'_> {
                 return Err(if reused {
                     AttemptError::Stale
                 } else {
-                    closed_early(&reason).into()
+                    blame::closed_early(&reason).into()
                 });
             }
         } else {
@@ -303,10 +304,10 @@ impl Exchange<'_> {
                     continue;
                 }
                 Awaited::ClientBroken => return Err(ExchangeError::ClientGone.into()),
-                Awaited::BodyBroken(broken) => return Err(request_body_error(client, broken).into()),
+                Awaited::BodyBroken(broken) => return Err(blame::request_body_error(client, broken).into()),
                 Awaited::Failed(ReadHeadError::Ended) if reused => return Err(AttemptError::Stale),
                 Awaited::Failed(ReadHeadError::Io(_, false)) if reused => return Err(AttemptError::Stale),
-                Awaited::Failed(error) => return Err(no_head(error).into()),
+                Awaited::Failed(error) => return Err(blame::no_head(error).into()),
             };
             self.open.record.first_byte.get_or_insert_with(|| sent_at.elapsed());
             self.open.record.bytes_received += head.len() as u64;
@@ -405,7 +406,7 @@ impl Exchange<'_> {
         self.open.record.bytes_received += download.moved;
         if let Err(broken) = result {
             self.open.record.bytes_sent += conversation.upload.moved;
-            return Err(response_body_error(broken));
+            return Err(blame::response_body_error(broken));
         }
         if !conversation.upload_over {
             // The answer is complete, the request is not. The server may read on, or not care any more.
@@ -425,7 +426,7 @@ impl Exchange<'_> {
             && !client.ended
             && server.inbox.is_empty();
         let outcome = if head.status >= 500 {
-            Outcome::Failed(server_error(&head))
+            Outcome::Failed(blame::server_error(&head))
         } else {
             Outcome::Ok
         };
@@ -482,72 +483,5 @@ impl Exchange<'_> {
             ExchangeError::RequestMalformed(_) | ExchangeError::RequestBodyBroken(_)
         );
         clear && matches!(framing::of_request(&self.request.head), Ok(Framing::Empty))
-    }
-}
-
-/// A server that could not be written to or read from before its answer.
-fn closed_early(reason: &io::Error) -> ExchangeError {
-    let how = match reason.kind() {
-        io::ErrorKind::ConnectionReset => "reset the connection".to_owned(),
-        io::ErrorKind::BrokenPipe => "closed the connection".to_owned(),
-        _ => format!("broke the connection ({reason})"),
-    };
-    ExchangeError::UpstreamClosedEarly { how }
-}
-
-/// What it means that no response head came.
-fn no_head(error: ReadHeadError) -> ExchangeError {
-    match error {
-        ReadHeadError::Ended => ExchangeError::UpstreamClosedEarly {
-            how: "closed the connection".to_owned(),
-        },
-        ReadHeadError::EndedInside => {
-            ExchangeError::ResponseIncomplete("the connection was closed inside the head".to_owned())
-        }
-        ReadHeadError::Io(reason, false) => closed_early(&reason),
-        ReadHeadError::Io(reason, true) => {
-            ExchangeError::ResponseIncomplete(format!("the connection broke inside the head ({reason})"))
-        }
-        ReadHeadError::Head(error) => ExchangeError::of_response_head(error),
-    }
-}
-
-/// What a break of the request's body means.
-fn request_body_error(client: &Connection, broken: PumpError) -> ExchangeError {
-    match broken {
-        PumpError::Malformed(reason) => ExchangeError::RequestBodyBroken(reason.to_owned()),
-        PumpError::Truncated if !access::is_gone(client) => {
-            ExchangeError::RequestBodyBroken("the connection ended before the body did".to_owned())
-        }
-        PumpError::Truncated | PumpError::Read(_) => ExchangeError::ClientGone,
-        PumpError::Write(reason) => closed_early(&reason),
-    }
-}
-
-/// What a break of the response's body means.
-fn response_body_error(broken: PumpError) -> ExchangeError {
-    match broken {
-        PumpError::Malformed(reason) => ExchangeError::ResponseMalformed(reason.to_owned()),
-        PumpError::Truncated => {
-            ExchangeError::ResponseIncomplete("the connection was closed before the body's end".to_owned())
-        }
-        PumpError::Read(reason) => ExchangeError::UpstreamClosedEarly {
-            how: format!("broke the connection inside the body ({reason})"),
-        },
-        PumpError::Write(_) => ExchangeError::ClientGone,
-    }
-}
-
-/// A server's own error, as OpenTelemetry names it: by its status.
-fn server_error(head: &ResponseHead) -> Failure {
-    let detail = format!(
-        "the server answered {} {}",
-        head.status,
-        String::from_utf8_lossy(head.reason())
-    );
-    Failure {
-        error_type: head.status.to_string(),
-        blame: Blame::Upstream,
-        detail: detail.trim_end().to_owned(),
     }
 }

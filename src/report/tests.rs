@@ -31,7 +31,10 @@ fn refused(report: &str) -> String {
         ..ReportOptions::default()
     };
     let invalid = options.build().unwrap_err();
-    assert_eq!((invalid.key, invalid.flag), (["report", "files"], "--report"));
+    assert_eq!(
+        (invalid.key, invalid.flag),
+        (["report", "files"].as_slice(), "--report")
+    );
     invalid.reason
 }
 

@@ -9,6 +9,8 @@ use super::Mode;
 /// What is needed to find the processes that the child left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leftovers {
+    /// The child's process id: its descendants were all made after it.
+    child: i32,
     /// The process group of their own, if they had one.
     group: Option<i32>,
 }
@@ -17,6 +19,7 @@ impl Leftovers {
     /// The leftovers of the process `child`.
     pub(super) fn of(child: i32, mode: Mode) -> Self {
         Self {
+            child,
             group: (mode == Mode::New).then_some(child),
         }
     }
@@ -28,9 +31,9 @@ impl Leftovers {
     pub fn count(self, marker: &[u8]) -> usize {
         let own_id = std::process::id();
         let own_user = rustix::process::geteuid().as_raw();
-        let Ok(processes) = fs::read_dir("/proc") else { return 0 };
-        let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-        ids.filter(|id| *id != own_id)
+        self.candidates()
+            .into_iter()
+            .filter(|id| *id != own_id)
             .filter(|id| {
                 let process = Path::new("/proc").join(id.to_string());
                 self.is_in_group(&process) || has_entry(&process, marker, own_user)
@@ -38,11 +41,40 @@ impl Leftovers {
             .count()
     }
 
+    /// The ids of the processes that may descend from the child: those given out since it was made, if these are few, so that
+    /// a short run on a busy machine does not look at every process there is.
+    fn candidates(self) -> Vec<u32> {
+        if let (Some(last), Ok(first)) = (last_id(), u32::try_from(self.child))
+            && (first..first.saturating_add(FEW)).contains(&last)
+        {
+            return (first..=last).collect();
+        }
+        let Ok(processes) = fs::read_dir("/proc") else {
+            return Vec::new();
+        };
+        processes
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect()
+    }
+
     /// Whether the process lives and is in the child's own group.
     fn is_in_group(self, process: &Path) -> bool {
         let Some(group) = self.group else { return false };
         Stat::read(process).is_some_and(|stat| stat.group == group && !stat.is_dead())
     }
+}
+
+/// So many processes are looked at one by one; beyond them the table is read.
+const FEW: u32 = 256;
+
+/// The process id that was given out last, the end of `/proc/loadavg` (`proc_loadavg(5)`).
+fn last_id() -> Option<u32> {
+    fs::read_to_string("/proc/loadavg")
+        .ok()?
+        .split_whitespace()
+        .last()?
+        .parse()
+        .ok()
 }
 
 /// Whether the process belongs to `user` and has `marker` in its environment.

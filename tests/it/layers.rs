@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lib", &["*"]),
     ("run", &["*"]),
     ("demo", &["*"]),
-    ("cli", &["config", "exit", "units"]),
+    ("cli", &["config", "exit", "report", "units"]),
     ("config", &["policy", "supervise", "report", "inject", "units"]),
     ("exit", &["supervise"]),
     ("inject", &[]),
