@@ -47,7 +47,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable')
             [CompletionResult]::new('--access-log', '--access-log', [CompletionResultType]::ParameterName, 'Append a line for each exchange and tunnel to this file; - is stderr [default: none]')
             [CompletionResult]::new('--access-log-format', '--access-log-format', [CompletionResultType]::ParameterName, 'The form of these lines [default: json]')
-            [CompletionResult]::new('--log-level', '--log-level', [CompletionResultType]::ParameterName, 'How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug [default: warn, and error if stderr is a terminal, which is the command''s while it runs]')
+            [CompletionResult]::new('--log-level', '--log-level', [CompletionResultType]::ParameterName, 'How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug [default: AMB_LOG, else warn, and error if stderr is a terminal, which is the command''s while it runs]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'The form of these lines [default: text]')
             [CompletionResult]::new('--no-proxy', '--no-proxy', [CompletionResultType]::ParameterName, 'Hosts the command should reach directly; added to its own NO_PROXY')
             [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'Label for logs and reports [default: the command''s name]')

@@ -43,7 +43,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --report 'Write a report to this file: report.json or json=FILE; repeatable'
             cand --access-log 'Append a line for each exchange and tunnel to this file; - is stderr [default: none]'
             cand --access-log-format 'The form of these lines [default: json]'
-            cand --log-level 'How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug [default: warn, and error if stderr is a terminal, which is the command''s while it runs]'
+            cand --log-level 'How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug [default: AMB_LOG, else warn, and error if stderr is a terminal, which is the command''s while it runs]'
             cand --log-format 'The form of these lines [default: text]'
             cand --no-proxy 'Hosts the command should reach directly; added to its own NO_PROXY'
             cand --name 'Label for logs and reports [default: the command''s name]'

@@ -49,7 +49,7 @@ complete -c amb -n "__fish_amb_using_subcommand run" -l access-log-format -d 'Th
 logfmt\t'key=value, the same keys'
 common\t'Apache\'s common log format'
 combined\t'Apache\'s combined log format'"
-complete -c amb -n "__fish_amb_using_subcommand run" -l log-level -d 'How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug [default: warn, and error if stderr is a terminal, which is the command\'s while it runs]' -r
+complete -c amb -n "__fish_amb_using_subcommand run" -l log-level -d 'How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug [default: AMB_LOG, else warn, and error if stderr is a terminal, which is the command\'s while it runs]' -r
 complete -c amb -n "__fish_amb_using_subcommand run" -l log-format -d 'The form of these lines [default: text]' -r -f -a "text\t'Lines for people, which begin with `amb: `'
 json\t'A JSON object a line'"
 complete -c amb -n "__fish_amb_using_subcommand run" -l no-proxy -d 'Hosts the command should reach directly; added to its own NO_PROXY' -r

@@ -219,12 +219,16 @@ impl AccessLogOptions {
 }
 
 /// `[log]`: what amb says of itself.
+#[expect(
+    clippy::doc_markdown,
+    reason = "this is the help text, where backticks would be noise"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[command(next_help_heading = "Observability")]
 pub struct LogOptions {
     /// How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug
-    /// [default: warn, and error if stderr is a terminal, which is the command's while it runs]
+    /// [default: AMB_LOG, else warn, and error if stderr is a terminal, which is the command's while it runs]
     #[arg(id = "log-level", long = "log-level", value_name = "LEVEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,

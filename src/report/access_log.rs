@@ -22,7 +22,10 @@ use std::{
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::{report::AccessLogTarget, traffic::Record};
+use crate::{
+    report::{AccessLogTarget, text::plural},
+    traffic::{Record, summary::Warning},
+};
 
 /// Lines that may wait to be written: a few hundred kilobytes, and a tenth of a second of heavy traffic.
 const QUEUE_LINES: usize = 4_096;
@@ -98,6 +101,19 @@ pub struct AccessLogEnd {
     pub dropped: u64,
     /// Why writing failed the first time; none if it did not.
     pub error: Option<String>,
+}
+
+impl AccessLogEnd {
+    /// What the user should know of it; none if every line was written.
+    pub fn warning(&self) -> Option<Warning> {
+        let lines = plural(self.dropped, "line");
+        let message = match &self.error {
+            Some(reason) => format!("the access log could not be written ({reason}) and lacks {lines}"),
+            None if self.dropped > 0 => format!("the access log could not keep up and lacks {lines}"),
+            None => return None,
+        };
+        Some(Warning::new("access_log_incomplete", message))
+    }
 }
 
 impl AccessLog {

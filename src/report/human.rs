@@ -73,16 +73,17 @@ fn shape(summary: &Summary, mode: SummaryMode, stream: &Stream) -> Shape {
         || summary.leftovers.is_some_and(|leftovers| leftovers > 0)
         || !summary.all_warnings().is_empty()
         || verdict(summary).is_some();
+    if summary.child.outcome == ChildOutcome::NotStarted {
+        // That has been told of already, and there is no traffic.
+        return Shape::Silent;
+    }
     match mode {
-        // What did not start has been told of already, and has no traffic.
-        _ if summary.child.outcome == ChildOutcome::NotStarted => Shape::Silent,
-        SummaryMode::Off => Shape::Silent,
         SummaryMode::Compact => Shape::Compact,
         SummaryMode::Full => Shape::Full,
         SummaryMode::Auto if stream.terminal && failed => Shape::Full,
         SummaryMode::Auto if stream.terminal => Shape::Compact,
         SummaryMode::Auto if failed || notable => Shape::Plain,
-        SummaryMode::Auto => Shape::Silent,
+        SummaryMode::Auto | SummaryMode::Off => Shape::Silent,
     }
 }
 
@@ -101,7 +102,7 @@ fn compact(summary: &Summary, stream: &Stream) -> Vec<String> {
     let mut parts = counts(summary, stream, Wording::Short);
     if traffic.requests.retried > 0 {
         let retried = format!("{} retried", traffic.requests.retried);
-        parts.push(Part::styled(stream, NOTABLE, retried));
+        parts.push(Part::styled(stream, NOTABLE, &retried));
     }
     parts.extend(p95(summary, stream));
     parts.push(Part::new(text::duration(summary.run.duration, stream.charset)));
@@ -169,7 +170,7 @@ fn nothing_seen(summary: &Summary, stream: &Stream) -> Vec<String> {
             ran(summary, charset),
             fate(summary, charset)
         )),
-        Part::styled(stream, NOTABLE, NOTHING_SEEN.to_owned()),
+        Part::styled(stream, NOTABLE, NOTHING_SEEN),
     ];
     let mut lines = flow(&parts, stream);
     let hint = format!("If it should have made requests: {NOTHING_SEEN_WHY}. {NOTHING_SEEN_HINT}.");
@@ -209,7 +210,7 @@ fn counts(summary: &Summary, stream: &Stream, wording: Wording) -> Vec<Part> {
     })];
     for (count, what, style) in endings(summary) {
         if count > 0 {
-            parts.push(Part::styled(stream, style, format!("{count} {what}")));
+            parts.push(Part::styled(stream, style, &format!("{count} {what}")));
         }
     }
     parts
@@ -319,10 +320,10 @@ impl Part {
     }
 
     /// A part in a style.
-    fn styled(stream: &Stream, style: anstyle::Style, text: String) -> Self {
+    fn styled(stream: &Stream, style: anstyle::Style, text: &str) -> Self {
         Self {
-            columns: width(&text),
-            shown: stream.paint(style, &text),
+            columns: width(text),
+            shown: stream.paint(style, text),
         }
     }
 }

@@ -161,21 +161,22 @@ struct TotalRequests<'a> {
 #[derive(Serialize)]
 struct Times<'a> {
     /// Exchanges, until they were over.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latency_seconds: Option<&'a Latency>,
+    #[serde(rename = "latency_seconds", skip_serializing_if = "Option::is_none")]
+    latency: Option<&'a Latency>,
     /// Connections, until they were open.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connect_seconds: Option<&'a Latency>,
+    #[serde(rename = "connect_seconds", skip_serializing_if = "Option::is_none")]
+    connect: Option<&'a Latency>,
     /// Answers, until they began.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_byte_seconds: Option<&'a Latency>,
+    #[serde(rename = "first_byte_seconds", skip_serializing_if = "Option::is_none")]
+    first_byte: Option<&'a Latency>,
 }
 
 /// One host and port.
 #[derive(Serialize)]
 struct Host<'a> {
-    /// The host.
-    host: &'a str,
+    /// Its name.
+    #[serde(rename = "host")]
+    name: &'a str,
     /// The port.
     port: u16,
     /// Exchanges.
@@ -196,16 +197,16 @@ impl<'a> Host<'a> {
     /// The part of the report about this host.
     fn of(host: &'a HostTraffic) -> Self {
         Self {
-            host: &host.host,
+            name: &host.host,
             port: host.port,
             requests: &host.requests,
             tunnels: (host.tunnels.total > 0).then_some(&host.tunnels),
             connections: &host.connections,
             bytes: &host.bytes,
             times: Times {
-                latency_seconds: host.latency.as_ref(),
-                connect_seconds: host.connect.as_ref(),
-                first_byte_seconds: host.first_byte.as_ref(),
+                latency: host.latency.as_ref(),
+                connect: host.connect.as_ref(),
+                first_byte: host.first_byte.as_ref(),
             },
         }
     }
@@ -300,9 +301,9 @@ impl<'a> Totals<'a> {
             connections: &traffic.connections,
             bytes: &traffic.bytes,
             times: Times {
-                latency_seconds: traffic.latency.as_ref(),
-                connect_seconds: traffic.connect.as_ref(),
-                first_byte_seconds: traffic.first_byte.as_ref(),
+                latency: traffic.latency.as_ref(),
+                connect: traffic.connect.as_ref(),
+                first_byte: traffic.first_byte.as_ref(),
             },
         }
     }

@@ -67,20 +67,7 @@ impl Outcome<'_> {
             .iter()
             .map(|reason| Warning::new("records_lost", reason))
             .collect();
-        if let Some(log) = &self.access_log {
-            if log.dropped > 0 {
-                warnings.push(Warning::new(
-                    "access_log_lines_dropped",
-                    format!("{} lines of the access log were left out", log.dropped),
-                ));
-            }
-            if let Some(error) = &log.error {
-                warnings.push(Warning::new(
-                    "access_log_not_written",
-                    format!("the access log is incomplete: {error}"),
-                ));
-            }
-        }
+        warnings.extend(self.access_log.as_ref().and_then(AccessLogEnd::warning));
         let lossy = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
         let mut sources: Vec<String> = self
             .sources

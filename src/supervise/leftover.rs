@@ -36,7 +36,8 @@ impl Leftovers {
             .filter(|id| *id != own_id)
             .filter(|id| {
                 let process = Path::new("/proc").join(id.to_string());
-                self.is_in_group(&process) || has_entry(&process, marker, own_user)
+                (self.is_in_group(&process) || has_entry(&process, marker, own_user))
+                    && leads_its_threads(&process, *id)
             })
             .count()
     }
@@ -62,6 +63,15 @@ impl Leftovers {
         let Some(group) = self.group else { return false };
         Stat::read(process).is_some_and(|stat| stat.group == group && !stat.is_dead())
     }
+}
+
+/// Whether `id` is a process and not one of the threads beside its first, which can be looked up in the same way.
+fn leads_its_threads(process: &Path, id: u32) -> bool {
+    let Ok(status) = fs::read_to_string(process.join("status")) else {
+        return false;
+    };
+    let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    leader.is_some_and(|leader| leader.trim().parse() == Ok(id))
 }
 
 /// So many processes are looked at one by one; beyond them the table is read.

@@ -1,16 +1,19 @@
 //! Sums records up, one meter a worker thread: no locks, and nothing allocated for a host that was seen before.
 
+mod tally;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
 use serde::Serialize;
 
 use crate::traffic::{
-    Kind, Outcome, Record,
+    Outcome, Record,
     failures::{FailureGroup, FailureGroups},
-    latency::{Durations, Latency, seconds},
+    latency::{Latency, seconds},
+    meter::tally::Tally,
 };
 
 /// Hosts (with their ports) that are told apart. A crawler may meet more; then they are summed up as [`OTHER_HOST`],
@@ -110,99 +113,6 @@ impl Meter {
     }
 }
 
-/// What one host and port has seen so far.
-#[derive(Debug)]
-struct Tally {
-    /// See [`HostTraffic::host`].
-    host: String,
-    /// See [`HostTraffic::port`].
-    port: u16,
-    /// See [`HostTraffic::requests`].
-    requests: Requests,
-    /// See [`HostTraffic::tunnels`].
-    tunnels: Tunnels,
-    /// See [`HostTraffic::connections`].
-    connections: Connections,
-    /// See [`HostTraffic::bytes`].
-    bytes: Bytes,
-    /// See [`HostTraffic::latency`].
-    latency: Durations,
-    /// See [`HostTraffic::connect`].
-    connect: Durations,
-    /// See [`HostTraffic::first_byte`].
-    first_byte: Durations,
-}
-
-impl Tally {
-    /// Nothing yet.
-    fn new(host: &str, port: u16) -> Self {
-        Self {
-            host: host.to_owned(),
-            port,
-            requests: Requests::default(),
-            tunnels: Tunnels::default(),
-            connections: Connections::default(),
-            bytes: Bytes::default(),
-            latency: Durations::default(),
-            connect: Durations::default(),
-            first_byte: Durations::default(),
-        }
-    }
-
-    /// Counts one record of this host.
-    fn add(&mut self, record: &Record) {
-        self.bytes.add(record);
-        if record.reused {
-            self.connections.reused += 1;
-        }
-        if let Some(connect) = record.connect {
-            self.connections.opened += 1;
-            self.connect.add(connect);
-        }
-        match record.kind {
-            Kind::Exchange => {
-                self.requests.add(record);
-                // How long it took a client to lose patience is not how long a server takes.
-                let ended = matches!(record.outcome, Outcome::Ok | Outcome::Failed(_));
-                if let Some(first_byte) = record.first_byte {
-                    self.first_byte.add(first_byte);
-                    if ended {
-                        self.latency.add(record.duration);
-                    }
-                }
-            }
-            Kind::Tunnel => self.tunnels.add(record),
-        }
-    }
-
-    /// Adds all of another's.
-    fn merge(&mut self, other: &Self) {
-        self.requests.merge(&other.requests);
-        self.tunnels.merge(&other.tunnels);
-        self.connections.opened += other.connections.opened;
-        self.connections.reused += other.connections.reused;
-        self.bytes.merge(&other.bytes);
-        self.latency.merge(&other.latency);
-        self.connect.merge(&other.connect);
-        self.first_byte.merge(&other.first_byte);
-    }
-
-    /// The sums.
-    fn finish(self) -> HostTraffic {
-        HostTraffic {
-            host: self.host,
-            port: self.port,
-            requests: self.requests,
-            tunnels: self.tunnels,
-            connections: self.connections,
-            bytes: self.bytes,
-            latency: self.latency.finish(),
-            connect: self.connect.finish(),
-            first_byte: self.first_byte.finish(),
-        }
-    }
-}
-
 /// All that passed in a run. Every total is the sum over the hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -248,14 +158,11 @@ impl Traffic {
         self.requests.total == 0 && self.tunnels.total == 0
     }
 
-    /// How many different hosts and ports are told apart, and whether there were more.
+    /// How many different hosts there were whatever the port, as far as they are told apart; and whether there were more.
     pub fn host_count(&self) -> (usize, bool) {
-        let named = self
-            .hosts
-            .iter()
-            .filter(|host| !host.host.is_empty() && host.host != OTHER_HOST)
-            .count();
-        (named, self.hosts.iter().any(|host| host.host == OTHER_HOST))
+        let named = |host: &&str| !host.is_empty() && *host != OTHER_HOST;
+        let distinct: HashSet<&str> = self.hosts.iter().map(|host| &*host.host).filter(named).collect();
+        (distinct.len(), self.hosts.iter().any(|host| host.host == OTHER_HOST))
     }
 }
 

@@ -58,7 +58,7 @@ fn tunnel() -> Record {
 
 /// The line of a record.
 fn line(format: LineFormat, record: &Record) -> String {
-    String::from_utf8(super::line::line(format, record)).unwrap()
+    String::from_utf8(line::line(format, record)).unwrap()
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_full_disk_costs_lines_and_nothing_else() {
 }
 
 /// Takes bytes only when it is told to.
-struct Stuck(mpsc::Receiver<()>);
+struct Stuck(Receiver<()>);
 
 impl Write for Stuck {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -290,4 +290,24 @@ fn what_cannot_be_opened_is_said() {
     };
     let reason = AccessLog::open(&target).unwrap_err();
     assert!(reason.starts_with("cannot write the access log "), "{reason}");
+}
+
+#[test]
+fn missing_lines_are_warned_of() {
+    let end = |dropped, error: Option<&str>| AccessLogEnd {
+        written: 5,
+        dropped,
+        error: error.map(str::to_owned),
+    };
+    let message = |end: AccessLogEnd| end.warning().map(|warning| warning.message);
+    assert_eq!(message(end(0, None)), None);
+    assert_eq!(
+        message(end(1, None)).unwrap(),
+        "the access log could not keep up and lacks 1 line"
+    );
+    let failed = message(end(3, Some("no space"))).unwrap();
+    assert_eq!(
+        failed,
+        "the access log could not be written (no space) and lacks 3 lines"
+    );
 }

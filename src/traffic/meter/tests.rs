@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::traffic::{Blame, Failure, Protocol};
+use crate::traffic::{Blame, Failure, Kind, Protocol};
 
 /// An exchange that went well: `GET http://a.example/x?y=1`, answered with 200 after 10 ms on a reused connection.
 fn exchange() -> Record {
@@ -137,6 +137,7 @@ fn the_ports_of_a_host_are_told_apart() {
         .map(|it| (&*it.host, it.port, it.requests.total, it.tunnels.total))
         .collect();
     assert_eq!(seen, [("a.example", 80, 2, 0), ("a.example", 443, 0, 1)]);
+    assert_eq!(traffic.host_count(), (1, false), "they are one host all the same");
     assert_eq!(traffic.connections, Connections { opened: 1, reused: 2 });
     assert_eq!(traffic.connect.map(|it| it.count), Some(1));
     assert_eq!(traffic.hosts[1].latency, None, "a tunnel has no latency");

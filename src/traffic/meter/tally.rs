@@ -1,0 +1,100 @@
+//! The running sums of one host and port.
+
+use crate::traffic::{
+    Kind, Outcome, Record,
+    latency::Durations,
+    meter::{Bytes, Connections, HostTraffic, Requests, Tunnels},
+};
+
+/// What one host and port has seen so far.
+#[derive(Debug)]
+pub(super) struct Tally {
+    /// See [`HostTraffic::host`].
+    pub(super) host: String,
+    /// See [`HostTraffic::port`].
+    pub(super) port: u16,
+    /// See [`HostTraffic::requests`].
+    requests: Requests,
+    /// See [`HostTraffic::tunnels`].
+    tunnels: Tunnels,
+    /// See [`HostTraffic::connections`].
+    connections: Connections,
+    /// See [`HostTraffic::bytes`].
+    bytes: Bytes,
+    /// See [`HostTraffic::latency`].
+    latency: Durations,
+    /// See [`HostTraffic::connect`].
+    connect: Durations,
+    /// See [`HostTraffic::first_byte`].
+    first_byte: Durations,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub(super) fn new(host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            requests: Requests::default(),
+            tunnels: Tunnels::default(),
+            connections: Connections::default(),
+            bytes: Bytes::default(),
+            latency: Durations::default(),
+            connect: Durations::default(),
+            first_byte: Durations::default(),
+        }
+    }
+
+    /// Counts one record of this host.
+    pub(super) fn add(&mut self, record: &Record) {
+        self.bytes.add(record);
+        if record.reused {
+            self.connections.reused += 1;
+        }
+        if let Some(connect) = record.connect {
+            self.connections.opened += 1;
+            self.connect.add(connect);
+        }
+        match record.kind {
+            Kind::Exchange => {
+                self.requests.add(record);
+                // How long it took a client to lose patience is not how long a server takes.
+                let ended = matches!(record.outcome, Outcome::Ok | Outcome::Failed(_));
+                if let Some(first_byte) = record.first_byte {
+                    self.first_byte.add(first_byte);
+                    if ended {
+                        self.latency.add(record.duration);
+                    }
+                }
+            }
+            Kind::Tunnel => self.tunnels.add(record),
+        }
+    }
+
+    /// Adds all of another's.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.requests.merge(&other.requests);
+        self.tunnels.merge(&other.tunnels);
+        self.connections.opened += other.connections.opened;
+        self.connections.reused += other.connections.reused;
+        self.bytes.merge(&other.bytes);
+        self.latency.merge(&other.latency);
+        self.connect.merge(&other.connect);
+        self.first_byte.merge(&other.first_byte);
+    }
+
+    /// The sums.
+    pub(super) fn finish(self) -> HostTraffic {
+        HostTraffic {
+            host: self.host,
+            port: self.port,
+            requests: self.requests,
+            tunnels: self.tunnels,
+            connections: self.connections,
+            bytes: self.bytes,
+            latency: self.latency.finish(),
+            connect: self.connect.finish(),
+            first_byte: self.first_byte.finish(),
+        }
+    }
+}
