@@ -329,11 +329,11 @@ fn no_text_makes_reading_panic() {
 fn the_options_survive_configuration() {
     let empty = ParentOptions::default();
     assert_eq!(serde_json::to_string(&empty).unwrap(), "{}");
-    let options: ParentOptions = serde_json::from_str(r#"{"upstream-proxy": "http://a:1"}"#).unwrap();
+    let options: ParentOptions = serde_json::from_str(r#"{"proxy": "http://a:1"}"#).unwrap();
     assert_eq!(options.proxy, Some(UpstreamProxy("http://a:1".to_owned())));
     assert_eq!(
         serde_json::to_string(&options).unwrap(),
-        r#"{"upstream-proxy":"http://a:1"}"#
+        r#"{"proxy":"http://a:1"}"#
     );
     assert!(serde_json::from_str::<ParentOptions>(r#"{"upstream-proxi": "x"}"#).is_err());
 }

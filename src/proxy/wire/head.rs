@@ -297,6 +297,9 @@ impl RequestHead {
         match request.parse_with_uninit_headers(&bytes, &mut headers) {
             Ok(Status::Complete(_)) => {}
             Ok(Status::Partial) => return Err(HeadError::Malformed("the head ends early")),
+            Err(httparse::Error::Version) if !names_a_version(&bytes) => {
+                return Err(HeadError::Malformed("the request line is malformed"));
+            }
             Err(reason) => return Err(refusal(reason)),
         }
         let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
@@ -412,6 +415,14 @@ fn reason_with_high_bytes(bytes: &[u8]) -> Span {
     let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
     // "HTTP/1.1 200 " is 13 bytes.
     Span::new(end.min(13), end)
+}
+
+/// Whether a request line is well-formed but for its version being another than HTTP/1.0 and HTTP/1.1.
+fn names_a_version(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ').skip(2);
+    matches!((words.next(), words.next()), (Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None)
+        if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 /// httparse's refusal in our words.
