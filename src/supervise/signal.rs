@@ -31,7 +31,7 @@ use signal_hook::{
 
 use super::{
     Mode,
-    startup::{Inherited, change_mask, is_ignored, is_pending, signal_set},
+    startup::{Blocked, Inherited, change_mask, is_ignored, is_pending, signal_set},
 };
 
 /// A signal, real-time ones included.
@@ -248,12 +248,12 @@ impl Signals {
         // SIGCHLD wakes amb as PID 1, where it has orphans to reap; it is caught even if it came ignored, because an ignored
         // one makes the kernel throw the child's status away.
         let signals = caught.iter().copied().chain([libc::SIGCHLD]);
-        let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals)?;
+        // Held back meanwhile: signal-hook drops what comes between its sigaction(2) and the registration of the action.
+        let blocked = Blocked::new(signals.clone());
+        let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals.clone())?;
+        drop(blocked);
         // What amb's parent blocked is blocked in the child again; amb has to hear it to send it there.
-        change_mask(
-            libc::SIG_UNBLOCK,
-            Some(&signal_set(caught.iter().copied().chain([libc::SIGCHLD]))),
-        );
+        change_mask(libc::SIG_UNBLOCK, Some(&signal_set(signals)));
         Ok(Self {
             delivery,
             queue: VecDeque::new(),
