@@ -141,7 +141,7 @@ impl Exchange<'_> {
         let framing = framing::of_request(&self.request.head).map_err(ExchangeError::RequestMalformed)?;
         self.worker.via.check_loop(&self.request.head.fields)?;
         if let Some(own) = self.last_hop() {
-            return self.answer_here(client, &own).await;
+            return self.answer_here(client, &own, framing).await;
         }
         self.rewrite_request();
         let upload = Pump::new(framing, Coding::Kept);
@@ -194,14 +194,23 @@ impl Exchange<'_> {
         Some(out)
     }
 
-    /// Sends an answer of amb's own.
-    async fn answer_here(&mut self, client: &mut Connection, answer: &[u8]) -> Result<Ended, ExchangeError> {
+    /// Sends an answer of amb's own. A body that the request has is not read, so nothing behind it can be either.
+    async fn answer_here(
+        &mut self,
+        client: &mut Connection,
+        answer: &[u8],
+        framing: Framing,
+    ) -> Result<Ended, ExchangeError> {
         self.said = hop::strip(&mut self.request.head.fields, self.version, false);
         self.open.record.status = Some(200);
         self.answered = true;
         client.send(answer).await.map_err(|_| ExchangeError::ClientGone)?;
         Ok(Ended::With(
-            if self.said.close { Next::Close } else { Next::KeepAlive },
+            if self.said.close || framing != Framing::Empty {
+                Next::Close
+            } else {
+                Next::KeepAlive
+            },
             Outcome::Ok,
         ))
     }
