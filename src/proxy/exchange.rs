@@ -304,6 +304,8 @@ impl Exchange<'_> {
             let head = match conversation.next_head(client, server).await {
                 Awaited::Head(head) => head,
                 Awaited::ClientEnded if access::is_gone(client) => return Err(ExchangeError::ClientGone.into()),
+                // Requests that it has sent ahead are still to be answered.
+                Awaited::ClientEnded if !client.inbox.is_empty() => continue,
                 Awaited::ClientEnded => {
                     // It only said that it has no more to send: the server is told the same, as it would be directly.
                     if let Err(reason) = std::future::poll_fn(|cx| server.poll_end(cx)).await {
@@ -398,7 +400,7 @@ impl Exchange<'_> {
         let server_said = hop::strip(&mut head.fields, head.version, false);
         let contradicts = framing == Framing::Chunked && head.fields.contains("content-length");
         let coding = self.fit_to_client(&mut head, framing);
-        let mut keep = !self.said.close && framing != Framing::UntilClose && coding == Coding::Kept && !client.ended;
+        let mut keep = !self.said.close && framing != Framing::UntilClose && coding == Coding::Kept && !is_done(client);
         if self.version == Version::Http10 && keep {
             head.fields.append("Connection", b"keep-alive");
         } else if !keep && self.version == Version::Http11 {
@@ -492,6 +494,11 @@ impl Exchange<'_> {
         );
         clear && matches!(framing::of_request(&self.request.head), Ok(Framing::Empty))
     }
+}
+
+/// Whether the client has ended its half and no request that it sent ahead is left.
+fn is_done(client: &Connection) -> bool {
+    client.ended && client.inbox.is_empty()
 }
 
 /// A server that could not be written to or read from before its answer.
