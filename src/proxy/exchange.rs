@@ -365,6 +365,7 @@ impl Exchange<'_> {
             return Ok(());
         }
         hop::strip(&mut head.fields, head.version, false);
+        remove_lengths(&mut head);
         let mut out = Vec::new();
         head.write_to(&mut out);
         client.send(&out).await.map_err(|_| ExchangeError::ClientGone)
@@ -445,14 +446,16 @@ impl Exchange<'_> {
 
     /// Makes the response's framing one that the client understands.
     fn fit_to_client(&self, head: &mut ResponseHead, framing: Framing) -> Coding {
+        // Two lengths: the coding counts, and the other must not reach anybody who would believe it.
+        if framing::is_coded(&head.fields) {
+            head.fields.remove("content-length");
+        }
         if framing != Framing::Chunked {
             if framing == Framing::Empty && self.method != "HEAD" && head.status != 304 {
-                head.fields.remove("transfer-encoding");
+                remove_lengths(head);
             }
             return Coding::Kept;
         }
-        // Two lengths: the chunked one counts, and the other must not reach anybody who would believe it.
-        head.fields.remove("content-length");
         if self.version == Version::Http11 {
             return Coding::Kept;
         }
@@ -493,6 +496,17 @@ impl Exchange<'_> {
             ExchangeError::RequestMalformed(_) | ExchangeError::RequestBodyBroken(_)
         );
         clear && matches!(framing::of_request(&self.request.head), Ok(Framing::Empty))
+    }
+}
+
+/// Takes lengths from a response that has no body, where a client that believed them would wait for one, or take the next
+/// response for it ([RFC 9112 §6.3]). A length of nothing is true, and stays.
+///
+/// [RFC 9112 §6.3]: https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+fn remove_lengths(head: &mut ResponseHead) {
+    head.fields.remove("transfer-encoding");
+    if head.fields.values("content-length").any(|length| length != b"0") {
+        head.fields.remove("content-length");
     }
 }
 
