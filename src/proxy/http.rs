@@ -298,9 +298,16 @@ async fn read_head(client: &mut Connection, patience: &mut Patience) -> Result<R
     let mut due = Instant::now() + if begun { HEAD_LIMIT } else { IDLE_LIMIT };
     let result = poll_fn(|cx| {
         if let Poll::Ready(result) = reader.poll(cx, client) {
-            return Poll::Ready(Some(result));
+            // An empty line that came alone is not the beginning of a request.
+            let only_empty_line = matches!(result, Err(ReadHeadError::EndedInside | ReadHeadError::Io(_, true)))
+                && client.inbox.as_slice() == b"\r\n";
+            return Poll::Ready(Some(if only_empty_line {
+                Err(ReadHeadError::Ended)
+            } else {
+                result
+            }));
         }
-        if !begun && !client.inbox.is_empty() {
+        if !begun && !matches!(client.inbox.as_slice(), b"" | b"\r" | b"\r\n") {
             begun = true;
             due = Instant::now() + HEAD_LIMIT;
         }
