@@ -323,10 +323,10 @@ impl Exchange<'_> {
             self.open.record.bytes_received += head.len() as u64;
             let head = ResponseHead::parse(head).map_err(ExchangeError::of_response_head)?;
             match head.status {
-                101 if self.websocket => return Ok(head),
+                101 if self.websocket && hop::switches_to_websocket(&head.fields) => return Ok(head),
                 101 => {
                     return Err(ExchangeError::ResponseMalformed(
-                        "101 to a request that asked for no upgrade".to_owned(),
+                        "101 for an upgrade that the request did not ask for".to_owned(),
                     )
                     .into());
                 }
