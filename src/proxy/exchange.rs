@@ -139,7 +139,11 @@ impl Exchange<'_> {
     /// The policies, in the order in which they apply.
     async fn run(&mut self, client: &mut Connection) -> Result<Ended, ExchangeError> {
         let framing = framing::of_request(&self.request.head).map_err(ExchangeError::RequestMalformed)?;
-        self.worker.via.check_loop(&self.request.head.fields)?;
+        if let Err(looped) = self.worker.via.check_loop(&self.request.head.fields) {
+            // What the client said about its connection holds for this answer too.
+            self.said = hop::strip(&mut self.request.head.fields, self.version, false);
+            return Err(looped);
+        }
         if let Some(own) = self.last_hop() {
             return self.answer_here(client, &own, framing).await;
         }
