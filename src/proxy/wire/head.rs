@@ -297,6 +297,9 @@ impl RequestHead {
         match request.parse_with_uninit_headers(&bytes, &mut headers) {
             Ok(Status::Complete(_)) => {}
             Ok(Status::Partial) => return Err(HeadError::Malformed("the head ends early")),
+            Err(httparse::Error::Version) if !names_a_version(&bytes) => {
+                return Err(HeadError::Malformed("the request line does not end in a version of HTTP"));
+            }
             Err(reason) => return Err(refusal(reason)),
         }
         let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
@@ -405,6 +408,15 @@ impl ResponseHead {
         out.extend_from_slice(b"\r\n");
         self.fields.write_to(out);
     }
+}
+
+/// Whether a request's first line has three words of which the last is a version of HTTP, if not one that amb speaks.
+fn names_a_version(bytes: &[u8]) -> bool {
+    let line = bytes.trim_ascii_start();
+    let line = &line[..memchr::memchr2(b'\r', b'\n', line).unwrap_or(line.len())];
+    let mut words = line.splitn(3, |byte| *byte == b' ').skip(2);
+    matches!(words.next(), Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+        if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 /// Where the reason phrase stands if httparse left it out, which it does when it holds bytes above 0x7F.
