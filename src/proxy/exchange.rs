@@ -308,13 +308,8 @@ impl Exchange<'_> {
             let head = match conversation.next_head(client, server).await {
                 Awaited::Head(head) => head,
                 Awaited::ClientEnded if access::is_gone(client) => return Err(ExchangeError::ClientGone.into()),
-                // Requests that it has sent ahead are still to be answered.
-                Awaited::ClientEnded if !client.inbox.is_empty() => continue,
                 Awaited::ClientEnded => {
-                    // It only said that it has no more to send: the server is told the same, as it would be directly.
-                    if let Err(reason) = std::future::poll_fn(|cx| server.poll_end(cx)).await {
-                        tracing::debug!(%reason, "the server's connection could not be half-closed");
-                    }
+                    pass_end(client, server).await;
                     continue;
                 }
                 Awaited::ClientBroken(_) => return Err(ExchangeError::ClientGone.into()),
@@ -417,7 +412,13 @@ impl Exchange<'_> {
         self.truncation_shows = framing != Framing::UntilClose && coding == Coding::Kept;
         head.write_to(client.outbox.appender());
         let mut download = Pump::new(framing, coding);
-        let result = conversation.finish(&mut download, client, server).await;
+        let result = loop {
+            match conversation.finish(&mut download, client, server).await {
+                Some(result) => break result,
+                None if access::is_gone(client) => break Err(PumpError::Write(io::ErrorKind::BrokenPipe.into())),
+                None => pass_end(client, server).await,
+            }
+        };
         self.open.record.bytes_received += download.moved;
         if let Err(broken) = result {
             self.open.record.bytes_sent += conversation.upload.moved;
@@ -511,6 +512,17 @@ fn remove_lengths(head: &mut ResponseHead) {
     head.fields.remove("transfer-encoding");
     if head.fields.values("content-length").any(|length| length != b"0") {
         head.fields.remove("content-length");
+    }
+}
+
+/// Tells the server that the client has no more to send, as it would be told directly, unless the client has sent requests
+/// ahead that are still to be answered.
+async fn pass_end(client: &Connection, server: &mut Connection) {
+    if !is_done(client) {
+        return;
+    }
+    if let Err(reason) = std::future::poll_fn(|cx| server.poll_end(cx)).await {
+        tracing::debug!(%reason, "the server's connection could not be half-closed");
     }
 }
 
