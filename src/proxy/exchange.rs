@@ -3,7 +3,7 @@
 //! The order is a contract: framing and loops → where to → what is sent → attempts { pooled or fresh connection → send →
 //! answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
 
-use std::{rc::Rc, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ use super::{
         head::{RequestHead, ResponseHead, Version},
         hop::{self, HopFields},
         http1::{Awaited, Conversation, ReadHeadError},
-        pump::{Coding, Pump},
+        pump::{Coding, Pump, PumpError},
     },
     worker::Worker,
 };
@@ -140,9 +140,13 @@ impl Exchange<'_> {
     /// The policies, in the order in which they apply.
     async fn run(&mut self, client: &mut Connection) -> Result<Ended, ExchangeError> {
         let framing = framing::of_request(&self.request.head).map_err(ExchangeError::RequestMalformed)?;
-        self.worker.via.check_loop(&self.request.head.fields)?;
+        if let Err(looped) = self.worker.via.check_loop(&self.request.head.fields) {
+            // What the client said about its connection holds for this answer too.
+            self.said = hop::strip(&mut self.request.head.fields, self.version, false);
+            return Err(looped);
+        }
         if let Some(own) = self.last_hop() {
-            return self.answer_here(client, &own).await;
+            return self.answer_here(client, &own, framing).await;
         }
         self.rewrite_request();
         let upload = Pump::new(framing, Coding::Kept);
@@ -195,14 +199,23 @@ impl Exchange<'_> {
         Some(out)
     }
 
-    /// Sends an answer of amb's own.
-    async fn answer_here(&mut self, client: &mut Connection, answer: &[u8]) -> Result<Ended, ExchangeError> {
+    /// Sends an answer of amb's own. A body that the request has is not read, so nothing behind it can be either.
+    async fn answer_here(
+        &mut self,
+        client: &mut Connection,
+        answer: &[u8],
+        framing: Framing,
+    ) -> Result<Ended, ExchangeError> {
         self.said = hop::strip(&mut self.request.head.fields, self.version, false);
         self.open.record.status = Some(200);
         self.answered = true;
         client.send(answer).await.map_err(|_| ExchangeError::ClientGone)?;
         Ok(Ended::With(
-            if self.said.close { Next::Close } else { Next::KeepAlive },
+            if self.said.close || framing != Framing::Empty {
+                Next::Close
+            } else {
+                Next::KeepAlive
+            },
             Outcome::Ok,
         ))
     }
@@ -297,13 +310,10 @@ impl Exchange<'_> {
                 Awaited::Head(head) => head,
                 Awaited::ClientEnded if access::is_gone(client) => return Err(ExchangeError::ClientGone.into()),
                 Awaited::ClientEnded => {
-                    // It only said that it has no more to send: the server is told the same, as it would be directly.
-                    if let Err(reason) = std::future::poll_fn(|cx| server.poll_end(cx)).await {
-                        tracing::debug!(%reason, "the server's connection could not be half-closed");
-                    }
+                    pass_end(client, server).await;
                     continue;
                 }
-                Awaited::ClientBroken => return Err(ExchangeError::ClientGone.into()),
+                Awaited::ClientBroken(_) => return Err(ExchangeError::ClientGone.into()),
                 Awaited::BodyBroken(broken) => return Err(blame::request_body_error(client, broken).into()),
                 Awaited::Failed(ReadHeadError::Ended) if reused => return Err(AttemptError::Stale),
                 Awaited::Failed(ReadHeadError::Io(_, false)) if reused => return Err(AttemptError::Stale),
@@ -313,10 +323,10 @@ impl Exchange<'_> {
             self.open.record.bytes_received += head.len() as u64;
             let head = ResponseHead::parse(head).map_err(ExchangeError::of_response_head)?;
             match head.status {
-                101 if self.websocket => return Ok(head),
+                101 if self.websocket && hop::switches_to_websocket(&head.fields) => return Ok(head),
                 101 => {
                     return Err(ExchangeError::ResponseMalformed(
-                        "101 to a request that asked for no upgrade".to_owned(),
+                        "101 for an upgrade that the request did not ask for".to_owned(),
                     )
                     .into());
                 }
@@ -355,6 +365,7 @@ impl Exchange<'_> {
             return Ok(());
         }
         hop::strip(&mut head.fields, head.version, false);
+        remove_lengths(&mut head);
         let mut out = Vec::new();
         head.write_to(&mut out);
         client.send(&out).await.map_err(|_| ExchangeError::ClientGone)
@@ -390,7 +401,7 @@ impl Exchange<'_> {
         let server_said = hop::strip(&mut head.fields, head.version, false);
         let contradicts = framing == Framing::Chunked && head.fields.contains("content-length");
         let coding = self.fit_to_client(&mut head, framing);
-        let mut keep = !self.said.close && framing != Framing::UntilClose && coding == Coding::Kept && !client.ended;
+        let mut keep = !self.said.close && framing != Framing::UntilClose && coding == Coding::Kept && !is_done(client);
         if self.version == Version::Http10 && keep {
             head.fields.append("Connection", b"keep-alive");
         } else if !keep && self.version == Version::Http11 {
@@ -402,7 +413,13 @@ impl Exchange<'_> {
         self.truncation_shows = framing != Framing::UntilClose && coding == Coding::Kept;
         head.write_to(client.outbox.appender());
         let mut download = Pump::new(framing, coding);
-        let result = conversation.finish(&mut download, client, server).await;
+        let result = loop {
+            match conversation.finish(&mut download, client, server).await {
+                Some(result) => break result,
+                None if access::is_gone(client) => break Err(PumpError::Write(io::ErrorKind::BrokenPipe.into())),
+                None => pass_end(client, server).await,
+            }
+        };
         self.open.record.bytes_received += download.moved;
         if let Err(broken) = result {
             self.open.record.bytes_sent += conversation.upload.moved;
@@ -435,14 +452,16 @@ impl Exchange<'_> {
 
     /// Makes the response's framing one that the client understands.
     fn fit_to_client(&self, head: &mut ResponseHead, framing: Framing) -> Coding {
+        // Two lengths: the coding counts, and the other must not reach anybody who would believe it.
+        if framing::is_coded(&head.fields) {
+            head.fields.remove("content-length");
+        }
         if framing != Framing::Chunked {
             if framing == Framing::Empty && self.method != "HEAD" && head.status != 304 {
-                head.fields.remove("transfer-encoding");
+                remove_lengths(head);
             }
             return Coding::Kept;
         }
-        // Two lengths: the chunked one counts, and the other must not reach anybody who would believe it.
-        head.fields.remove("content-length");
         if self.version == Version::Http11 {
             return Coding::Kept;
         }
@@ -484,4 +503,31 @@ impl Exchange<'_> {
         );
         clear && matches!(framing::of_request(&self.request.head), Ok(Framing::Empty))
     }
+}
+
+/// Takes lengths from a response that has no body, where a client that believed them would wait for one, or take the next
+/// response for it ([RFC 9112 §6.3]). A length of nothing is true, and stays.
+///
+/// [RFC 9112 §6.3]: https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+fn remove_lengths(head: &mut ResponseHead) {
+    head.fields.remove("transfer-encoding");
+    if head.fields.values("content-length").any(|length| length != b"0") {
+        head.fields.remove("content-length");
+    }
+}
+
+/// Tells the server that the client has no more to send, as it would be told directly, unless the client has sent requests
+/// ahead that are still to be answered.
+async fn pass_end(client: &Connection, server: &mut Connection) {
+    if !is_done(client) {
+        return;
+    }
+    if let Err(reason) = std::future::poll_fn(|cx| server.poll_end(cx)).await {
+        tracing::debug!(%reason, "the server's connection could not be half-closed");
+    }
+}
+
+/// Whether the client has ended its half and no request that it sent ahead is left.
+fn is_done(client: &Connection) -> bool {
+    client.ended && client.inbox.is_empty()
 }

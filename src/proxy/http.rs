@@ -22,6 +22,7 @@ use super::{
         connection::Connection,
         framing::{self, Framing},
         head::{RequestHead, Version},
+        hop,
         http1::{HeadReader, ReadHeadError, skip_empty_line},
     },
     worker::Worker,
@@ -118,12 +119,7 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
             open.asks_for("CONNECT", &authority);
             connect(worker, client, &head, authority, open).await
         }
-        Ok(Target::Asterisk) => {
-            open.record.status = Some(200);
-            let sent = client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
-            open.end(Outcome::Ok);
-            if sent.is_ok() { Next::KeepAlive } else { Next::Reset }
-        }
+        Ok(Target::Asterisk) => answer_options(client, head, open).await,
         Ok(Target::Origin) => {
             refuse(client, open, &ExchangeError::NotAProxyRequest, Some(&head), None).await;
             Next::Close
@@ -132,6 +128,27 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
             refuse(client, open, &error, Some(&head), None).await;
             Next::Close
         }
+    }
+}
+
+/// Answers an `OPTIONS *`. A body that it has is not read, so nothing behind it can be either.
+async fn answer_options(client: &mut Connection, mut head: RequestHead, mut open: Open) -> Next {
+    let framing = match framing::of_request(&head) {
+        Ok(framing) => framing,
+        Err(reason) => {
+            refuse(client, open, &ExchangeError::RequestMalformed(reason), Some(&head), None).await;
+            return Next::Close;
+        }
+    };
+    let version = head.version;
+    let close = hop::strip(&mut head.fields, version, false).close || framing != Framing::Empty;
+    open.record.status = Some(200);
+    let sent = client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    open.end(Outcome::Ok);
+    match sent {
+        Ok(()) if close => Next::Close,
+        Ok(()) => Next::KeepAlive,
+        Err(_) => Next::Reset,
     }
 }
 
@@ -281,9 +298,16 @@ async fn read_head(client: &mut Connection, patience: &mut Patience) -> Result<R
     let mut due = Instant::now() + if begun { HEAD_LIMIT } else { IDLE_LIMIT };
     let result = poll_fn(|cx| {
         if let Poll::Ready(result) = reader.poll(cx, client) {
-            return Poll::Ready(Some(result));
+            // An empty line that came alone is not the beginning of a request.
+            let only_empty_line = matches!(result, Err(ReadHeadError::EndedInside | ReadHeadError::Io(_, true)))
+                && client.inbox.as_slice() == b"\r\n";
+            return Poll::Ready(Some(if only_empty_line {
+                Err(ReadHeadError::Ended)
+            } else {
+                result
+            }));
         }
-        if !begun && !client.inbox.is_empty() {
+        if !begun && !matches!(client.inbox.as_slice(), b"" | b"\r" | b"\r\n") {
             begun = true;
             due = Instant::now() + HEAD_LIMIT;
         }

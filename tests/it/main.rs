@@ -7,3 +7,4 @@ mod generated;
 mod layers;
 mod supervise;
 mod support;
+mod wire;

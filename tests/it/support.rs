@@ -8,6 +8,7 @@
 mod amb;
 mod child;
 mod outcome;
+mod raw;
 mod running;
 mod terminal;
 mod upstream;
@@ -18,9 +19,10 @@ pub(crate) use self::{
     amb::Amb,
     child::Child,
     outcome::Outcome,
+    raw::{Answer, End, Peer, Proxy, Records},
     running::{Running, ends, send},
     terminal::Terminal,
-    upstream::{Step, Upstream, ok, status},
+    upstream::{Request, Step, Upstream, ok, status},
 };
 
 /// How long anything may take before the test gives up; generous, because waiting costs nothing when it works.

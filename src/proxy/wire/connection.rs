@@ -13,6 +13,10 @@ use std::{
     time::Duration,
 };
 
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -147,10 +151,9 @@ impl Connection {
 
     /// Whether the kernel knows of neither bytes nor an end: the certain form of [`Connection::seems_idle`].
     pub(crate) fn is_idle(&self) -> bool {
-        let mut byte = [0];
-        let would_block =
-            |result: io::Result<usize>| result.is_err_and(|reason| reason.kind() == io::ErrorKind::WouldBlock);
-        self.inbox.is_empty() && !self.ended && would_block(self.stream.try_read(&mut byte))
+        // Not by tokio, which asks the kernel only about what the event loop has heard of.
+        let peeked = recv(&self.stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        self.inbox.is_empty() && !self.ended && peeked == Err(Errno::WOULDBLOCK)
     }
 
     /// Ends our half: the other side reads an end of file, its own half goes on.
@@ -187,5 +190,43 @@ impl Connection {
         if let Ok(Err(reason)) = tokio::time::timeout(limit, lingering).await {
             tracing::trace!(%reason, "a connection broke while it was closed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, net::TcpListener};
+
+    use super::*;
+
+    /// What the test does to a connection that waits, and `is_idle` must know of without a turn of the event loop.
+    #[track_caller]
+    fn check(disturb: fn(std::net::TcpStream)) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = listener.local_addr().expect("an address");
+            let mine = TcpStream::connect(address).await.expect("it listens");
+            let (theirs, _) = listener.accept().expect("a connection");
+            let mut connection = Connection::new(mine).expect("a socket");
+            // The first read clears what tokio assumes of a new socket.
+            let read = poll_fn(|cx| Poll::Ready(connection.poll_fill(cx).is_pending())).await;
+            assert!(read && connection.is_idle());
+            disturb(theirs);
+            assert!(!connection.is_idle());
+        });
+    }
+
+    #[test]
+    fn bytes_that_nobody_asked_for_are_seen_at_once() {
+        check(|mut theirs| theirs.write_all(b"x").expect("a connection"));
+    }
+
+    #[test]
+    fn an_end_is_seen_at_once() {
+        check(drop);
     }
 }

@@ -63,13 +63,7 @@ pub(crate) fn of_response(head: &ResponseHead, method: &str) -> Result<Framing, 
     if method == "HEAD" || head.status < 200 || matches!(head.status, 204 | 304) {
         return Ok(Framing::Empty);
     }
-    // `identity` was removed from HTTP; old servers send it and mean nothing by it.
-    let last = head
-        .fields
-        .members("transfer-encoding")
-        .filter(|coding| !coding.eq_ignore_ascii_case(b"identity"))
-        .last();
-    if let Some(last) = last {
+    if let Some(last) = codings(&head.fields).last() {
         if head.version == Version::Http10 {
             return Err("Transfer-Encoding in an HTTP/1.0 response");
         }
@@ -77,6 +71,18 @@ pub(crate) fn of_response(head: &ResponseHead, method: &str) -> Result<Framing, 
         return Ok(if chunked { Framing::Chunked } else { Framing::UntilClose });
     }
     Ok(content_length(&head.fields)?.map_or(Framing::UntilClose, by_length))
+}
+
+/// Whether a response's body has a transfer coding, which takes the place of any `Content-Length`.
+pub(crate) fn is_coded(fields: &Fields) -> bool {
+    codings(fields).next().is_some()
+}
+
+/// A response's transfer codings. `identity` was removed from HTTP; old servers send it and mean nothing by it.
+fn codings(fields: &Fields) -> impl Iterator<Item = &[u8]> {
+    fields
+        .members("transfer-encoding")
+        .filter(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// No body at all for a length of nothing.

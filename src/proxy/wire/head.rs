@@ -298,7 +298,7 @@ impl RequestHead {
             Ok(Status::Complete(_)) => {}
             Ok(Status::Partial) => return Err(HeadError::Malformed("the head ends early")),
             Err(httparse::Error::Version) if !names_a_version(&bytes) => {
-                return Err(HeadError::Malformed("the request line is malformed"));
+                return Err(HeadError::Malformed("the request line does not end in a version of HTTP"));
             }
             Err(reason) => return Err(refusal(reason)),
         }
@@ -410,19 +410,20 @@ impl ResponseHead {
     }
 }
 
+/// Whether a request's first line has three words of which the last is a version of HTTP, if not one that amb speaks.
+fn names_a_version(bytes: &[u8]) -> bool {
+    let line = bytes.trim_ascii_start();
+    let line = &line[..memchr::memchr2(b'\r', b'\n', line).unwrap_or(line.len())];
+    let mut words = line.splitn(3, |byte| *byte == b' ').skip(2);
+    matches!(words.next(), Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
 /// Where the reason phrase stands if httparse left it out, which it does when it holds bytes above 0x7F.
 fn reason_with_high_bytes(bytes: &[u8]) -> Span {
     let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
     // "HTTP/1.1 200 " is 13 bytes.
     Span::new(end.min(13), end)
-}
-
-/// Whether a request line is well-formed but for its version being another than HTTP/1.0 and HTTP/1.1.
-fn names_a_version(bytes: &[u8]) -> bool {
-    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let mut words = line.split(|byte| *byte == b' ').skip(2);
-    matches!((words.next(), words.next()), (Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None)
-        if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 /// httparse's refusal in our words.

@@ -6,8 +6,9 @@
 use super::head::{Fields, Version};
 
 /// Fields that are always between two neighbours, whatever `Connection` says.
-const HOP_BY_HOP: [&str; 7] = [
+const HOP_BY_HOP: [&str; 8] = [
     "connection",
+    "http2-settings",
     "keep-alive",
     "proxy-connection",
     "te",
@@ -39,7 +40,8 @@ pub(crate) struct HopFields {
 
 /// Removes the hop-by-hop fields, and those that `Connection` names, and returns what they said.
 ///
-/// With `upgrades`, `Connection` and `Upgrade` themselves stay: both neighbours switch protocols then.
+/// With `upgrades`, `Connection` and `Upgrade` themselves stay, to ask for a WebSocket and nothing else: both neighbours switch
+/// protocols then.
 pub(crate) fn strip(fields: &mut Fields, version: Version, upgrades: bool) -> HopFields {
     let said = HopFields {
         close: fields.has_member("connection", "close") || fields.has_member("proxy-connection", "close"),
@@ -67,6 +69,14 @@ pub(crate) fn strip(fields: &mut Fields, version: Version, upgrades: bool) -> Ho
             .any(|hop| name.len() == hop.len() && name.eq_ignore_ascii_case(hop.as_bytes()))
             || named.iter().any(|named| name.eq_ignore_ascii_case(named))
     });
+    if upgrades {
+        if !named.iter().all(|name| name.eq_ignore_ascii_case(b"upgrade")) {
+            fields.set("Connection", b"Upgrade");
+        }
+        if !fields.members("upgrade").all(is_websocket) {
+            fields.set("Upgrade", b"websocket");
+        }
+    }
     HopFields {
         close: said.close || (version == Version::Http10 && !said.keep_alive),
         ..said
@@ -76,7 +86,17 @@ pub(crate) fn strip(fields: &mut Fields, version: Version, upgrades: bool) -> Ho
 /// Whether the request asks for an upgrade that is passed on: WebSocket. `h2c` is not, since it would carry requests past
 /// every policy.
 pub(crate) fn asks_for_websocket(fields: &Fields) -> bool {
-    fields.has_member("connection", "upgrade") && fields.has_member("upgrade", "websocket")
+    fields.has_member("connection", "upgrade") && fields.members("upgrade").any(is_websocket)
+}
+
+/// Whether a response switches to WebSocket, and to nothing else.
+pub(crate) fn switches_to_websocket(fields: &Fields) -> bool {
+    fields.contains("upgrade") && fields.members("upgrade").all(is_websocket)
+}
+
+/// Whether a protocol that `Upgrade` names is WebSocket.
+fn is_websocket(protocol: &[u8]) -> bool {
+    protocol.eq_ignore_ascii_case(b"websocket")
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ pub(crate) enum Awaited {
     /// The client ended its half of the connection; said once.
     ClientEnded,
     /// The client's connection broke.
-    ClientBroken,
+    ClientBroken(io::Error),
 }
 
 /// One exchange's conversation with a server.
@@ -189,19 +189,20 @@ impl Conversation {
             if client.inbox.len() >= AHEAD_LIMIT_BYTES {
                 return Poll::Pending;
             }
-            if ready!(client.poll_fill(cx)).is_err() {
-                return Poll::Ready(Awaited::ClientBroken);
+            if let Err(reason) = ready!(client.poll_fill(cx)) {
+                return Poll::Ready(Awaited::ClientBroken(reason));
             }
         }
     }
 
-    /// Moves the response's body down, and what is left of the request's body up meanwhile. Ends with the response.
+    /// Moves the response's body down, and what is left of the request's body up meanwhile. Ends with the response, or once
+    /// with nothing if the client has ended its half before. Cancel safe.
     pub(crate) async fn finish(
         &mut self,
         download: &mut Pump,
         client: &mut Connection,
         server: &mut Connection,
-    ) -> Result<(), PumpError> {
+    ) -> Option<Result<(), PumpError>> {
         poll_fn(|cx| {
             if !self.upload_over
                 && let Poll::Ready(result) = self.upload.poll(cx, client, server)
@@ -209,7 +210,17 @@ impl Conversation {
                 self.upload_over = true;
                 self.upload_refused = result.is_err();
             }
-            download.poll(cx, server, client)
+            if let Poll::Ready(result) = download.poll(cx, server, client) {
+                return Poll::Ready(Some(result));
+            }
+            if !self.upload_over {
+                return Poll::Pending;
+            }
+            match self.poll_client(cx, client) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Awaited::ClientBroken(reason)) => Poll::Ready(Some(Err(PumpError::Write(reason)))),
+                Poll::Ready(_) => Poll::Ready(None),
+            }
         })
         .await
     }
