@@ -99,6 +99,9 @@ pub enum Command {
     /// Show what amb does, with a server and a client of its own
     #[command(help_template = HELP_TEMPLATE)]
     Demo(DemoArgs),
+    /// Be the program of the demo
+    #[command(hide = true)]
+    DemoProgram,
     /// Write the man pages or the completion scripts
     #[command(hide = true)]
     Generate(GenerateArgs),
@@ -161,7 +164,11 @@ pub struct RunArgs {
 
 /// `amb demo` has no options of its own.
 #[derive(Debug, Args)]
-pub struct DemoArgs {}
+pub struct DemoArgs {
+    /// How amb speaks; the same as in [`Cli`].
+    #[arg(skip)]
+    pub console: Console,
+}
 
 /// `amb generate`.
 #[derive(Debug, Args)]
@@ -203,8 +210,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match read {
         Ok(mut cli) => {
-            if let Command::Run(args) = &mut cli.command {
-                args.console = cli.console.clone();
+            match &mut cli.command {
+                Command::Run(args) => args.console = cli.console.clone(),
+                Command::Demo(args) => args.console = cli.console.clone(),
+                Command::DemoProgram | Command::Generate(_) => {}
             }
             Ok(cli)
         }

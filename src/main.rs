@@ -24,6 +24,7 @@ fn outcome() -> Exit {
             Err(mistakes) => cli::refuse_to_start(&mistakes),
         },
         Command::Demo(args) => demo::run(&args),
+        Command::DemoProgram => demo::program::run(),
         Command::Generate(args) => cli::generate::run(&args),
     }
 }
