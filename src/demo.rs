@@ -1,7 +1,7 @@
 //! `amb demo`: a legacy program, the servers it calls, and amb between them, all on this machine.
 //!
-//! The program ([`program`]) is amb itself in a hidden role, and so is started as any command is: by a real `amb run`, in a
-//! process of its own, with nothing done in secret. What is run is shown first. The servers ([`service`]) listen on
+//! The program (`program.rs`) is amb itself in a hidden role, and so is started as any command is: by a real `amb run`, in a
+//! process of its own, with nothing done in secret. What is run is shown first. The servers (`service.rs`) listen on
 //! loopback; the names that the program calls exist nowhere and are led there by `--connect-to`.
 //!
 //! Nothing around it counts: no `amb.toml`, no variable of amb's and no other proxy.
@@ -46,13 +46,13 @@ pub fn run(args: &DemoArgs) -> Exit {
             show(CLOSING);
             Exit::Done
         }
-        Ok(status) => match status.signal() {
-            Some(signal) => Exit::Child(ChildExit::Signal(signal)),
-            None => {
-                cli::say(&"the demo did not go as planned");
-                Exit::Negative
+        Ok(status) => {
+            if let Some(signal) = status.signal() {
+                return Exit::Child(ChildExit::Signal(signal));
             }
-        },
+            cli::say(&"the demo did not go as planned");
+            Exit::Negative
+        }
         Err(reason) => {
             cli::say(&format_args!("the demo cannot be shown: {reason}"));
             Exit::Negative

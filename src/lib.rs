@@ -1,13 +1,97 @@
-//! amb
-pub mod cli;
-pub mod config;
-pub mod demo;
-pub mod exit;
-pub mod inject;
-pub mod policy;
-pub mod proxy;
-pub mod report;
+//! amb: the Ambassador pattern for one process.
+//!
+//! `amb run -- COMMAND` binds a proxy to a free port of the loopback address, starts the command with variables that point
+//! it there, carries its requests, supervises it, and ends as it ended. Two promises outrank everything: **the wrapper is
+//! invisible** (the oracle is the bare command) and **nothing passes unseen or unexplained** (each exchange and tunnel ends
+//! in exactly one record, which says whose fault a failure was).
+//!
+//! # Reading order
+//!
+//! | Module | What is in it |
+//! | --- | --- |
+//! | [`run`] | `amb run`: the life of the program on one page |
+//! | [`proxy`] | the proxy; then `proxy/exchange.rs`, one HTTP exchange from the child's request to its answer, and `proxy/wire.rs`, the bytes |
+//! | [`supervise`] | the child: its start, its signals, its end; then `supervise/decide.rs`, what is done about a signal |
+//! | [`inject`] | which variables change in the child's environment |
+//! | [`policy`] | what is to happen to a request: where a name leads, by which proxy, within what time |
+//! | [`traffic`] | a record for each exchange and tunnel, and their sums |
+//! | [`report`] | what people and programs read of it |
+//! | [`config`] | layers, their sources, all mistakes at once |
+//! | [`cli`] | subcommands, flags, help, and how amb's own lines are written |
+//! | [`exit`] | every way in which amb ends |
+//! | [`units`] | durations and sizes as people write them |
+//! | [`demo`] | a program and its servers, to show all this |
+//!
+//! # From above
+//!
+//! ```text
+//!  main thread                                      proxy threads, one unless --threads
+//!  ───────────                                      ─────────────────────────────────────
+//!  config::load ─→ Config { policy, … }
+//!  Signals::listen                                  accept → whose process? → first byte
+//!  Proxy::bind ──────────── address ──┐               ├ http   → exchange ─→ upstream
+//!  inject::changes ←──────────────────┘               ├ CONNECT → tunnel ──→ upstream
+//!  Spawn::start                                       └ socks  → tunnel ───→ upstream
+//!  Proxy::serve ─────────── policy ──────────────→      each end: Record → Meter
+//!  Supervisor::run … the child has ended
+//!  Serving::drain ────────────────────────────→     what is open may end
+//!  summary, reports ←────── sums ─────────────────  Meter
+//!  Exit::leave
+//! ```
+//!
+//! Policies are decisions and not middleware: plain functions over plain values, whose order are the lines of
+//! `proxy/exchange.rs`. One options struct a policy is its flags, its table in `amb.toml` and its variables at once.
+//!
+//! # Invariants
+//!
+//! Each names what holds it: a test, or the lint or type that makes the opposite impossible.
+//!
+//! 1. **A module uses only modules below it.** `run` alone knows everything; `supervise` and `proxy` do not know each
+//!    other; `policy` knows `units` alone, `inject` nothing. *`layers::every_module_keeps_to_its_layer`*
+//! 2. **A policy is pure**: no input or output, no clock, no dice; what it needs is an argument. It cannot fail once it
+//!    was built. *The table of layers keeps the proxy out of reach; the rest is for review.*
+//! 3. **The supervisor is synchronous, alone on the main thread**, which also starts the child: the kernel ties "tell me
+//!    when my parent dies" to the thread. *`supervise::ending::a_killed_amb_takes_its_child_along`*
+//! 4. **A worker is a thread with a local runtime** and its own listening socket, pool and sums. On the request path no
+//!    lock is shared with another; tasks cannot leave their thread, because they hold what is not `Send`. *clippy's
+//!    `disallowed-methods` forbids `tokio::spawn`.*
+//! 5. **HTTP/1.1 is carried by a wire of our own**, on which heads stay as they came, edited by line. hyper serves only
+//!    what is amb's own, today the demo's servers.
+//! 6. **Every exchange and tunnel ends in exactly one [`traffic::Record`]**, a drop guard sees to it, so the sums add up.
+//!    *`traffic`'s tests of the meter; `proxy/recorder.rs` has the guard.*
+//! 7. **stdout is the child's**: `amb run` writes nothing to it. Its own lines go to stderr, before the child starts and
+//!    after it has ended. *clippy's `print_stdout` and `print_stderr`; every test in `config` and `supervise` compares
+//!    stdout as a whole.*
+//! 8. **What has left [`config::load`] is valid**: no other module checks it again.
+//!    *`config::mistakes_in_all_layers_are_told_at_once`*
+//! 9. **The child inherits what amb inherited**: signal mask, ignored signals, limits, open files, the environment in its
+//!    order. *`supervise::inherited`*
+//! 10. **Crates that shape a module are named in it alone**: `command_group` and `signal_hook` in `supervise`, `figment` in
+//!     `config`, `indicatif` in `report`. *`layers::every_module_keeps_to_its_layer`*
+//! 11. **Unsafe code is in three files** of `supervise`, each of which says why. *The lint `unsafe_code`, and the list in
+//!     `layers`.*
+//! 12. **README, man pages and completions are what the program is.** *`readme`, `generated`*
+
 pub mod run;
+
+pub mod proxy;
+
 pub mod supervise;
+
+pub mod inject;
+
+pub mod policy;
+
 pub mod traffic;
+
+pub mod report;
+
+pub mod config;
+
+pub mod cli;
+
+pub mod exit;
+
 pub mod units;
+
+pub mod demo;

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// What each module may use of the others. `main`, `lib`, `run` and `demo` may use everything.
-const LAYERS: &[(&str, &[&str])] = &[
+pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["*"]),
     ("lib", &["*"]),
     ("run", &["*"]),

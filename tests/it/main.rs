@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod generated;
 mod layers;
+mod readme;
 mod supervise;
 mod support;
 mod wire;
