@@ -44,33 +44,39 @@
 //!
 //! # Invariants
 //!
-//! Each names what holds it: a test, or the lint or type that makes the opposite impossible.
+//! Each names what holds it: a test in `tests/it`, a lint of `Cargo.toml` or `clippy.toml`, or a type.
 //!
 //! 1. **A module uses only modules below it.** `run` alone knows everything; `supervise` and `proxy` do not know each
-//!    other; `policy` knows `units` alone, `inject` nothing. *`layers::every_module_keeps_to_its_layer`*
+//!    other; `policy` knows `units` alone, `inject` nothing. Test: `layers::every_module_keeps_to_its_layer`.
 //! 2. **A policy is pure**: no input or output, no clock, no dice; what it needs is an argument. It cannot fail once it
-//!    was built. *The table of layers keeps the proxy out of reach; the rest is for review.*
+//!    was built. Test: `layers::every_module_keeps_to_its_layer`, which knows what a decision has no need of.
 //! 3. **The supervisor is synchronous, alone on the main thread**, which also starts the child: the kernel ties "tell me
-//!    when my parent dies" to the thread. *`supervise::ending::a_killed_amb_takes_its_child_along`*
-//! 4. **A worker is a thread with a local runtime** and its own listening socket, pool and sums. On the request path no
-//!    lock is shared with another; tasks cannot leave their thread, because they hold what is not `Send`. *clippy's
-//!    `disallowed-methods` forbids `tokio::spawn`.*
-//! 5. **HTTP/1.1 is carried by a wire of our own**, on which heads stay as they came, edited by line. hyper serves only
-//!    what is amb's own, today the demo's servers.
-//! 6. **Every exchange and tunnel ends in exactly one [`traffic::Record`]**, a drop guard sees to it, so the sums add up.
-//!    *`traffic`'s tests of the meter; `proxy/recorder.rs` has the guard.*
+//!    when my parent dies" to the thread. Test: `supervise::signals::a_killed_amb_takes_its_child_along`.
+//! 4. **A worker is a thread with a local runtime** and a listening socket, a pool and sums of its own. On the request path
+//!    workers share no lock. Type: what its tasks hold is not `Send`. Lint: `disallowed-methods` forbids `tokio::spawn`.
+//! 5. **HTTP/1.1 is carried by a wire of amb's own**, on which heads stay as they came and are edited by line; only httparse
+//!    parses them. hyper serves what is amb's own, today the demo's servers. Test: `layers::every_module_keeps_to_its_layer`.
+//! 6. **Every exchange and tunnel ends in exactly one [`traffic::Record`]**, to which a drop guard sees, so the sums add up.
+//!    Tests: `records::whatever_becomes_of_a_request_it_is_one_record`,
+//!    `records::whatever_becomes_of_a_tunnel_it_is_one_record`.
 //! 7. **stdout is the child's**: `amb run` writes nothing to it. Its own lines go to stderr, before the child starts and
-//!    after it has ended. *clippy's `print_stdout` and `print_stderr`; every test in `config` and `supervise` compares
-//!    stdout as a whole.*
-//! 8. **What has left [`config::load`] is valid**: no other module checks it again.
-//!    *`config::mistakes_in_all_layers_are_told_at_once`*
+//!    after it has ended. Lints: `print_stdout`, `print_stderr`. Test: `supervise::inherited::much_data_passes_unharmed`.
+//! 8. **What has left [`config::load`] is valid**: no other module checks it again. Test:
+//!    `config::mistakes_in_all_layers_are_told_at_once`.
 //! 9. **The child inherits what amb inherited**: signal mask, ignored signals, limits, open files, the environment in its
-//!    order. *`supervise::inherited`*
+//!    order. Tests: `supervise::inherited::ignored_and_blocked_signals_stay_so`,
+//!    `supervise::inherited::open_files_are_the_same`,
+//!    `supervise::inherited::the_environment_keeps_its_order_and_gains_only_documented_names`.
 //! 10. **Crates that shape a module are named in it alone**: `command_group` and `signal_hook` in `supervise`, `figment` in
-//!     `config`, `indicatif` in `report`. *`layers::every_module_keeps_to_its_layer`*
-//! 11. **Unsafe code is in three files** of `supervise`, each of which says why. *The lint `unsafe_code`, and the list in
-//!     `layers`.*
-//! 12. **README, man pages and completions are what the program is.** *`readme`, `generated`*
+//!     `config`, `indicatif` in `report`, `httparse` in `proxy`. Test: `layers::every_module_keeps_to_its_layer`.
+//! 11. **Unsafe code is in three files** of `supervise`, each of which says why. Lint: `unsafe_code`. Test:
+//!     `layers::every_module_keeps_to_its_layer`.
+//! 12. **README, man pages and completions are what the program is.** Tests:
+//!     `readme::the_table_of_options_is_that_of_the_help`, `generated::the_man_pages_are_those_of_this_command_line`.
+//!
+//! `readme::every_invariant_names_tests_that_exist` holds this list.
+
+// In the order of reading; blank lines, or rustfmt would sort them.
 
 pub mod run;
 

@@ -29,6 +29,26 @@ const CONFINED: &[(&str, &str)] = &[
     ("signal_hook", "supervise"),
     ("figment", "config"),
     ("indicatif", "report"),
+    ("hyper", "demo"),
+    ("httparse", "proxy"),
+];
+
+/// What a decision has no need of: input and output, clocks, threads, the surroundings.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "fs",
+    "process",
+    "thread",
+    "Instant",
+    "SystemTime",
+    "TcpStream",
+    "UdpSocket",
+    "ToSocketAddrs",
+    "stdin",
+    "stdout",
+    "stderr",
+    "vars_os",
+    "var_os",
 ];
 
 /// The files that may hold unsafe code.
@@ -162,6 +182,11 @@ fn faults(path: &str, text: &str) -> Vec<String> {
             faults.push(format!("`{foreign}` is for `{home}` alone"));
         }
     }
+    if module == "policy"
+        && let Some(word) = words(&code).find(|word| IMPURE.contains(word))
+    {
+        faults.push(format!("`{word}` has no place in a decision"));
+    }
     if words(&code).any(|word| word == "unsafe") && !UNSAFE.contains(&path) {
         faults.push("unsafe code has no place here".to_owned());
     }
@@ -241,6 +266,11 @@ fn each_fault_is_found() {
             "`signal_hook` is for `supervise` alone",
         ),
         ("proxy/wire.rs", "unsafe { f() }", "unsafe code has no place here"),
+        (
+            "policy/retry.rs",
+            "let now = Instant::now();",
+            "`Instant` has no place in a decision",
+        ),
         ("proxy/util.rs", "", "`util` says nothing of the domain"),
         (
             "proxy.rs",

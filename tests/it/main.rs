@@ -7,6 +7,7 @@ mod demo;
 mod generated;
 mod layers;
 mod readme;
+mod records;
 mod supervise;
 mod support;
 mod wire;

@@ -286,6 +286,25 @@ fn every_link_within_leads_to_a_heading() {
     }
 }
 
+#[test]
+fn every_invariant_names_tests_that_exist() {
+    let map = read("src/lib.rs");
+    let (_, invariants) = map.split_once("//! # Invariants\n").unwrap();
+    let mut count = 0;
+    for named in quoted(invariants) {
+        let Some((module, test)) = named.rsplit_once("::").filter(|(_, test)| test.contains('_')) else {
+            continue;
+        };
+        let file = format!("tests/it/{}.rs", module.replace("::", "/"));
+        assert!(
+            read(&file).contains(&format!("#[test]\nfn {test}()")),
+            "there is no test {named} in {file}"
+        );
+        count += 1;
+    }
+    assert!(count > 10, "{count} tests are named");
+}
+
 /// The targets of Markdown links.
 fn links(text: &str) -> Vec<&str> {
     text.split("](")
