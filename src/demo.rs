@@ -21,8 +21,9 @@ use std::{
 
 use self::service::Service;
 use crate::{
-    cli::{self, Console, DemoArgs, When},
+    cli::{self, Console, DemoArgs},
     exit::Exit,
+    report::color::When,
     supervise::ChildExit,
 };
 

@@ -14,7 +14,7 @@ fn demo(directory: &TempDir) -> Command {
     command
 }
 
-/// Every line of stderr is amb's own, or belongs to a table of its summary.
+/// It ends with 0, and neither the program nor amb found anything amiss.
 #[track_caller]
 fn assert_went_well(output: &Output) {
     let said = String::from_utf8_lossy(&output.stderr);
@@ -126,5 +126,36 @@ fn the_program_without_amb_says_what_it_lacks() {
     assert!(
         said.contains("http_proxy") && said.ends_with("amb: hint: amb demo\n"),
         "{said}"
+    );
+}
+
+/// A summary without what differs from run to run: times, ports, and the widths of columns that follow from them.
+fn without_times(summary: &str) -> Vec<String> {
+    let is_time = |word: &str| {
+        let number = word.trim_end_matches(&['µ', 'm', 's', ','][..]);
+        number.len() < word.trim_end_matches(',').len() && number.parse::<f64>().is_ok()
+    };
+    let line = |line: &str| {
+        let words = line.split_whitespace().map(|word| match word.split_once("127.0.0.1:") {
+            _ if is_time(word) => "TIME",
+            Some(_) => "ADDRESS",
+            None => word,
+        });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    summary.lines().map(line).collect()
+}
+
+#[test]
+fn readme_shows_the_summary_of_the_demo() {
+    let output = demo(&TempDir::new().unwrap())
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .unwrap();
+    assert_went_well(&output);
+    let readme = super::readme::read("README.md");
+    assert_eq!(
+        without_times(super::readme::block(&readme, "summary")),
+        without_times(&String::from_utf8(output.stderr).unwrap())
     );
 }

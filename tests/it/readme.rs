@@ -18,7 +18,7 @@ use amb::{
 use clap::ValueEnum;
 
 /// A file of the project.
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
@@ -31,7 +31,7 @@ fn section<'a>(readme: &'a str, name: &str) -> &'a str {
 
 /// The block of code behind `<!-- NAME -->`.
 #[track_caller]
-fn block<'a>(readme: &'a str, name: &str) -> &'a str {
+pub(crate) fn block<'a>(readme: &'a str, name: &str) -> &'a str {
     let (_, after) = readme.split_once(&format!("<!-- {name} -->\n```")).expect(name);
     let (_, code) = after.split_once('\n').unwrap();
     code.split_once("```").unwrap().0
