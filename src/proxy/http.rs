@@ -219,7 +219,10 @@ async fn connect(
             }))
         }
         Err(error) => {
-            let close = head.version == Version::Http10 || head.fields.has_member("connection", "close");
+            // What was sent ahead into the tunnel is not a request.
+            let close = head.version == Version::Http10
+                || head.fields.has_member("connection", "close")
+                || !client.inbox.is_empty();
             let answer = Answer {
                 error: &error,
                 request: Some(head),
