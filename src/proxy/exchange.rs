@@ -411,6 +411,7 @@ impl Exchange<'_> {
         self.answered = true;
         self.truncation_shows = framing != Framing::UntilClose && coding == Coding::Kept;
         head.write_to(client.outbox.appender());
+        let unsent = client.outbox.len();
         let mut download = Pump::new(framing, coding);
         let result = loop {
             match conversation.finish(&mut download, client, server).await {
@@ -422,6 +423,11 @@ impl Exchange<'_> {
         self.open.record.bytes_received += download.moved;
         if let Err(broken) = result {
             self.open.record.bytes_sent += conversation.upload.moved;
+            if matches!(broken, PumpError::Malformed(_)) && download.moved == 0 && client.outbox.len() == unsent {
+                // The body broke before the head had left: the client can be told instead of cut off.
+                client.outbox.consume(unsent);
+                self.answered = false;
+            }
             return Err(response_body_error(broken));
         }
         if !conversation.upload_over {

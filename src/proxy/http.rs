@@ -136,7 +136,14 @@ async fn answer_options(client: &mut Connection, mut head: RequestHead, mut open
     let framing = match framing::of_request(&head) {
         Ok(framing) => framing,
         Err(reason) => {
-            refuse(client, open, &ExchangeError::RequestMalformed(reason), Some(&head), None).await;
+            refuse(
+                client,
+                open,
+                &ExchangeError::RequestMalformed(reason),
+                Some(&head),
+                None,
+            )
+            .await;
             return Next::Close;
         }
     };
