@@ -400,7 +400,11 @@ impl Exchange<'_> {
         let server_said = hop::strip(&mut head.fields, head.version, false);
         let contradicts = framing == Framing::Chunked && head.fields.contains("content-length");
         let coding = self.fit_to_client(&mut head, framing);
-        let mut keep = !self.said.close && framing != Framing::UntilClose && coding == Coding::Kept && !is_done(client);
+        let mut keep = !self.said.close
+            && framing != Framing::UntilClose
+            && framing::is_plain(&head.fields)
+            && coding == Coding::Kept
+            && !is_done(client);
         if self.version == Version::Http10 && keep {
             head.fields.append("Connection", b"keep-alive");
         } else if !keep && self.version == Version::Http11 {
