@@ -401,7 +401,11 @@ impl Exchange<'_> {
         let server_said = hop::strip(&mut head.fields, head.version, false);
         let contradicts = framing == Framing::Chunked && head.fields.contains("content-length");
         let coding = self.fit_to_client(&mut head, framing);
-        let mut keep = !self.said.close && framing != Framing::UntilClose && coding == Coding::Kept && !is_done(client);
+        let mut keep = !self.said.close
+            && framing != Framing::UntilClose
+            && framing::is_plain(&head.fields)
+            && coding == Coding::Kept
+            && !is_done(client);
         if self.version == Version::Http10 && keep {
             head.fields.append("Connection", b"keep-alive");
         } else if !keep && self.version == Version::Http11 {
@@ -412,6 +416,7 @@ impl Exchange<'_> {
         self.answered = true;
         self.truncation_shows = framing != Framing::UntilClose && coding == Coding::Kept;
         head.write_to(client.outbox.appender());
+        let unsent = client.outbox.len();
         let mut download = Pump::new(framing, coding);
         let result = loop {
             match conversation.finish(&mut download, client, server).await {
@@ -423,6 +428,11 @@ impl Exchange<'_> {
         self.open.record.bytes_received += download.moved;
         if let Err(broken) = result {
             self.open.record.bytes_sent += conversation.upload.moved;
+            if matches!(broken, PumpError::Malformed(_)) && download.moved == 0 && client.outbox.len() == unsent {
+                // The body broke before the head had left: the client can be told instead of cut off.
+                client.outbox.consume(unsent);
+                self.answered = false;
+            }
             return Err(blame::response_body_error(broken));
         }
         if !conversation.upload_over {

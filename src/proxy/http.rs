@@ -136,7 +136,14 @@ async fn answer_options(client: &mut Connection, mut head: RequestHead, mut open
     let framing = match framing::of_request(&head) {
         Ok(framing) => framing,
         Err(reason) => {
-            refuse(client, open, &ExchangeError::RequestMalformed(reason), Some(&head), None).await;
+            refuse(
+                client,
+                open,
+                &ExchangeError::RequestMalformed(reason),
+                Some(&head),
+                None,
+            )
+            .await;
             return Next::Close;
         }
     };
@@ -219,7 +226,10 @@ async fn connect(
             }))
         }
         Err(error) => {
-            let close = head.version == Version::Http10 || head.fields.has_member("connection", "close");
+            // What was sent ahead into the tunnel is not a request.
+            let close = head.version == Version::Http10
+                || head.fields.has_member("connection", "close")
+                || !client.inbox.is_empty();
             let answer = Answer {
                 error: &error,
                 request: Some(head),

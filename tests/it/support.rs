@@ -19,7 +19,7 @@ pub(crate) use self::{
     amb::Amb,
     child::Child,
     outcome::Outcome,
-    raw::{Answer, End, Peer, Proxy, Records},
+    raw::{Answer, End, Peer, Proxy},
     running::{Running, ends, send},
     terminal::Terminal,
     upstream::{Request, Step, Upstream, ok, status},

@@ -39,15 +39,36 @@ fn refused<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = (u16, T)>) {
         let mut client = proxy.connect();
         client.send(bytes).half_close();
         let answer = client.answer();
-        assert_eq!(answer.status(), status, "{:?}\n{}", text.escape_ascii().to_string(), answer.head());
-        answer.assert_own(status, if status == 403 { "http_request_denied" } else { "http_request_error" });
+        assert_eq!(
+            answer.status(),
+            status,
+            "{:?}\n{}",
+            text.escape_ascii().to_string(),
+            answer.head()
+        );
+        answer.assert_own(
+            status,
+            if status == 403 {
+                "http_request_denied"
+            } else {
+                "http_request_error"
+            },
+        );
         client.assert_closed();
         count += 1;
     }
     assert_eq!(origin.connections(), 0, "the origin was contacted");
     let records = proxy.end();
-    assert_eq!(records.exchanges("failed") + records.tunnels("failed"), count, "{records:?}");
-    assert_eq!(records.exchanges("total") + records.tunnels("total"), count, "{records:?}");
+    assert_eq!(
+        records.exchanges("failed") + records.tunnels("failed"),
+        count,
+        "{records:?}"
+    );
+    assert_eq!(
+        records.exchanges("total") + records.tunnels("total"),
+        count,
+        "{records:?}"
+    );
 }
 
 /// What a client gets when the origin answers a `GET` with `response` and then closes.

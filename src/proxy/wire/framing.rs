@@ -78,6 +78,15 @@ pub(crate) fn is_coded(fields: &Fields) -> bool {
     codings(fields).next().is_some()
 }
 
+/// Whether every client reads a response's transfer coding alike: none, or `chunked` alone. Behind any other the connection is
+/// closed, so that a client which takes the body to last until then is not left waiting.
+pub(crate) fn is_plain(fields: &Fields) -> bool {
+    let mut values = fields.values("transfer-encoding");
+    values
+        .next()
+        .is_none_or(|value| value.eq_ignore_ascii_case(b"chunked") && values.next().is_none())
+}
+
 /// A response's transfer codings. `identity` was removed from HTTP; old servers send it and mean nothing by it.
 fn codings(fields: &Fields) -> impl Iterator<Item = &[u8]> {
     fields

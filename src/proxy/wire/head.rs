@@ -298,7 +298,9 @@ impl RequestHead {
             Ok(Status::Complete(_)) => {}
             Ok(Status::Partial) => return Err(HeadError::Malformed("the head ends early")),
             Err(httparse::Error::Version) if !names_a_version(&bytes) => {
-                return Err(HeadError::Malformed("the request line does not end in a version of HTTP"));
+                return Err(HeadError::Malformed(
+                    "the request line does not end in a version of HTTP",
+                ));
             }
             Err(reason) => return Err(refusal(reason)),
         }

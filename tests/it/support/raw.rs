@@ -103,7 +103,10 @@ impl Records {
     #[track_caller]
     pub(crate) fn assert_exchanges(&self, expected: &[(&str, u64)]) -> &Self {
         for kind in ["ok", "failed", "denied", "aborted", "cut_short"] {
-            let wanted = expected.iter().find(|(it, _)| *it == kind).map_or(0, |(_, count)| *count);
+            let wanted = expected
+                .iter()
+                .find(|(it, _)| *it == kind)
+                .map_or(0, |(_, count)| *count);
             assert_eq!(self.exchanges(kind), wanted, "{kind}\n{}", self.text);
         }
         let sum = expected.iter().map(|(_, count)| count).sum::<u64>();
@@ -115,7 +118,10 @@ impl Records {
     #[track_caller]
     pub(crate) fn assert_tunnels(&self, expected: &[(&str, u64)]) -> &Self {
         for kind in ["ok", "failed", "denied", "aborted", "open_at_end"] {
-            let wanted = expected.iter().find(|(it, _)| *it == kind).map_or(0, |(_, count)| *count);
+            let wanted = expected
+                .iter()
+                .find(|(it, _)| *it == kind)
+                .map_or(0, |(_, count)| *count);
             assert_eq!(self.tunnels(kind), wanted, "{kind}\n{}", self.text);
         }
         let sum = expected.iter().map(|(_, count)| count).sum::<u64>();
@@ -207,7 +213,10 @@ impl Peer {
             }
             Err(reason) if reason.kind() == io::ErrorKind::ConnectionReset => Err(End::Reset),
             Err(reason) if reason.kind() == io::ErrorKind::Interrupted => Ok(()),
-            Err(reason) => panic!("nothing came: {reason}; so far {:?}", self.waiting.escape_ascii().to_string()),
+            Err(reason) => panic!(
+                "nothing came: {reason}; so far {:?}",
+                self.waiting.escape_ascii().to_string()
+            ),
         }
     }
 
@@ -296,7 +305,10 @@ impl Peer {
         {
             loop {
                 let line = self.until(b"\r\n")?;
-                let digits = line.split(|byte| matches!(byte, b';' | b'\r')).next().unwrap_or_default();
+                let digits = line
+                    .split(|byte| matches!(byte, b';' | b'\r'))
+                    .next()
+                    .unwrap_or_default();
                 let size = usize::from_str_radix(&String::from_utf8_lossy(digits), 16).expect("a chunk's size");
                 answer.body.extend_from_slice(&line);
                 if size == 0 {
@@ -345,7 +357,9 @@ impl Answer {
     #[track_caller]
     pub(crate) fn status(&self) -> u16 {
         let digits = self.head.get(9..12).map(String::from_utf8_lossy).unwrap_or_default();
-        digits.parse().unwrap_or_else(|_| panic!("no status in {:?}", self.head()))
+        digits
+            .parse()
+            .unwrap_or_else(|_| panic!("no status in {:?}", self.head()))
     }
 
     /// The body as text.

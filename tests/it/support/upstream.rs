@@ -104,8 +104,8 @@ struct Shared {
     release: Condvar,
     /// Whether the test is over.
     over: AtomicBool,
-    /// The connections, to be cut off when the test is over.
-    connections: Mutex<Vec<TcpStream>>,
+    /// The connections, to be cut off when the test is over; none for one that is over before.
+    connections: Mutex<Vec<Option<TcpStream>>>,
 }
 
 /// The server. What goes wrong in its threads fails the test when it is dropped.
@@ -159,10 +159,13 @@ impl Upstream {
                         .connections
                         .lock()
                         .unwrap()
-                        .push(stream.try_clone().expect("a second handle"));
+                        .push(Some(stream.try_clone().expect("a second handle")));
                     let (shared, serve) = (Arc::clone(&shared), serve.clone());
-                    // The other side may go at any time: that is for the test to judge.
-                    threads.push(thread::spawn(move || drop(serve(shared, stream, connection))));
+                    threads.push(thread::spawn(move || {
+                        // The other side may go at any time: that is for the test to judge.
+                        drop(serve(Arc::clone(&shared), stream, connection));
+                        shared.connections.lock().unwrap()[connection] = None;
+                    }));
                 }
                 for thread in threads {
                     if let Err(reason) = thread.join() {
@@ -237,7 +240,7 @@ impl Upstream {
         self.shared.over.store(true, Ordering::SeqCst);
         drop(self.shared.released.lock().unwrap());
         self.shared.release.notify_all();
-        for connection in self.shared.connections.lock().unwrap().iter() {
+        for connection in self.shared.connections.lock().unwrap().iter().flatten() {
             drop(connection.shutdown(Shutdown::Both));
         }
         // Wakes the thread that accepts.
@@ -317,15 +320,8 @@ fn play(shared: &Shared, stream: &mut TcpStream, connection: usize, step: Step) 
             return Ok(false);
         }
         Step::Reset => {
-            // The reset goes out when the last handle is closed.
-            let own = stream.local_addr()?;
-            let peer = stream.peer_addr()?;
+            // The reset goes out when the last handle is closed, which is when the script's thread is over.
             socket2::SockRef::from(&*stream).set_linger(Some(std::time::Duration::ZERO))?;
-            shared
-                .connections
-                .lock()
-                .unwrap()
-                .retain(|it| !(it.peer_addr().is_ok_and(|it| it == peer) && it.local_addr().is_ok_and(|it| it == own)));
             return Ok(false);
         }
     }

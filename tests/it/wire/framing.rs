@@ -50,7 +50,10 @@ fn a_request_of_ambiguous_length_is_refused() {
 /// Checklist 37. Table: TE on HTTP/1.0.
 #[test]
 fn the_chunked_coding_is_refused_of_an_old_client() {
-    refused([(400, "POST http://ORIGIN/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")]);
+    refused([(
+        400,
+        "POST http://ORIGIN/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    )]);
 }
 
 /// Checklist 38, 39, 40, 41, 30. Table: obs-fold; bare LF request rejected; space before colon → 400.
@@ -124,7 +127,11 @@ fn a_broken_chunk_is_the_clients_fault_and_never_completed() {
 /// Checklist 46: a body that ends early.
 #[test]
 fn a_short_body_is_the_clients_fault_and_never_completed() {
-    for text in [post("Content-Length: 9\r\n", "hello"), chunked("5\r\nhel"), chunked("5\r\nhello\r\n0\r\n")] {
+    for text in [
+        post("Content-Length: 9\r\n", "hello"),
+        chunked("5\r\nhel"),
+        chunked("5\r\nhello\r\n0\r\n"),
+    ] {
         let origin = by_hand(|mut peer, _| {
             assert_eq!(peer.rest().1, End::Reset);
         });
@@ -147,14 +154,23 @@ fn a_body_keeps_its_framing_to_the_byte() {
         ("content-length: 05\r\n", "hello"),
         ("Transfer-Encoding: chunked\r\n", "0\r\n\r\n"),
         ("Transfer-Encoding: CHUNKED\r\n", "5\r\nhello\r\n0\r\n\r\n"),
-        ("transfer-encoding:chunked\r\n", "A;x=\"y\"\r\n0123456789\r\n1\r\na\r\n000\r\nX-Sum: 1\r\n\r\n"),
+        (
+            "transfer-encoding:chunked\r\n",
+            "A;x=\"y\"\r\n0123456789\r\n1\r\na\r\n000\r\nX-Sum: 1\r\n\r\n",
+        ),
     ] {
         let (request, _) = passed(&post(fields, body));
         assert_eq!(String::from_utf8_lossy(&request.body), body);
         assert!(request.head().contains(fields), "{}", request.head());
         let lower = request.head().to_ascii_lowercase();
-        assert_eq!(lower.contains("content-length"), fields.to_ascii_lowercase().contains("content-length"));
-        assert_eq!(lower.contains("transfer-encoding"), fields.to_ascii_lowercase().contains("transfer-encoding"));
+        assert_eq!(
+            lower.contains("content-length"),
+            fields.to_ascii_lowercase().contains("content-length")
+        );
+        assert_eq!(
+            lower.contains("transfer-encoding"),
+            fields.to_ascii_lowercase().contains("transfer-encoding")
+        );
     }
 }
 
@@ -171,7 +187,12 @@ fn pipelined_requests_are_answered_in_their_order() {
     let origin = Upstream::script([ok("one"), ok("two"), ok("three")]);
     let proxy = Proxy::start();
     let mut client = proxy.connect();
-    let text = [chunked("2\r\nhi\r\n0\r\n\r\n"), post("Content-Length: 3\r\n", "abc"), chunked("0\r\n\r\n")].concat();
+    let text = [
+        chunked("2\r\nhi\r\n0\r\n\r\n"),
+        post("Content-Length: 3\r\n", "abc"),
+        chunked("0\r\n\r\n"),
+    ]
+    .concat();
     client.send(aimed(&text, &origin));
     for body in ["one", "two", "three"] {
         client.answer().assert_is(200, body);
@@ -216,16 +237,23 @@ fn a_body_that_amb_itself_answers_is_not_the_next_request() {
         proxy.end().assert_exchanges(&[("ok", 1)]);
         origin.join();
     }
-    refused([(400, "OPTIONS * HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")]);
+    refused([(
+        400,
+        "OPTIONS * HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    )]);
 }
 
 /// Checklist 47. Table: response CL+TE.
 #[test]
 fn a_response_with_two_lengths_is_passed_on_with_the_chunked_one() {
-    let answer = answered("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    let answer =
+        answered("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
     answer.assert_is(200, "5\r\nhello\r\n0\r\n\r\n");
     assert_eq!(answer.field("content-length"), None);
-    for fields in ["Transfer-Encoding: gzip\r\nContent-Length: 3\r\n", "Content-Length: 3\r\nTransfer-Encoding: x\r\n"] {
+    for fields in [
+        "Transfer-Encoding: gzip\r\nContent-Length: 3\r\n",
+        "Content-Length: 3\r\nTransfer-Encoding: x\r\n",
+    ] {
         let answer = answered(format!("HTTP/1.1 200 OK\r\n{fields}\r\nhello"));
         answer.assert_is(200, "hello");
         assert_eq!(answer.field("content-length"), None, "{}", answer.head());
@@ -251,7 +279,10 @@ fn a_response_whose_lengths_contradict_is_refused() {
 fn a_response_without_a_length_ends_with_the_connection() {
     let answer = answered("HTTP/1.1 200 OK\r\nX: 1\r\n\r\nhello");
     answer.assert_is(200, "hello");
-    assert_eq!((answer.end, answer.field("connection").as_deref()), (Some(End::Closed), Some("close")));
+    assert_eq!(
+        (answer.end, answer.field("connection").as_deref()),
+        (Some(End::Closed), Some("close"))
+    );
     assert_eq!(answer.field("transfer-encoding"), None);
 }
 
@@ -261,9 +292,18 @@ fn a_response_that_breaks_off_does_not_look_complete() {
     for (response, end) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", Step::Close),
         ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", Step::Reset),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", Step::Close),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", Step::Close),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", Step::Reset),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            Step::Close,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+            Step::Close,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            Step::Reset,
+        ),
     ] {
         let origin = Upstream::script([vec![Step::Read, Step::Send(response.into()), Step::Stall, end]]);
         let proxy = Proxy::start();
@@ -272,7 +312,10 @@ fn a_response_that_breaks_off_does_not_look_complete() {
         client.until(b"hello").expect("what there is");
         origin.release();
         client.rest();
-        proxy.end().assert_exchanges(&[("failed", 1)]).assert_failure("Upstream");
+        proxy
+            .end()
+            .assert_exchanges(&[("failed", 1)])
+            .assert_failure("Upstream");
         origin.join();
     }
 }
@@ -336,9 +379,15 @@ fn an_old_client_never_sees_the_chunked_coding() {
         Step::Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n3\r\nhel\r\n2;x\r\nlo\r\n0\r\nX: 1\r\n\r\n".to_vec()),
     ]]);
     let proxy = Proxy::start();
-    let answer = proxy.ask(aimed("GET http://ORIGIN/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", &origin));
+    let answer = proxy.ask(aimed(
+        "GET http://ORIGIN/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        &origin,
+    ));
     answer.assert_is(200, "hello");
-    assert_eq!((answer.field("transfer-encoding"), answer.end), (None, Some(End::Closed)));
+    assert_eq!(
+        (answer.field("transfer-encoding"), answer.end),
+        (None, Some(End::Closed))
+    );
     proxy.end().assert_exchanges(&[("ok", 1)]);
     assert!(origin.join()[0].head().starts_with("GET / HTTP/1.1\r\n"));
 }
@@ -366,7 +415,9 @@ fn an_old_client_sees_a_broken_chunked_body_as_a_reset() {
 #[test]
 fn trailers_are_passed_on() {
     let body = "5;e=1\r\nhello\r\n0\r\nX-Sum: 1\r\nX-Two: \r\n\r\n";
-    let answer = answered(format!("HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n{body}"));
+    let answer = answered(format!(
+        "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+    ));
     answer.assert_is(200, body);
     assert_eq!(answer.field("trailer").as_deref(), Some("X-Sum"));
 }
@@ -374,7 +425,12 @@ fn trailers_are_passed_on() {
 /// Checklist 27, 42: a response's chunks are held to the same rules.
 #[test]
 fn a_response_with_a_broken_chunk_ends_in_a_reset() {
-    for body in ["5\nhello\r\n0\r\n\r\n", "5\r\nhelloo\r\n0\r\n\r\n", "0\r\nContent-Length: 1\r\n\r\n", "x\r\n"] {
+    for body in [
+        "5\nhello\r\n0\r\n\r\n",
+        "5\r\nhelloo\r\n0\r\n\r\n",
+        "0\r\nContent-Length: 1\r\n\r\n",
+        "x\r\n",
+    ] {
         let response = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n{body}");
         let origin = Upstream::script([vec![Step::Read, Step::Send(response.into_bytes()), Step::Stall]]);
         let proxy = Proxy::start();

@@ -20,7 +20,18 @@ fn head_of(text: &str) -> String {
 /// Checklist 1, 3: the path goes on to the byte, whatever the method.
 #[test]
 fn the_target_reaches_the_origin_as_path_to_the_byte() {
-    for path in ["/", "/%2F", "/a/../b", "//", "/a//b?x=1&y=%", "/?", "/|^`", "/\u{fc}", "/?a?b", "/;p=1"] {
+    for path in [
+        "/",
+        "/%2F",
+        "/a/../b",
+        "//",
+        "/a//b?x=1&y=%",
+        "/?",
+        "/|^`",
+        "/\u{fc}",
+        "/?a?b",
+        "/;p=1",
+    ] {
         for method in ["GET", "POST", "DELETE", "PROPFIND", "get", "X-Odd"] {
             let text = format!("{method} http://ORIGIN{path} HTTP/1.1\r\nHost: ORIGIN\r\n\r\n");
             if method != "GET" && path != "/" {
@@ -142,7 +153,10 @@ fn user_information_goes_nowhere() {
     let origin = Upstream::script([ok("hello")]);
     let proxy = Proxy::start();
     proxy
-        .ask(aimed("GET http://user:s3cret@ORIGIN/ HTTP/1.1\r\nHost: x\r\n\r\n", &origin))
+        .ask(aimed(
+            "GET http://user:s3cret@ORIGIN/ HTTP/1.1\r\nHost: x\r\n\r\n",
+            &origin,
+        ))
         .assert_is(200, "hello");
     let answer = proxy.ask("GET http://user:s3cret@127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\n\r\n");
     answer.assert_own(502, "connection_refused");
@@ -197,8 +211,17 @@ fn an_ipv6_literal_is_reached() {
 fn what_is_too_large_gets_the_status_that_says_so() {
     let many: String = (0..300).map(|index| format!("F{index}: 1\r\n")).collect();
     refused([
-        (414, format!("GET http://ORIGIN/{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(70_000))),
-        (431, format!("GET http://ORIGIN/ HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "a".repeat(200_000))),
+        (
+            414,
+            format!("GET http://ORIGIN/{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(70_000)),
+        ),
+        (
+            431,
+            format!(
+                "GET http://ORIGIN/ HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n",
+                "a".repeat(200_000)
+            ),
+        ),
         (431, format!("GET http://ORIGIN/ HTTP/1.1\r\nHost: h\r\n{many}\r\n")),
     ]);
 }
@@ -207,7 +230,9 @@ fn what_is_too_large_gets_the_status_that_says_so() {
 #[test]
 fn a_head_of_sixty_kilobytes_goes_through() {
     let value = "a".repeat(60_000);
-    let (request, _) = passed(&format!("GET http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nA: {value}\r\n\r\n"));
+    let (request, _) = passed(&format!(
+        "GET http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nA: {value}\r\n\r\n"
+    ));
     assert_eq!(request.field("a"), Some(value.as_str()));
 }
 
@@ -258,7 +283,15 @@ fn the_own_listener_is_refused_however_it_is_spelt() {
     let proxy = Proxy::start();
     let port = proxy.address.port();
     let hosts = [
-        "127.0.0.1", "localhost", "LOCALHOST.", "127.1", "2130706433", "0x7f.1", "0.0.0.0", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
+        "127.0.0.1",
+        "localhost",
+        "LOCALHOST.",
+        "127.1",
+        "2130706433",
+        "0x7f.1",
+        "0.0.0.0",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
     ];
     for host in hosts {
         let mut client = proxy.connect();
@@ -269,15 +302,22 @@ fn the_own_listener_is_refused_however_it_is_spelt() {
     }
     let count = hosts.len() as u64;
     let records = proxy.end();
-    records.assert_exchanges(&[("failed", count)]).assert_tunnels(&[("failed", count)]);
+    records
+        .assert_exchanges(&[("failed", count)])
+        .assert_tunnels(&[("failed", count)]);
 }
 
 /// Checklist 57.
 #[test]
 fn other_versions_are_refused_as_such() {
     refused(
-        [("HTTP/9.9", 505), ("HTTP/1.2", 505), ("HTTP/2.0", 505), ("HTTP/0.9", 505)]
-            .map(|(version, status)| (status, format!("GET http://ORIGIN/ {version}\r\nHost: h\r\n\r\n"))),
+        [
+            ("HTTP/9.9", 505),
+            ("HTTP/1.2", 505),
+            ("HTTP/2.0", 505),
+            ("HTTP/0.9", 505),
+        ]
+        .map(|(version, status)| (status, format!("GET http://ORIGIN/ {version}\r\nHost: h\r\n\r\n"))),
     );
     refused([(400, "GET http://ORIGIN/\r\n\r\n"), (400, "PRI\r\n\r\n")]);
 }
@@ -295,7 +335,10 @@ fn an_empty_line_behind_a_body_is_no_broken_request() {
     let origin = Upstream::script([ok("hello")]);
     let proxy = Proxy::start();
     let mut client = proxy.connect();
-    client.send(aimed("POST http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nContent-Length: 2\r\n\r\nhi", &origin));
+    client.send(aimed(
+        "POST http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nContent-Length: 2\r\n\r\nhi",
+        &origin,
+    ));
     client.answer().assert_is(200, "hello");
     client.send("\r\n").half_close();
     client.assert_closed();

@@ -35,7 +35,13 @@ fn connection_cannot_take_away_what_routes_frames_or_authorises() {
         "POST http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nContent-Length: 2\r\nAuthorization: a\r\nCookie: c\r\nConnection: host, content-length, authorization, cookie, via\r\n\r\nhi",
     );
     let head = request.head().to_ascii_lowercase();
-    for kept in ["host: 127", "content-length: 2", "authorization: a", "cookie: c", "via: 1.1 amb-"] {
+    for kept in [
+        "host: 127",
+        "content-length: 2",
+        "authorization: a",
+        "cookie: c",
+        "via: 1.1 amb-",
+    ] {
         assert!(head.contains(kept), "no {kept} in {head}");
     }
     assert_eq!(request.body, b"hi");
@@ -57,7 +63,8 @@ fn hop_by_hop_fields_are_removed_from_a_response() {
 /// Checklist 20: an origin's own 401 and 407 are its own business.
 #[test]
 fn a_challenge_of_the_origin_is_passed_on() {
-    let answer = answered("HTTP/1.1 407 X\r\nProxy-Authenticate: Basic\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n");
+    let answer =
+        answered("HTTP/1.1 407 X\r\nProxy-Authenticate: Basic\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(answer.status(), 407);
     assert!(answer.field("www-authenticate").is_some() && answer.field("proxy-authenticate").is_some());
 }
@@ -66,9 +73,16 @@ fn a_challenge_of_the_origin_is_passed_on() {
 #[test]
 fn via_is_added_behind_what_is_there_in_both_directions() {
     let (request, _) = passed("GET http://ORIGIN/ HTTP/1.0\r\nHost: ORIGIN\r\nVia: 1.0 fred\r\n\r\n");
-    let vias: Vec<_> = request.head().lines().filter(|line| line.starts_with("Via: ")).collect();
+    let vias: Vec<_> = request
+        .head()
+        .lines()
+        .filter(|line| line.starts_with("Via: "))
+        .collect();
     assert_eq!(vias.len(), 2, "{vias:?}");
-    assert!(vias[0] == "Via: 1.0 fred" && vias[1].starts_with("Via: 1.0 amb-"), "{vias:?}");
+    assert!(
+        vias[0] == "Via: 1.0 fred" && vias[1].starts_with("Via: 1.0 amb-"),
+        "{vias:?}"
+    );
     let vias = answered("HTTP/1.1 200 OK\r\nVia: 1.1 fred\r\nContent-Length: 0\r\n\r\n").fields("via");
     assert_eq!(vias.len(), 2, "{vias:?}");
     assert!(vias[0] == "1.1 fred" && vias[1].starts_with("1.1 amb-"), "{vias:?}");
@@ -83,7 +97,9 @@ fn a_request_that_comes_back_is_a_loop() {
     let request = origin.join().remove(0);
     let via = request.field("via").expect("a Via").to_owned();
     let mut client = proxy.connect();
-    client.send(format!("GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\nVia: 1.0 a, {via}\r\n\r\n"));
+    client.send(format!(
+        "GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\nVia: 1.0 a, {via}\r\n\r\n"
+    ));
     client.answer().assert_own(502, "proxy_loop_detected");
     client.send(format!("GET http://127.0.0.1:1/ HTTP/1.0\r\nVia: {via}\r\n\r\n"));
     client.answer().assert_own(502, "proxy_loop_detected");
@@ -91,7 +107,10 @@ fn a_request_that_comes_back_is_a_loop() {
     proxy
         .ask(format!("CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\nVia: {via}\r\n\r\n"))
         .assert_own(502, "proxy_loop_detected");
-    proxy.end().assert_exchanges(&[("ok", 1), ("failed", 2)]).assert_tunnels(&[("failed", 1)]);
+    proxy
+        .end()
+        .assert_exchanges(&[("ok", 1), ("failed", 2)])
+        .assert_tunnels(&[("failed", 1)]);
 }
 
 /// Checklist 25. Table: TRACE Max-Forwards:0 not forwarded.
@@ -101,9 +120,15 @@ fn max_forwards_ends_at_amb_when_it_is_zero() {
     let mut client = proxy.connect();
     client.send("TRACE http://127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\nMax-Forwards: 0\r\nX: 1\r\nCookie: c\r\nAuthorization: a\r\n\r\n");
     let answer = client.answer();
-    assert_eq!((answer.status(), answer.field("content-type").as_deref()), (200, Some("message/http")));
+    assert_eq!(
+        (answer.status(), answer.field("content-type").as_deref()),
+        (200, Some("message/http"))
+    );
     let echo = answer.body();
-    assert!(echo.contains("X: 1\r\n") && !echo.contains("Cookie") && !echo.contains("Authorization"), "{echo}");
+    assert!(
+        echo.contains("X: 1\r\n") && !echo.contains("Cookie") && !echo.contains("Authorization"),
+        "{echo}"
+    );
     client.send("OPTIONS http://127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\nMax-Forwards: 0\r\n\r\n");
     client.answer().assert_is(200, "");
     proxy.end().assert_exchanges(&[("ok", 2)]);
@@ -113,7 +138,9 @@ fn max_forwards_ends_at_amb_when_it_is_zero() {
 #[test]
 fn max_forwards_is_counted_down() {
     for (method, left) in [("TRACE", "4"), ("OPTIONS", "4"), ("GET", "5")] {
-        let (request, _) = passed(&format!("{method} http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nMax-Forwards: 5\r\n\r\n"));
+        let (request, _) = passed(&format!(
+            "{method} http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nMax-Forwards: 5\r\n\r\n"
+        ));
         assert_eq!(request.field("max-forwards"), Some(left));
     }
 }
@@ -121,8 +148,12 @@ fn max_forwards_is_counted_down() {
 /// Checklist 26: regenerated, since amb carries trailers.
 #[test]
 fn a_wish_for_trailers_is_passed_on() {
-    let (request, _) = passed("GET http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nTE: trailers, deflate\r\nConnection: TE\r\n\r\n");
-    assert_eq!((request.field("te"), request.field("connection")), (Some("trailers"), Some("TE")));
+    let (request, _) =
+        passed("GET http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nTE: trailers, deflate\r\nConnection: TE\r\n\r\n");
+    assert_eq!(
+        (request.field("te"), request.field("connection")),
+        (Some("trailers"), Some("TE"))
+    );
 }
 
 /// Checklist 24, 31.
@@ -147,8 +178,16 @@ fn coded_and_partial_content_is_untouched() {
 fn a_connection_is_kept_or_closed_as_the_client_asks() {
     for (line, kept, said) in [
         ("HTTP/1.1\r\nHost: ORIGIN\r\n", true, None),
-        ("HTTP/1.1\r\nHost: ORIGIN\r\nConnection: close\r\n", false, Some("close")),
-        ("HTTP/1.1\r\nHost: ORIGIN\r\nProxy-Connection: close\r\n", false, Some("close")),
+        (
+            "HTTP/1.1\r\nHost: ORIGIN\r\nConnection: close\r\n",
+            false,
+            Some("close"),
+        ),
+        (
+            "HTTP/1.1\r\nHost: ORIGIN\r\nProxy-Connection: close\r\n",
+            false,
+            Some("close"),
+        ),
         ("HTTP/1.0\r\n", false, None),
         ("HTTP/1.0\r\nConnection: keep-alive\r\n", true, Some("keep-alive")),
         ("HTTP/1.0\r\nProxy-Connection: Keep-Alive\r\n", true, Some("keep-alive")),
@@ -176,7 +215,10 @@ fn a_connection_is_kept_or_closed_as_the_client_asks() {
 #[test]
 fn a_server_that_closes_does_not_close_the_clients_connection() {
     let closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
-    let origin = Upstream::script(std::iter::repeat_n(vec![Step::Read, Step::Send(closing.to_vec()), Step::Close], 2));
+    let origin = Upstream::script(std::iter::repeat_n(
+        vec![Step::Read, Step::Send(closing.to_vec()), Step::Close],
+        2,
+    ));
     let proxy = Proxy::start();
     let mut client = proxy.connect();
     for _ in 0..2 {

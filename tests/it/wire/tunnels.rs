@@ -1,1 +1,219 @@
-//! Placeholder.
+//! `CONNECT`: opaque bytes both ways.
+
+use std::thread;
+
+use super::{aimed, by_hand, get};
+use crate::support::{End, Peer, Proxy, Upstream, ok};
+
+/// A client inside a tunnel to `origin`.
+#[track_caller]
+fn tunnel(proxy: &Proxy, origin: &Upstream) -> Peer {
+    let mut client = proxy.connect();
+    client.send(aimed("CONNECT ORIGIN HTTP/1.1\r\nHost: ORIGIN\r\n\r\n", origin));
+    let head = client.until(b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let lower = head.to_ascii_lowercase();
+    assert!(
+        !lower.contains("content-length") && !lower.contains("transfer-encoding"),
+        "{head}"
+    );
+    client
+}
+
+/// Checklist 71, 73: what the client sends at once is not lost, and who speaks first does not matter.
+#[test]
+fn a_tunnel_carries_what_was_sent_ahead() {
+    let origin = by_hand(|mut peer, _| {
+        peer.send("banner");
+        assert_eq!(peer.take(5).unwrap(), b"hello");
+        peer.send("bye");
+    });
+    let proxy = Proxy::start();
+    let mut client = proxy.connect();
+    client.send(aimed("CONNECT ORIGIN HTTP/1.1\r\nHost: ORIGIN\r\n\r\nhello", &origin));
+    client.until(b"\r\n\r\n").unwrap();
+    assert_eq!(client.take(9).unwrap(), b"bannerbye");
+    client.half_close();
+    client.assert_closed();
+    proxy.end().assert_tunnels(&[("ok", 1)]);
+    origin.join();
+}
+
+/// Checklist 6, 71: also from old clients.
+#[test]
+fn an_old_client_gets_its_tunnel() {
+    let origin = by_hand(|mut peer, _| {
+        peer.send("banner");
+    });
+    let proxy = Proxy::start();
+    let mut client = proxy.connect();
+    client.send(aimed("CONNECT ORIGIN HTTP/1.0\r\n\r\n", &origin));
+    assert!(client.until(b"\r\n\r\n").unwrap().starts_with(b"HTTP/1.1 200 "));
+    assert_eq!(client.take(6).unwrap(), b"banner");
+    drop(client);
+    proxy.end();
+}
+
+/// Checklist 72, 107. Table: refused port.
+#[test]
+fn a_tunnel_that_cannot_be_opened_says_why_and_the_connection_goes_on() {
+    let origin = Upstream::script([ok("hello")]);
+    let proxy = Proxy::start();
+    let mut client = proxy.connect();
+    client.send("CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.answer().assert_own(502, "connection_refused");
+    client.send("CONNECT nowhere.invalid:443 HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.answer().assert_own(502, "dns_error");
+    client.send(get(&origin));
+    client.answer().assert_is(200, "hello");
+    client.send("CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    client.answer().assert_own(502, "connection_refused");
+    client.assert_closed();
+    proxy
+        .end()
+        .assert_exchanges(&[("ok", 1)])
+        .assert_tunnels(&[("failed", 3)]);
+    origin.join();
+}
+
+/// Checklist 72, 73: bytes for a tunnel that does not open are not a request.
+#[test]
+fn bytes_sent_ahead_into_a_tunnel_that_does_not_open_are_no_request() {
+    let proxy = Proxy::start();
+    let mut client = proxy.connect();
+    client.send("CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n\x16\x03\x01 hello\r\n\r\n");
+    client.answer().assert_own(502, "connection_refused");
+    client.assert_closed();
+    proxy.end().assert_exchanges(&[]).assert_tunnels(&[("failed", 1)]);
+}
+
+/// A body in a `CONNECT` has no meaning.
+#[test]
+fn a_connect_with_a_body_is_refused() {
+    super::refused([
+        (
+            400,
+            "CONNECT ORIGIN HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
+        ),
+        (
+            400,
+            "CONNECT ORIGIN HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
+    ]);
+}
+
+/// Checklist 74.
+#[test]
+fn each_sides_end_is_passed_on_by_itself() {
+    let origin = by_hand(|mut peer, number| {
+        if number == 0 {
+            assert_eq!(peer.rest(), (b"question".to_vec(), End::Closed));
+            peer.send("answer");
+        } else {
+            peer.send("statement").half_close();
+            assert_eq!(peer.rest(), (b"applause".to_vec(), End::Closed));
+        }
+    });
+    let proxy = Proxy::start();
+    let mut client = tunnel(&proxy, &origin);
+    client.send("question").half_close();
+    assert_eq!(client.rest(), (b"answer".to_vec(), End::Closed));
+    let mut client = tunnel(&proxy, &origin);
+    assert_eq!(client.rest(), (b"statement".to_vec(), End::Closed));
+    client.send("applause").half_close();
+    drop(client);
+    proxy.end().assert_tunnels(&[("ok", 2)]);
+    origin.join();
+}
+
+/// Checklist 74: a reset is passed on as a reset.
+#[test]
+fn each_sides_reset_is_passed_on_as_a_reset() {
+    let origin = by_hand(|mut peer, number| {
+        peer.take(5).unwrap();
+        if number == 0 {
+            peer.reset();
+        } else {
+            peer.send("ready");
+            assert_eq!(peer.rest().1, End::Reset);
+        }
+    });
+    let proxy = Proxy::start();
+    let mut client = tunnel(&proxy, &origin);
+    client.send("hello");
+    assert_eq!(client.rest().1, End::Reset);
+    let mut client = tunnel(&proxy, &origin);
+    client.send("hello");
+    assert_eq!(client.take(5).unwrap(), b"ready");
+    client.reset();
+    // The origin's thread asserts; its connection is over only then.
+    let records = proxy.end();
+    assert_eq!(records.tunnels("total"), 2, "{records:?}");
+}
+
+/// Checklist 75: byte for byte, both ways at once.
+#[test]
+fn a_tunnel_is_transparent_both_ways_at_once() {
+    let data: Vec<u8> = (0..8_000_000u32)
+        .map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let sent = data.clone();
+    let origin = by_hand(move |mut peer, _| {
+        let mut writer = Peer::new(peer.stream.try_clone().unwrap());
+        let down = sent.clone();
+        let writing = thread::spawn(move || {
+            writer.send(down).half_close();
+        });
+        assert!(peer.rest().0 == sent, "the bytes that went up differ");
+        writing.join().unwrap();
+    });
+    let proxy = Proxy::start();
+    let mut client = tunnel(&proxy, &origin);
+    let mut writer = Peer::new(client.stream.try_clone().unwrap());
+    let up = data.clone();
+    let writing = thread::spawn(move || {
+        writer.send(up).half_close();
+    });
+    assert!(client.rest().0 == data, "the bytes that came down differ");
+    writing.join().unwrap();
+    proxy.end().assert_tunnels(&[("ok", 1)]);
+    origin.join();
+}
+
+/// Checklist 75, and 117 in the small: what nobody reads stops its sender.
+#[test]
+fn a_reader_that_stalls_stops_the_writer() {
+    let (stop, stopped) = std::sync::mpsc::channel();
+    let origin = by_hand(move |mut peer, _| {
+        peer.take(2).unwrap();
+        let chunk = vec![b'x'; 1 << 20];
+        peer.stream.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        // Until the kernels' buffers on the way are full.
+        loop {
+            match std::io::Write::write(&mut peer.stream, &chunk) {
+                Ok(count) => sent += count,
+                Err(_) => {
+                    let mut events = [rustix::event::PollFd::new(&peer.stream, rustix::event::PollFlags::OUT)];
+                    let quiet = rustix::event::Timespec {
+                        tv_sec: 0,
+                        tv_nsec: 300_000_000,
+                    };
+                    if rustix::event::poll(&mut events, Some(&quiet)) == Ok(0) {
+                        break;
+                    }
+                }
+            }
+            assert!(sent < 256 << 20, "{sent} bytes went into somebody's memory");
+        }
+        stop.send(()).unwrap();
+    });
+    let proxy = Proxy::start();
+    let mut client = tunnel(&proxy, &origin);
+    client.send("go");
+    stopped.recv().unwrap();
+    drop(client);
+    proxy.end();
+    origin.join();
+}
