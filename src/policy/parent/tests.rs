@@ -331,9 +331,6 @@ fn the_options_survive_configuration() {
     assert_eq!(serde_json::to_string(&empty).unwrap(), "{}");
     let options: ParentOptions = serde_json::from_str(r#"{"proxy": "http://a:1"}"#).unwrap();
     assert_eq!(options.proxy, Some(UpstreamProxy("http://a:1".to_owned())));
-    assert_eq!(
-        serde_json::to_string(&options).unwrap(),
-        r#"{"proxy":"http://a:1"}"#
-    );
+    assert_eq!(serde_json::to_string(&options).unwrap(), r#"{"proxy":"http://a:1"}"#);
     assert!(serde_json::from_str::<ParentOptions>(r#"{"upstream-proxi": "x"}"#).is_err());
 }
