@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use thiserror::Error;
 
 use super::wire::head::HeadError;
-use crate::traffic::{Blame, Failure};
+use crate::traffic::{Blame, Failure, Outcome};
 
 /// Why an exchange or tunnel failed. The name says whose fault it was.
 #[derive(Debug, Error)]
@@ -157,6 +157,15 @@ impl ExchangeError {
         match self {
             Self::NameUnresolved { rcode, .. } => format!("; rcode=\"{rcode}\""),
             _ => String::new(),
+        }
+    }
+
+    /// What a record says of an exchange or tunnel that ended so.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::ClientGone => Outcome::ClientAborted,
+            Self::StrangerRefused(_) => Outcome::Denied(self.failure()),
+            _ => Outcome::Failed(self.failure()),
         }
     }
 

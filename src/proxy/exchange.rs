@@ -3,14 +3,15 @@
 //! The order is a contract: framing and loops → where to → what is sent → attempts { pooled or fresh connection → send →
 //! answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
 
-use std::{io, rc::Rc, time::Duration};
+mod own;
+mod respond;
+
+use std::rc::Rc;
 
 use tokio::time::Instant;
 
 use super::{
-    access,
-    answer::Answer,
-    blame,
+    access, blame,
     error::ExchangeError,
     recorder::Open,
     target::Authority,
@@ -18,18 +19,15 @@ use super::{
     upstream::{ParentForm, Purpose, Server},
     wire::{
         connection::Connection,
-        framing::{self, Framing},
+        framing::{self},
         head::{RequestHead, ResponseHead, Version},
         hop::{self, HopFields},
         http1::{Awaited, Conversation, ReadHeadError},
-        pump::{Coding, Pump, PumpError},
+        pump::{Coding, Pump},
     },
     worker::Worker,
 };
 use crate::traffic::Outcome;
-
-/// How long the rest of a request may take once its answer is complete.
-const UPLOAD_GRACE: Duration = Duration::from_secs(1);
 
 /// What is to become of the client's connection.
 #[derive(Debug)]
@@ -70,7 +68,6 @@ pub(crate) struct Request {
 pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request: Request, open: Open) -> Next {
     let mut exchange = Exchange {
         worker,
-        method: request.head.method().to_owned(),
         version: request.head.version,
         request,
         open,
@@ -81,14 +78,14 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
     };
     match exchange.run(client).await {
         Ok(Ended::With(next, outcome)) => {
-            exchange.open.end(outcome);
+            exchange.end(outcome);
             next
         }
         Ok(Ended::Upgraded(server)) => Next::Upgraded(Box::new(tunnel::Opened {
             server,
             open: exchange.open,
         })),
-        Err(error) => exchange.refuse(client, &error).await,
+        Err(error) => Box::pin(exchange.refuse(client, &error)).await,
     }
 }
 
@@ -120,8 +117,6 @@ struct Exchange<'a> {
     worker: &'a Rc<Worker>,
     /// The request.
     request: Request,
-    /// Its method, before the head is edited.
-    method: String,
     /// The client's version.
     version: Version,
     /// Its record.
@@ -137,6 +132,14 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
+    /// Ends the record. The path is written down only where somebody will read it.
+    fn end(mut self, outcome: Outcome) {
+        if outcome != Outcome::Ok || self.worker.recorder.is_listened_to() {
+            self.open.record.path = self.worker.redact.path(&self.request.path);
+        }
+        self.open.end(outcome);
+    }
+
     /// The policies, in the order in which they apply.
     async fn run(&mut self, client: &mut Connection) -> Result<Ended, ExchangeError> {
         let framing = framing::of_request(&self.request.head).map_err(ExchangeError::RequestMalformed)?;
@@ -164,62 +167,6 @@ impl Exchange<'_> {
         Ok(Ended::With(next, outcome))
     }
 
-    /// What amb itself answers because the request may go no further ([RFC 9110 §7.6.2]), and counts the hop otherwise.
-    ///
-    /// [RFC 9110 §7.6.2]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.2
-    fn last_hop(&mut self) -> Option<Vec<u8>> {
-        if !matches!(self.method.as_str(), "TRACE" | "OPTIONS") {
-            return None;
-        }
-        let hops = self.request.head.fields.first("max-forwards")?;
-        let hops: u32 = str::from_utf8(hops).ok()?.parse().ok()?;
-        if let Some(left) = hops.checked_sub(1) {
-            self.request
-                .head
-                .fields
-                .set("Max-Forwards", left.to_string().as_bytes());
-            return None;
-        }
-        if self.method == "OPTIONS" {
-            return Some(b"HTTP/1.1 200 OK\r\nAllow: GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH\r\nContent-Length: 0\r\n\r\n".to_vec());
-        }
-        // The echo must not hand out what a script could not read otherwise (RFC 9110 §9.3.8).
-        for secret in ["authorization", "cookie", "proxy-authorization"] {
-            self.request.head.fields.remove(secret);
-        }
-        let mut echo = Vec::new();
-        let target = self.request.head.target().to_vec();
-        self.request.head.write_to(&target, &mut echo);
-        let mut out = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: message/http\r\nContent-Length: {}\r\n\r\n",
-            echo.len()
-        )
-        .into_bytes();
-        out.extend_from_slice(&echo);
-        Some(out)
-    }
-
-    /// Sends an answer of amb's own. A body that the request has is not read, so nothing behind it can be either.
-    async fn answer_here(
-        &mut self,
-        client: &mut Connection,
-        answer: &[u8],
-        framing: Framing,
-    ) -> Result<Ended, ExchangeError> {
-        self.said = hop::strip(&mut self.request.head.fields, self.version, false);
-        self.open.record.status = Some(200);
-        self.answered = true;
-        client.send(answer).await.map_err(|_| ExchangeError::ClientGone)?;
-        Ok(Ended::With(
-            if self.said.close || framing != Framing::Empty {
-                Next::Close
-            } else {
-                Next::KeepAlive
-            },
-            Outcome::Ok,
-        ))
-    }
-
     /// Makes the request what goes to the server: hop-by-hop fields off, `Host` as the target says, `Via` on.
     fn rewrite_request(&mut self) {
         let fields = &mut self.request.head.fields;
@@ -240,20 +187,14 @@ impl Exchange<'_> {
         client: &mut Connection,
         conversation: &mut Conversation,
     ) -> Result<(Server, ResponseHead), ExchangeError> {
-        let idempotent = is_idempotent(&self.method);
+        let idempotent = is_idempotent(self.request.head.method());
         // A body cannot be sent a second time, since it is not kept.
         let resendable = idempotent && conversation.upload_over;
         let mut pooled = self.worker.upstreams.pooled(&self.request.authority, idempotent);
         loop {
             let (mut server, reused) = match pooled.take() {
                 Some(server) => (server, true),
-                None => (
-                    self.worker
-                        .upstreams
-                        .connect(&self.request.authority, Purpose::Exchange)
-                        .await?,
-                    false,
-                ),
+                None => (self.connect().await?, false),
             };
             self.open.record.connect = server.connect;
             self.open.record.reused = reused;
@@ -279,6 +220,15 @@ impl Exchange<'_> {
         }
     }
 
+    /// Opens a connection. Boxed, since most requests find one in the pool and should not carry the room for this.
+    async fn connect(&self) -> Result<Server, ExchangeError> {
+        let connecting = self
+            .worker
+            .upstreams
+            .connect(&self.request.authority, Purpose::Exchange);
+        Box::pin(connecting).await
+    }
+
     /// Sends the request once and waits for the final head of its answer, passing interim ones on.
     async fn attempt(
         &mut self,
@@ -287,22 +237,19 @@ impl Exchange<'_> {
         conversation: &mut Conversation,
     ) -> Result<ResponseHead, AttemptError> {
         let reused = server.connect.is_none();
-        let mut out = Vec::with_capacity(1024);
-        self.write_request(server.parent.as_ref(), &mut out);
+        self.write_request(server.parent.as_ref(), server.connection.outbox.appender());
         self.open.record.attempts = 1;
-        self.open.record.bytes_sent += out.len() as u64;
+        self.open.record.bytes_sent += server.connection.outbox.len() as u64;
         let server = &mut server.connection;
-        if conversation.upload_over {
-            if let Err(reason) = server.send(&out).await {
-                return Err(if reused {
-                    AttemptError::Stale
-                } else {
-                    blame::closed_early(&reason).into()
-                });
-            }
-        } else {
-            // The pump writes it, together with what is there of the body.
-            server.outbox.extend(&out);
+        // With a body to come the pump writes the head, together with what is there of the body.
+        if conversation.upload_over
+            && let Err(reason) = server.flush().await
+        {
+            return Err(if reused {
+                AttemptError::Stale
+            } else {
+                blame::closed_early(&reason).into()
+            });
         }
         let sent_at = Instant::now();
         loop {
@@ -310,7 +257,7 @@ impl Exchange<'_> {
                 Awaited::Head(head) => head,
                 Awaited::ClientEnded if access::is_gone(client) => return Err(ExchangeError::ClientGone.into()),
                 Awaited::ClientEnded => {
-                    pass_end(client, server).await;
+                    respond::pass_end(client, server).await;
                     continue;
                 }
                 Awaited::ClientBroken(_) => return Err(ExchangeError::ClientGone.into()),
@@ -356,188 +303,4 @@ impl Exchange<'_> {
         let target = [b"http://", self.request.host.as_slice(), path].concat();
         self.request.head.write_to(&target, out);
     }
-
-    /// Passes an interim response on, if the client knows such ([RFC 9110 §15.2]).
-    ///
-    /// [RFC 9110 §15.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.2
-    async fn pass_interim(&mut self, client: &mut Connection, mut head: ResponseHead) -> Result<(), ExchangeError> {
-        if self.version == Version::Http10 {
-            return Ok(());
-        }
-        hop::strip(&mut head.fields, head.version, false);
-        remove_lengths(&mut head);
-        let mut out = Vec::new();
-        head.write_to(&mut out);
-        client.send(&out).await.map_err(|_| ExchangeError::ClientGone)
-    }
-
-    /// Passes a 101 on; from then on the bytes are not HTTP.
-    async fn upgrade(
-        &mut self,
-        client: &mut Connection,
-        server: Connection,
-        mut head: ResponseHead,
-    ) -> Result<Ended, ExchangeError> {
-        hop::strip(&mut head.fields, head.version, true);
-        self.worker.via.add(&mut head.fields, head.version);
-        let mut out = Vec::new();
-        head.write_to(&mut out);
-        self.open.record.status = Some(101);
-        self.answered = true;
-        client.send(&out).await.map_err(|_| ExchangeError::ClientGone)?;
-        Ok(Ended::Upgraded(server))
-    }
-
-    /// Passes the final response on, its body as it comes. Says whether the server's connection can be used again.
-    async fn respond(
-        &mut self,
-        client: &mut Connection,
-        server: &mut Connection,
-        conversation: &mut Conversation,
-        mut head: ResponseHead,
-    ) -> Result<(Next, Outcome, bool), ExchangeError> {
-        let framing = framing::of_response(&head, &self.method)
-            .map_err(|reason| ExchangeError::ResponseMalformed(reason.to_owned()))?;
-        let server_said = hop::strip(&mut head.fields, head.version, false);
-        let contradicts = framing == Framing::Chunked && head.fields.contains("content-length");
-        let coding = self.fit_to_client(&mut head, framing);
-        let mut keep = !self.said.close
-            && framing != Framing::UntilClose
-            && framing::is_plain(&head.fields)
-            && coding == Coding::Kept
-            && !is_done(client);
-        if self.version == Version::Http10 && keep {
-            head.fields.append("Connection", b"keep-alive");
-        } else if !keep && self.version == Version::Http11 {
-            head.fields.append("Connection", b"close");
-        }
-        self.worker.via.add(&mut head.fields, head.version);
-        self.open.record.status = Some(head.status);
-        self.answered = true;
-        self.truncation_shows = framing != Framing::UntilClose && coding == Coding::Kept;
-        head.write_to(client.outbox.appender());
-        let unsent = client.outbox.len();
-        let mut download = Pump::new(framing, coding);
-        let result = loop {
-            match conversation.finish(&mut download, client, server).await {
-                Some(result) => break result,
-                None if access::is_gone(client) => break Err(PumpError::Write(io::ErrorKind::BrokenPipe.into())),
-                None => pass_end(client, server).await,
-            }
-        };
-        self.open.record.bytes_received += download.moved;
-        if let Err(broken) = result {
-            self.open.record.bytes_sent += conversation.upload.moved;
-            if matches!(broken, PumpError::Malformed(_)) && download.moved == 0 && client.outbox.len() == unsent {
-                // The body broke before the head had left: the client can be told instead of cut off.
-                client.outbox.consume(unsent);
-                self.answered = false;
-            }
-            return Err(blame::response_body_error(broken));
-        }
-        if !conversation.upload_over {
-            // The answer is complete, the request is not. The server may read on, or not care any more.
-            let finishing = conversation.finish_upload(client, server);
-            if tokio::time::timeout(UPLOAD_GRACE, finishing).await.is_err() {
-                keep = false;
-            }
-        }
-        self.open.record.bytes_sent += conversation.upload.moved;
-        keep &= conversation.upload_over && !conversation.upload_refused;
-        let reusable = !server_said.close
-            && !contradicts
-            && framing != Framing::UntilClose
-            && conversation.upload_over
-            && !conversation.upload_refused
-            && !server.ended
-            && !client.ended
-            && server.inbox.is_empty();
-        let outcome = if head.status >= 500 {
-            Outcome::Failed(blame::server_error(&head))
-        } else {
-            Outcome::Ok
-        };
-        Ok((if keep { Next::KeepAlive } else { Next::Close }, outcome, reusable))
-    }
-
-    /// Makes the response's framing one that the client understands.
-    fn fit_to_client(&self, head: &mut ResponseHead, framing: Framing) -> Coding {
-        // Two lengths: the coding counts, and the other must not reach anybody who would believe it.
-        if framing::is_coded(&head.fields) {
-            head.fields.remove("content-length");
-        }
-        if framing != Framing::Chunked {
-            if framing == Framing::Empty && self.method != "HEAD" && head.status != 304 {
-                remove_lengths(head);
-            }
-            return Coding::Kept;
-        }
-        if self.version == Version::Http11 {
-            return Coding::Kept;
-        }
-        head.fields.remove("transfer-encoding");
-        head.fields.remove("trailer");
-        Coding::Removed
-    }
-
-    /// Answers with an error, if an answer is still possible, and ends the record.
-    async fn refuse(mut self, client: &mut Connection, error: &ExchangeError) -> Next {
-        if self.answered || matches!(error, ExchangeError::ClientGone) {
-            let gently = self.truncation_shows && matches!(error, ExchangeError::ResponseIncomplete(_));
-            self.open.fail(error);
-            return if gently { Next::Close } else { Next::Reset };
-        }
-        let close = self.said.close || !self.request_is_read(error);
-        self.open.record.status = Some(error.verdict().status);
-        let answer = Answer {
-            error,
-            request: Some(&self.request.head),
-            id: self.open.id,
-            next_hop: self.request.authority.to_string(),
-            close,
-        };
-        let sent = client.send(&answer.bytes()).await;
-        self.open.fail(error);
-        match sent {
-            Ok(()) if close => Next::Close,
-            Ok(()) => Next::KeepAlive,
-            Err(_) => Next::Reset,
-        }
-    }
-
-    /// Whether nothing of the request is left on the client's connection, so that the next one can be read from it.
-    fn request_is_read(&self, error: &ExchangeError) -> bool {
-        let clear = !matches!(
-            error,
-            ExchangeError::RequestMalformed(_) | ExchangeError::RequestBodyBroken(_)
-        );
-        clear && matches!(framing::of_request(&self.request.head), Ok(Framing::Empty))
-    }
-}
-
-/// Takes lengths from a response that has no body, where a client that believed them would wait for one, or take the next
-/// response for it ([RFC 9112 §6.3]). A length of nothing is true, and stays.
-///
-/// [RFC 9112 §6.3]: https://www.rfc-editor.org/rfc/rfc9112#section-6.3
-fn remove_lengths(head: &mut ResponseHead) {
-    head.fields.remove("transfer-encoding");
-    if head.fields.values("content-length").any(|length| length != b"0") {
-        head.fields.remove("content-length");
-    }
-}
-
-/// Tells the server that the client has no more to send, as it would be told directly, unless the client has sent requests
-/// ahead that are still to be answered.
-async fn pass_end(client: &Connection, server: &mut Connection) {
-    if !is_done(client) {
-        return;
-    }
-    if let Err(reason) = std::future::poll_fn(|cx| server.poll_end(cx)).await {
-        tracing::debug!(%reason, "the server's connection could not be half-closed");
-    }
-}
-
-/// Whether the client has ended its half and no request that it sent ahead is left.
-fn is_done(client: &Connection) -> bool {
-    client.ended && client.inbox.is_empty()
 }

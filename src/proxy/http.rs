@@ -77,8 +77,10 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
         };
         match next {
             Next::KeepAlive => {}
+            // With nothing unread left, closing does no harm to what was written.
+            Next::Close if client.seems_idle() => return After::Closed,
             Next::Close => {
-                client.linger(LINGER).await;
+                Box::pin(client.linger(LINGER)).await;
                 return After::Closed;
             }
             Next::Reset => {
@@ -101,7 +103,6 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
     match checked {
         Ok(Target::Absolute { authority, host, path }) => {
             open.asks_for(head.method(), &authority);
-            open.record.path = worker.redact.path(&path);
             exchange::handle(
                 worker,
                 client,
@@ -353,6 +354,13 @@ struct Patience {
 impl Patience {
     /// Whether `due` has come; wakes the task when it does.
     fn is_over(&mut self, cx: &mut Context<'_>, due: Instant) -> bool {
+        if let Some(timer) = &self.timer
+            && !timer.is_elapsed()
+            && timer.deadline() <= due
+        {
+            // It will wake this task when it fires.
+            return false;
+        }
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));

@@ -29,6 +29,8 @@ pub(crate) struct Recorder {
     closing: Cell<bool>,
     /// The number of the last exchange or tunnel.
     last_id: Cell<u64>,
+    /// The same moment by both clocks, so that a request reads one of them only.
+    begun: (SystemTime, Instant),
 }
 
 impl Recorder {
@@ -41,6 +43,7 @@ impl Recorder {
             idle: Notify::new(),
             closing: Cell::new(false),
             last_id: Cell::new(0),
+            begun: (SystemTime::now(), Instant::now()),
         })
     }
 
@@ -48,10 +51,11 @@ impl Recorder {
     pub(crate) fn begin(self: &Rc<Self>, kind: Kind, protocol: Protocol) -> Open {
         self.open.set(self.open.get() + 1);
         self.last_id.set(self.last_id.get() + 1);
+        let started = Instant::now();
         let record = Record {
             kind,
             protocol,
-            started_at: SystemTime::now(),
+            started_at: self.begun.0 + started.duration_since(self.begun.1),
             duration: Duration::ZERO,
             method: String::new(),
             host: String::new(),
@@ -72,7 +76,7 @@ impl Recorder {
         Open {
             record,
             id: self.last_id.get(),
-            started: Instant::now(),
+            started,
             recorder: Rc::clone(self),
             ended: false,
         }
@@ -148,11 +152,7 @@ impl Open {
 
     /// Ends it as this error says.
     pub(crate) fn fail(self, error: &ExchangeError) {
-        self.end(match error {
-            ExchangeError::ClientGone => Outcome::ClientAborted,
-            ExchangeError::StrangerRefused(_) => Outcome::Denied(error.failure()),
-            _ => Outcome::Failed(error.failure()),
-        });
+        self.end(error.outcome());
     }
 
     /// Enters the record, once.

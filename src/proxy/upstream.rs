@@ -4,7 +4,7 @@ pub(crate) mod chain;
 pub(crate) mod dial;
 pub(crate) mod pool;
 
-use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{borrow::Cow, cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -169,17 +169,20 @@ impl Upstreams {
     }
 
     /// Where `--connect-to` sends requests for `authority`.
-    fn redirected(&self, authority: &Authority) -> Authority {
+    fn redirected<'a>(&self, authority: &'a Authority) -> Cow<'a, Authority> {
         let (host, port) = self.policy.reach.target(&authority.host, authority.port);
-        Authority {
+        if host == authority.host && port == authority.port {
+            return Cow::Borrowed(authority);
+        }
+        Cow::Owned(Authority {
             host: host.to_owned(),
             port,
-        }
+        })
     }
 
     /// The parent proxy on the way to `authority`, if any. What was redirected or resolved by hand is reached directly.
     fn parent(&self, purpose: Purpose, authority: &Authority, target: &Authority) -> Option<&ParentProxy> {
-        if authority != target || self.policy.reach.addresses(&target.host, target.port).is_some() {
+        if *authority != *target || self.policy.reach.addresses(&target.host, target.port).is_some() {
             return None;
         }
         let scheme = match purpose {

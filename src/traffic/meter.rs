@@ -9,6 +9,8 @@ use std::{
 
 use serde::Serialize;
 
+use foldhash::fast::RandomState;
+
 use crate::traffic::{
     Outcome, Record,
     failures::{FailureGroup, FailureGroups},
@@ -27,7 +29,7 @@ pub const OTHER_HOST: &str = "_other";
 #[derive(Debug, Default)]
 pub struct Meter {
     /// Where each host's and port's tally is among `tallies`.
-    places: HashMap<String, BTreeMap<u16, usize>>,
+    places: HashMap<String, BTreeMap<u16, usize>, RandomState>,
     /// A tally for each host and port, in the order they were met.
     tallies: Vec<Tally>,
     /// The sum of all further hosts, once there are too many.

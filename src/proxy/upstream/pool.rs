@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::super::{target::Authority, wire::connection::Connection};
@@ -29,7 +30,7 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     /// By authority, the one that waits the shortest last.
-    waiting: HashMap<Authority, Vec<Waiting>>,
+    waiting: HashMap<Authority, Vec<Waiting>, RandomState>,
     /// How many there are.
     count: usize,
     /// Whether a sweeper is at work.
@@ -61,11 +62,9 @@ impl Pool {
         if self.count >= IN_ALL || !connection.seems_idle() {
             return;
         }
-        if !self.waiting.contains_key(authority) {
-            self.waiting.insert(authority.clone(), Vec::new());
-        }
-        let Some(waiting) = self.waiting.get_mut(authority) else {
-            return;
+        let waiting = match self.waiting.get_mut(authority) {
+            Some(waiting) => waiting,
+            None => self.waiting.entry(authority.clone()).or_default(),
         };
         if waiting.len() < PER_AUTHORITY {
             waiting.push(Waiting {

@@ -4,6 +4,9 @@
 /// connection holds next to nothing.
 const RETAINED_BYTES: usize = 1024;
 
+/// Room behind the first bytes that come.
+const HEADROOM_BYTES: usize = 64;
+
 /// A queue of bytes: appended at the end, consumed from the front.
 ///
 /// An empty buffer that was never used holds no memory.
@@ -33,6 +36,10 @@ impl Buffer {
 
     /// Appends `bytes`.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        if self.bytes.capacity() == 0 {
+            // Most of what comes is a head, which is taken out whole and gets a line or two more.
+            self.bytes.reserve_exact(bytes.len() + HEADROOM_BYTES);
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
