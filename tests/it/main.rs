@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod config;
+mod fuzz;
 mod generated;
 mod layers;
 mod supervise;
