@@ -20,7 +20,7 @@ fn outcome() -> Exit {
     };
     match command {
         Command::Run(args) => match config::load(args.request()) {
-            Ok((config, sources)) => run::run(&args, config, &sources),
+            Ok((config, sources)) => run::run(&args, &config, &sources),
             Err(mistakes) => cli::refuse_to_start(&mistakes),
         },
         Command::Demo(args) => demo::run(&args),

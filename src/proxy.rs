@@ -225,7 +225,7 @@ impl Draining {
                 Ok(Ok(meter)) => drained.meter.merge(meter),
                 Ok(Err(reason)) => drained.lost.push(reason),
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    drained.lost.push("a worker panicked; its records are lost".to_owned())
+                    drained.lost.push("a worker panicked; its records are lost".to_owned());
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => drained
                     .lost

@@ -66,9 +66,9 @@ enum StartError {
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
 /// Runs the command, and ends as it ended.
-pub fn run(args: &RunArgs, config: Config, sources: &Sources) -> Exit {
+pub fn run(args: &RunArgs, config: &Config, sources: &Sources) -> Exit {
     if args.dry_run {
-        return dry::run(args, &config, sources);
+        return dry::run(args, config, sources);
     }
     match start(args, config, sources) {
         Ok(exit) => exit,
@@ -83,7 +83,7 @@ pub fn run(args: &RunArgs, config: Config, sources: &Sources) -> Exit {
 }
 
 /// The run itself.
-fn start(args: &RunArgs, config: Config, sources: &Sources) -> Result<Exit, StartError> {
+fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, StartError> {
     let started_at = SystemTime::now();
     let run_id = run_id(started_at);
     config.log.clone().start().map_err(StartError::Report)?;
@@ -131,7 +131,7 @@ fn start(args: &RunArgs, config: Config, sources: &Sources) -> Result<Exit, Star
 
     let outcome = Outcome {
         args,
-        config: &config,
+        config,
         sources,
         run_id,
         started_at,

@@ -42,10 +42,15 @@ impl Answer<'_> {
         );
         let mut out = status_line;
         out.push_str(&proxy_status);
-        out.push_str(&format!(
-            "Content-Type: {media_type}\r\nContent-Length: {}\r\n",
-            body.len()
-        ));
+        for part in [
+            "Content-Type: ",
+            media_type,
+            "\r\nContent-Length: ",
+            &body.len().to_string(),
+            "\r\n",
+        ] {
+            out.push_str(part);
+        }
         if self.close {
             out.push_str("Connection: close\r\n");
         } else if self

@@ -101,8 +101,11 @@ enum Ended {
 enum AttemptError {
     /// As the error says.
     Failed(ExchangeError),
-    /// On a connection that had been used before and was dead: nothing was executed, or may be executed again.
-    Stale,
+    /// On a connection that had been used before and was dead.
+    Stale {
+        /// Whether the kernel took no byte of the request, so that nothing can have been executed.
+        unsent: bool,
+    },
 }
 
 impl From<ExchangeError> for AttemptError {
@@ -188,8 +191,8 @@ impl Exchange<'_> {
         conversation: &mut Conversation,
     ) -> Result<(Server, ResponseHead), ExchangeError> {
         let idempotent = is_idempotent(self.request.head.method());
-        // A body cannot be sent a second time, since it is not kept.
-        let resendable = idempotent && conversation.upload_over;
+        // A body cannot be sent a second time once some of it has gone, since it is not kept.
+        let bodiless = conversation.upload_over;
         let mut pooled = self.worker.upstreams.pooled(&self.request.authority, idempotent);
         loop {
             let (mut server, reused) = match pooled.take() {
@@ -205,13 +208,14 @@ impl Exchange<'_> {
                     server.connection.reset();
                     return Err(error);
                 }
-                Err(AttemptError::Stale)
-                    if reused && (resendable || conversation.upload.moved == 0 && !conversation.upload_over) =>
+                Err(AttemptError::Stale { unsent })
+                    if (idempotent || unsent) && (bodiless || conversation.upload.moved == 0) =>
                 {
+                    conversation.again(bodiless);
                     self.open.record.resends += 1;
                     pooled = self.worker.upstreams.pooled(&self.request.authority, idempotent);
                 }
-                Err(AttemptError::Stale) => {
+                Err(AttemptError::Stale { .. }) => {
                     return Err(ExchangeError::UpstreamClosedEarly {
                         how: "closed the connection".to_owned(),
                     });
@@ -239,14 +243,17 @@ impl Exchange<'_> {
         let reused = server.connect.is_none();
         self.write_request(server.parent.as_ref(), server.connection.outbox.appender());
         self.open.record.attempts = 1;
-        self.open.record.bytes_sent += server.connection.outbox.len() as u64;
+        let queued = server.connection.outbox.len();
+        self.open.record.bytes_sent += queued as u64;
         let server = &mut server.connection;
         // With a body to come the pump writes the head, together with what is there of the body.
         if conversation.upload_over
             && let Err(reason) = server.flush().await
         {
             return Err(if reused {
-                AttemptError::Stale
+                AttemptError::Stale {
+                    unsent: server.outbox.len() == queued,
+                }
             } else {
                 blame::closed_early(&reason).into()
             });
@@ -262,8 +269,11 @@ impl Exchange<'_> {
                 }
                 Awaited::ClientBroken(_) => return Err(ExchangeError::ClientGone.into()),
                 Awaited::BodyBroken(broken) => return Err(blame::request_body_error(client, broken).into()),
-                Awaited::Failed(ReadHeadError::Ended) if reused => return Err(AttemptError::Stale),
-                Awaited::Failed(ReadHeadError::Io(_, false)) if reused => return Err(AttemptError::Stale),
+                Awaited::Failed(ReadHeadError::Ended | ReadHeadError::Io(_, false)) if reused => {
+                    return Err(AttemptError::Stale {
+                        unsent: server.outbox.len() == queued,
+                    });
+                }
                 Awaited::Failed(error) => return Err(blame::no_head(error).into()),
             };
             self.open.record.first_byte.get_or_insert_with(|| sent_at.elapsed());

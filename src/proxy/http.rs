@@ -33,7 +33,7 @@ use crate::traffic::{Kind, Outcome, Protocol};
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// How long a connection may wait for its next request. Long, since the client is the wrapped program itself: closing under
 /// its hands would be a failure that it would not see without amb.
-const IDLE_LIMIT: Duration = Duration::from_secs(300);
+const IDLE_LIMIT: Duration = Duration::from_mins(5);
 /// How long a connection lingers when it is closed.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -175,12 +175,8 @@ fn begin(worker: &Rc<Worker>, head: &RequestHead) -> Open {
     let mut open = worker.recorder.begin(kind, protocol);
     head.method().clone_into(&mut open.record.method);
     if worker.recorder.is_listened_to() {
-        let text = |name| {
-            head.fields
-                .first(name)
-                .map(|value| String::from_utf8_lossy(value).into_owned())
-        };
-        open.record.user_agent = text("user-agent");
+        let agent = head.fields.first("user-agent");
+        open.record.user_agent = agent.map(|value| String::from_utf8_lossy(value).into_owned());
         open.record.referer = head.fields.first("referer").map(|value| worker.redact.referer(value));
     }
     open

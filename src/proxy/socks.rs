@@ -1,4 +1,4 @@
-//! SOCKS4, SOCKS4a and SOCKS5, the server's side ([RFC 1928]): the codec, pure, and the few lines that speak it.
+//! `SOCKS4`, `SOCKS4a` and `SOCKS5`, the server's side ([RFC 1928]): the codec, pure, and the few lines that speak it.
 //!
 //! No authentication: who may use the listener is decided by the kernel's socket table (`access.rs`).
 //!
@@ -95,7 +95,7 @@ fn request5(bytes: &[u8]) -> Step<Authority> {
     }
 }
 
-/// The request of SOCKS4 and SOCKS4a.
+/// The request of `SOCKS4` and `SOCKS4a`.
 fn request4(bytes: &[u8]) -> Step<Authority> {
     let [_, command, high, low, a, b, c, d, rest @ ..] = bytes else {
         return Step::More;

@@ -23,7 +23,7 @@ use crate::{
 /// First and longest pause after an accept that failed for want of descriptors.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// How long a connection may stay silent at first.
-const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(300);
+const FIRST_BYTE_LIMIT: Duration = Duration::from_mins(5);
 /// A fatal alert `handshake_failure`, for a client that speaks TLS to the proxy itself.
 const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 40];
 

@@ -1,6 +1,13 @@
 //! `amb run --dry-run`: what would be done, on stdout, which is nobody else's now. Nothing is started.
 
-use std::{collections::BTreeMap, env, ffi::OsString, fmt::Write as _, io::Write as _, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::{OsStr, OsString},
+    fmt::Write as _,
+    io::Write as _,
+    net::SocketAddr,
+};
 
 use crate::{
     cli::RunArgs,
@@ -21,7 +28,7 @@ pub(super) fn run(args: &RunArgs, config: &Config, sources: &Sources) -> Exit {
 
 /// The text.
 fn describe(args: &RunArgs, config: &Config, sources: &Sources) -> String {
-    let words: Vec<String> = args.command.iter().map(|word| format!("{word:?}")).collect();
+    let words: Vec<String> = args.command.iter().map(|word| quoted(word)).collect();
     let mut text = format!("command\n  {}\n\n", words.join(" "));
     let settings = sources.settings();
     text.push_str(if settings.is_empty() {
@@ -39,11 +46,14 @@ fn describe(args: &RunArgs, config: &Config, sources: &Sources) -> String {
         debug_assert!(written.is_ok());
     }
     let shown = "environment of the command, compared with this one";
-    text.push_str(&if config.listen.port() == 0 {
-        format!("\n{shown} (PORT stands for the port that is free then)\n")
+    let free = if config.listen.port() == 0 {
+        " (PORT stands for the port that is free then)"
     } else {
-        format!("\n{shown}\n")
-    });
+        ""
+    };
+    for part in ["\n", shown, free, "\n"] {
+        text.push_str(part);
+    }
     let inherited: BTreeMap<OsString, OsString> = env::vars_os().collect();
     let stand_in = SocketAddr::new(
         config.listen.ip(),
@@ -65,6 +75,11 @@ fn describe(args: &RunArgs, config: &Config, sources: &Sources) -> String {
         text.push('\n');
     }
     text
+}
+
+/// A word of the command line in quotes, control characters escaped.
+fn quoted(word: &OsStr) -> String {
+    format!("\"{}\"", word.to_string_lossy().escape_debug())
 }
 
 /// Stands for the port while the environment is made; no other number that comes up there.

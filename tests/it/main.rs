@@ -4,6 +4,7 @@
 
 mod config;
 mod demo;
+mod fuzz;
 mod generated;
 mod layers;
 mod readme;

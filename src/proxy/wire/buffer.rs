@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_large_buffer_is_given_back_when_it_runs_empty() {
         let mut buffer = Buffer::default();
-        buffer.extend(&[0; 100_000]);
+        buffer.extend(&vec![0; 100_000]);
         buffer.consume(100_000);
         assert_eq!(buffer.bytes.capacity(), 0);
     }

@@ -134,6 +134,13 @@ impl Conversation {
         }
     }
 
+    /// Prepares for another server, after one that was dead before it read anything; `bodiless` as it was at first.
+    pub(crate) fn again(&mut self, bodiless: bool) {
+        self.upload_over = bodiless;
+        self.upload_refused = false;
+        self.reader = HeadReader::default();
+    }
+
     /// Waits for the next response head while the request's body goes up. Cancel safe.
     ///
     /// Lasts as long as the server thinks: the deadline is the caller's.

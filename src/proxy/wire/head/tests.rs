@@ -12,7 +12,7 @@ fn request(text: &str) -> RequestHead {
 #[track_caller]
 fn written(head: &RequestHead) -> String {
     let mut out = Vec::new();
-    head.write_to(&head.target().to_vec(), &mut out);
+    head.write_to(head.target(), &mut out);
     String::from_utf8(out).expect("text")
 }
 
