@@ -431,11 +431,19 @@ fn a_response_with_a_broken_chunk_ends_in_a_reset() {
         "0\r\nContent-Length: 1\r\n\r\n",
         "x\r\n",
     ] {
-        let response = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n{body}");
-        let origin = Upstream::script([vec![Step::Read, Step::Send(response.into_bytes()), Step::Stall]]);
+        let begun = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n";
+        let origin = Upstream::script([vec![
+            Step::Read,
+            Step::Send(begun.to_vec()),
+            Step::Stall,
+            Step::Send(body.as_bytes().to_vec()),
+            Step::Stall,
+        ]]);
         let proxy = Proxy::start();
         let mut client = proxy.connect();
         client.send(get(&origin));
+        client.until(b"hi\r\n").unwrap();
+        origin.release();
         assert_eq!(client.rest().1, End::Reset);
         origin.release();
         proxy.end().assert_exchanges(&[("failed", 1)]);
