@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    access,
     error::ExchangeError,
     recorder::Open,
     wire::{
@@ -70,9 +71,14 @@ pub(crate) async fn carry(mut client: Connection, opened: Box<Opened>) {
     let Opened { mut server, mut open } = *opened;
     let (mut up, mut down) = (Direction::new(), Direction::new());
     let result = poll_fn(|cx| {
+        let was_over = up.over;
         let upward = up
             .poll(cx, &mut client, &mut server)
             .map_err(|broken| (Side::Up, broken))?;
+        if !was_over && up.over && access::is_gone(&client) {
+            // Nobody is left to whom the server could send anything: its connection ends as it would directly.
+            return Poll::Ready(Ok(()));
+        }
         let downward = down
             .poll(cx, &mut server, &mut client)
             .map_err(|broken| (Side::Down, broken))?;

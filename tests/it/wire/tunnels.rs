@@ -127,6 +127,25 @@ fn each_sides_end_is_passed_on_by_itself() {
     origin.join();
 }
 
+/// Checklist 103: nobody is left to whom the server could send anything, so its silence does not hold the tunnel.
+#[test]
+fn a_tunnel_ends_with_a_client_that_has_closed_for_good() {
+    let (recorded, records) = std::sync::mpsc::channel::<()>();
+    let records = std::sync::Arc::new(std::sync::Mutex::new(records));
+    let origin = by_hand(move |mut peer, _| {
+        assert_eq!(peer.rest(), (b"goodbye".to_vec(), End::Closed));
+        // It keeps its own half open until the run is over.
+        records.lock().unwrap().recv().unwrap();
+    });
+    let proxy = Proxy::start();
+    let mut client = tunnel(&proxy, &origin);
+    client.send("goodbye");
+    drop(client);
+    proxy.end().assert_tunnels(&[("ok", 1)]);
+    recorded.send(()).unwrap();
+    origin.join();
+}
+
 /// Checklist 74: a reset is passed on as a reset.
 #[test]
 fn each_sides_reset_is_passed_on_as_a_reset() {
