@@ -34,7 +34,9 @@ use crate::traffic::Outcome;
 pub(crate) enum Next {
     /// It waits for the next request.
     KeepAlive,
-    /// It is closed, gently.
+    /// It is closed at once: all of the request was read.
+    Over,
+    /// It is closed gently, since the client may still be sending.
     Close,
     /// It is reset: what it got is not complete and must not look so.
     Reset,

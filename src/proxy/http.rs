@@ -78,8 +78,8 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
         match next {
             Next::KeepAlive => {}
             // With nothing unread left, closing does no harm to what was written.
-            Next::Close if client.seems_idle() => return After::Closed,
-            Next::Close => {
+            Next::Over if client.seems_idle() || client.ended => return After::Closed,
+            Next::Over | Next::Close => {
                 Box::pin(client.linger(LINGER)).await;
                 return After::Closed;
             }

@@ -127,7 +127,12 @@ impl Exchange<'_> {
         } else {
             Outcome::Ok
         };
-        Ok((if keep { Next::KeepAlive } else { Next::Close }, outcome, reusable))
+        let next = match (keep, conversation.upload_over && !conversation.upload_refused) {
+            (true, _) => Next::KeepAlive,
+            (false, true) => Next::Over,
+            (false, false) => Next::Close,
+        };
+        Ok((next, outcome, reusable))
     }
 
     /// Makes the response's framing one that the client understands.
