@@ -92,6 +92,13 @@ fn get(origin: &Upstream) -> String {
     aimed("GET http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\n\r\n", origin)
 }
 
+/// So many bytes that do not repeat themselves.
+fn noise(count: u32) -> Vec<u8> {
+    (0..count)
+        .map(|index| index.wrapping_mul(2_654_435_761).to_be_bytes()[1])
+        .collect()
+}
+
 /// `text` with `from` replaced by `to`.
 fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -105,7 +112,7 @@ fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The value as the origin's side of a connection that a test serves by hand.
+/// An origin that does this with each connection, given with its number from 0.
 fn by_hand(serve: impl Fn(Peer, usize) + Clone + Send + 'static) -> Upstream {
     Upstream::serve(move |stream, number| serve(Peer::new(stream), number))
 }

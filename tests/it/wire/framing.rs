@@ -431,18 +431,19 @@ fn a_response_with_a_broken_chunk_ends_in_a_reset() {
         "0\r\nContent-Length: 1\r\n\r\n",
         "x\r\n",
     ] {
-        let begun = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n";
-        let origin = Upstream::script([vec![
+        let start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n".to_vec();
+        let steps = vec![
             Step::Read,
-            Step::Send(begun.to_vec()),
+            Step::Send(start),
             Step::Stall,
-            Step::Send(body.as_bytes().to_vec()),
+            Step::Send(body.into()),
             Step::Stall,
-        ]]);
+        ];
+        let origin = Upstream::script([steps]);
         let proxy = Proxy::start();
         let mut client = proxy.connect();
         client.send(get(&origin));
-        client.until(b"hi\r\n").unwrap();
+        client.until(b"hi\r\n").expect("what there is");
         origin.release();
         assert_eq!(client.rest().1, End::Reset);
         origin.release();

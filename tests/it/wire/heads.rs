@@ -209,7 +209,7 @@ fn an_ipv6_literal_is_reached() {
 /// Checklist 16, 114. Table: 200 KB header.
 #[test]
 fn what_is_too_large_gets_the_status_that_says_so() {
-    let many = "Field: 1\r\n".repeat(300);
+    let many = "A: 1\r\n".repeat(300);
     refused([
         (
             414,

@@ -1,4 +1,4 @@
-//! `WebSockets`: asked for as HTTP, raw bytes from the 101 on.
+//! `WebSocket`: asked for as HTTP, raw bytes from the 101 on.
 
 use super::{aimed, by_hand, get};
 use crate::support::{Proxy, Step, Upstream, ok};
