@@ -21,7 +21,7 @@ mod worker;
 use std::{
     io::{self, PipeReader, PipeWriter},
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
     sync::{
         Arc,
@@ -32,6 +32,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
 use tokio::{net::TcpListener, runtime::LocalOptions, sync::oneshot};
 
@@ -72,11 +73,31 @@ impl Proxy {
         self.address
     }
 
+    /// Serves as soon as somebody connects; with several workers at once, since any of their sockets may be the first.
+    ///
+    /// `run_id` and `listener` as for [`Proxy::serve`].
+    pub fn stand_by(self, policy: &Arc<Policy>, run_id: &str, listener: Option<&Listener>) -> Standby {
+        let socket = match &self.listeners[..] {
+            [only] => only.try_clone().ok(),
+            _ => None,
+        };
+        let (policy, run_id, listener) = (Arc::clone(policy), run_id.to_owned(), listener.cloned());
+        let mut standby = Standby {
+            waiting: Some(Box::new(move || self.serve(&policy, &run_id, listener.as_ref()))),
+            socket,
+            begun: None,
+        };
+        if standby.socket.is_none() {
+            standby.begin();
+        }
+        standby
+    }
+
     /// Starts the workers. `run_id` marks the run's processes and its `Via`; `listener` gets each record as it ends.
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn serve(self, policy: &Arc<Policy>, run_id: &str, listener: Option<&Listener>) -> io::Result<Serving> {
+    fn serve(self, policy: &Arc<Policy>, run_id: &str, listener: Option<&Listener>) -> io::Result<Serving> {
         let mut workers = Vec::with_capacity(self.listeners.len());
         for (index, socket) in self.listeners.into_iter().enumerate() {
             let (stop, stopping) = oneshot::channel();
@@ -96,6 +117,50 @@ impl Proxy {
         }
         Ok(Serving { workers })
     }
+}
+
+/// A proxy that begins to serve when somebody connects: a command that calls nobody costs no thread.
+#[derive(Default)]
+pub struct Standby {
+    /// Bound and not serving.
+    waiting: Option<Box<dyn FnOnce() -> io::Result<Serving>>>,
+    /// Its socket.
+    socket: Option<Socket>,
+    /// Serving, unless it failed to.
+    begun: Option<io::Result<Serving>>,
+}
+
+impl Standby {
+    /// Readable when somebody connects; none once it serves.
+    pub fn awaited(&self) -> Option<OwnedFd> {
+        let socket = self.socket.as_ref()?.try_clone();
+        socket.map(OwnedFd::from).ok()
+    }
+
+    /// Begins to serve, unless it does already.
+    pub fn begin(&mut self) {
+        self.socket = None;
+        if let Some(serve) = self.waiting.take() {
+            self.begun = Some(serve());
+        }
+    }
+
+    /// Begins to drain, see [`Serving::drain`]; none if nobody ever connected.
+    ///
+    /// # Errors
+    /// If it could not serve.
+    pub fn drain(mut self, limit: Duration) -> io::Result<Option<Draining>> {
+        if self.socket.as_ref().is_some_and(is_readable) {
+            self.begin();
+        }
+        self.begun.map(|serving| Ok(serving?.drain(limit))).transpose()
+    }
+}
+
+/// Whether a connection waits to be accepted.
+fn is_readable(socket: &Socket) -> bool {
+    let mut events = [PollFd::new(socket, PollFlags::IN)];
+    poll(&mut events, Some(&Timespec::default())) != Ok(0)
 }
 
 /// Opens one listening socket. Several may share an address; then the kernel spreads the connections.
@@ -143,7 +208,7 @@ pub struct Serving {
 }
 
 /// What is left of the proxy at the end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Drained {
     /// All workers' sums.
     pub meter: Meter,
@@ -216,10 +281,7 @@ impl Draining {
     /// The sums; what is still open is cut short. A worker that is stuck for a second is given up.
     pub fn finish(self) -> Drained {
         drop(self.hurry);
-        let mut drained = Drained {
-            meter: Meter::default(),
-            lost: Vec::new(),
-        };
+        let mut drained = Drained::default();
         for ended in self.ended {
             match ended.recv_timeout(Duration::from_secs(1)) {
                 Ok(Ok(meter)) => drained.meter.merge(meter),

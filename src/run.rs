@@ -14,7 +14,7 @@ use std::{
     io, panic,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -28,13 +28,13 @@ use crate::{
     config::{Config, Sources},
     exit::Exit,
     inject,
-    proxy::{Draining, Listener, Proxy},
+    proxy::{Drained, Draining, Listener, Proxy, Standby},
     report::{
         access_log::AccessLog,
         color::Stream,
         progress::{Progress, UNNOTICED},
     },
-    supervise::{Signals, Spawn, SpawnError, Supervisor},
+    supervise::{Errand, Signals, Spawn, SpawnError, Supervisor},
 };
 
 /// Time for the drain's own work beyond what open exchanges are given.
@@ -118,15 +118,17 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
     let child = spawn.start(&config.supervise, &mut signals)?;
     let pid = child.id();
 
-    // The child runs by now; its first connections wait in the socket's queue until the workers are there.
-    let serving = proxy.serve(&Arc::clone(&config.policy), &run_id, listener.as_ref())?;
-    let ended = Supervisor::new(child, &config.supervise).run(&mut signals);
+    // The child runs by now; its first connection waits in the socket's queue until the proxy is at work.
+    let mut standby = proxy.stand_by(&config.policy, &run_id, listener.as_ref());
+    let errand = standby.awaited().map(|awaited| Errand {
+        awaited,
+        run: Box::new(|| standby.begin()),
+    });
+    let ended = Supervisor::new(child, &config.supervise).run(&mut signals, errand);
     let duration = started_at.elapsed().unwrap_or_default();
 
     let stderr = Stream::stderr(args.console.color);
-    let draining = serving.drain(config.drain);
-    drain(&draining, &mut signals, config.drain, &stderr);
-    let drained = draining.finish();
+    let drained = drain(standby, &mut signals, config.drain, &stderr);
     drop(listener);
 
     let outcome = Outcome {
@@ -146,17 +148,35 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
     Ok(Exit::from(ended))
 }
 
-/// Waits for what is still open when the child has ended. A signal that asks amb to end ends the wait; a second one ends amb.
-fn drain(draining: &Draining, signals: &mut Signals, limit: Duration, stderr: &Stream) {
-    let (Ok(asked), Some(over)) = (signals.end_on_request(), draining.over()) else {
-        return;
-    };
+/// Ends the proxy, and waits for what is still open when the child has ended. A signal that asks amb to end ends the wait,
+/// and from here on a second one ends amb, wherever it hangs.
+fn drain(standby: Standby, signals: &mut Signals, limit: Duration, stderr: &Stream) -> Drained {
+    let asked = signals.end_on_request().unwrap_or_else(|reason| {
+        tracing::debug!(%reason, "signals do not shorten the drain");
+        Arc::default()
+    });
+    match standby.drain(limit) {
+        Ok(None) => Drained::default(),
+        Ok(Some(draining)) => {
+            wait(&draining, signals, limit, stderr, &asked);
+            draining.finish()
+        }
+        Err(reason) => Drained {
+            lost: vec![format!("the proxy could not serve: {reason}")],
+            ..Drained::default()
+        },
+    }
+}
+
+/// Waits for a drain, until `asked` says that a signal has asked amb to end.
+fn wait(draining: &Draining, signals: &mut Signals, limit: Duration, stderr: &Stream, asked: &AtomicBool) {
+    let Some(over) = draining.over() else { return };
     let limit = limit + DRAIN_MARGIN;
-    if signals.wait_drained(limit.min(UNNOTICED), over, &asked) || asked.load(Ordering::SeqCst) || limit <= UNNOTICED {
+    if signals.wait_drained(limit.min(UNNOTICED), over, asked) || asked.load(Ordering::SeqCst) || limit <= UNNOTICED {
         return;
     }
     let progress = Progress::drain(draining.open(), stderr);
-    signals.wait_drained(limit.saturating_sub(UNNOTICED), over, &asked);
+    signals.wait_drained(limit.saturating_sub(UNNOTICED), over, asked);
     progress.finish();
 }
 

@@ -15,6 +15,7 @@ mod timer;
 
 use std::{
     fmt,
+    os::fd::{AsFd, OwnedFd},
     str::FromStr,
     time::{Duration, Instant},
 };
@@ -181,6 +182,14 @@ pub struct Ended {
     pub leftovers: Leftovers,
 }
 
+/// Something to be done beside the supervision, once.
+pub struct Errand<'a> {
+    /// It is due when this is readable.
+    pub awaited: OwnedFd,
+    /// What to do; must not block.
+    pub run: Box<dyn FnOnce() + 'a>,
+}
+
 /// Stands between the outside world and the child.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -212,7 +221,9 @@ impl Supervisor {
     }
 
     /// Passes signals on until the child has ended. Without `run_timeout` or `kill_after` there is no limit in time.
-    pub fn run(mut self, signals: &mut Signals) -> Ended {
+    ///
+    /// If an `errand` is given, it is run once when its descriptor becomes readable.
+    pub fn run(mut self, signals: &mut Signals, mut errand: Option<Errand<'_>>) -> Ended {
         let status = loop {
             // First, so that nothing is sent to a child that has ended.
             if let Some(status) = self.child.reap() {
@@ -222,7 +233,7 @@ impl Supervisor {
                 debug!(?received, "signal");
                 self.act(Event::Signal(received));
             }
-            self.wait(signals);
+            self.wait(signals, &mut errand);
         };
         debug!(?status, "the child has ended");
         Ended {
@@ -233,13 +244,21 @@ impl Supervisor {
     }
 
     /// Waits until something happens, and acts on deadlines.
-    fn wait(&mut self, signals: &mut Signals) {
+    fn wait(&mut self, signals: &mut Signals, errand: &mut Option<Errand<'_>>) {
         let asked = [self.run_timeout.wait(), self.kill_timer.wait()]
             .into_iter()
             .flatten()
             .min();
         let before = now();
-        signals.wait(asked, self.child.watch());
+        let child = self.child.watch();
+        let awaited = errand.as_ref().map(|errand| errand.awaited.as_fd());
+        let ready: Vec<_> = child.into_iter().chain(awaited).collect();
+        let woken = signals.wait(asked, &ready);
+        if woken == Woken::Ready(usize::from(child.is_some()))
+            && let Some(errand) = errand.take()
+        {
+            (errand.run)();
+        }
         let passed = before.elapsed();
         if self.run_timeout.advance(passed, asked) {
             self.act(Event::RunTimeout);

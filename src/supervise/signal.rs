@@ -202,8 +202,9 @@ impl Received {
 pub enum Woken {
     /// A signal came in.
     Signal,
-    /// The file descriptor waited for is readable or was closed at its other end.
-    Ready,
+    /// The file descriptor of this place among those waited for, the first if there are several, is readable or was closed
+    /// at its other end.
+    Ready(usize),
     /// The time is over.
     Timeout,
 }
@@ -263,21 +264,30 @@ impl Signals {
         })
     }
 
-    /// Waits until a signal comes in, until `ready` is readable, or for `timeout`; `None` waits for ever.
-    pub fn wait(&mut self, timeout: Option<Duration>, ready: Option<BorrowedFd<'_>>) -> Woken {
+    /// Waits until a signal comes in, until one of `ready` is readable, or for `timeout`; `None` waits for ever.
+    pub fn wait(&mut self, timeout: Option<Duration>, ready: &[BorrowedFd<'_>]) -> Woken {
         if !self.queue.is_empty() {
             return Woken::Signal;
         }
         let pipe = PollFd::from_borrowed_fd(self.delivery.get_read().as_fd(), PollFlags::IN);
         let mut descriptors = vec![pipe];
-        descriptors.extend(ready.map(|ready| PollFd::from_borrowed_fd(ready, PollFlags::IN)));
+        descriptors.extend(
+            ready
+                .iter()
+                .map(|ready| PollFd::from_borrowed_fd(*ready, PollFlags::IN)),
+        );
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let found = poll(&mut descriptors, timeout.as_ref());
         match found {
             Ok(0) => Woken::Timeout,
             Ok(_) if !descriptors[0].revents().is_empty() => Woken::Signal,
             Err(Errno::INTR) => Woken::Signal,
-            Ok(_) | Err(_) => Woken::Ready,
+            Ok(_) | Err(_) => {
+                let found = descriptors[1..]
+                    .iter()
+                    .position(|descriptor| !descriptor.revents().is_empty());
+                Woken::Ready(found.unwrap_or_default())
+            }
         }
     }
 
@@ -339,11 +349,11 @@ impl Signals {
         let end = super::now() + timeout;
         loop {
             let left = end.saturating_duration_since(super::now());
-            let woken = self.wait(Some(left), Some(drained));
+            let woken = self.wait(Some(left), &[drained]);
             if asked.load(Ordering::SeqCst) || woken == Woken::Timeout {
                 return false;
             }
-            if woken == Woken::Ready {
+            if matches!(woken, Woken::Ready(_)) {
                 return true;
             }
             // Signals without a meaning at this stage.
