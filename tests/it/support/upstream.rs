@@ -148,7 +148,8 @@ impl Upstream {
         let thread = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
-                let mut threads = Vec::new();
+                let mut threads: Vec<JoinHandle<()>> = Vec::new();
+                let mut panics = Vec::new();
                 for (connection, stream) in listener.incoming().enumerate() {
                     if shared.over.load(Ordering::SeqCst) {
                         break;
@@ -161,16 +162,18 @@ impl Upstream {
                         .unwrap()
                         .push(Some(stream.try_clone().expect("a second handle")));
                     let (shared, serve) = (Arc::clone(&shared), serve.clone());
+                    // A thread that is over holds its stack until it is joined.
+                    let over = threads.extract_if(.., |thread| thread.is_finished());
+                    panics.extend(over.filter_map(|thread| thread.join().err()));
                     threads.push(thread::spawn(move || {
                         // The other side may go at any time: that is for the test to judge.
                         drop(serve(Arc::clone(&shared), stream, connection));
                         shared.connections.lock().unwrap()[connection] = None;
                     }));
                 }
-                for thread in threads {
-                    if let Err(reason) = thread.join() {
-                        panic::resume_unwind(reason);
-                    }
+                panics.extend(threads.into_iter().filter_map(|thread| thread.join().err()));
+                if let Some(reason) = panics.into_iter().next() {
+                    panic::resume_unwind(reason);
                 }
             })
         };
