@@ -97,7 +97,7 @@ impl Proxy {
     ///
     /// # Errors
     /// If a thread cannot be started.
-    fn serve(self, policy: &Arc<Policy>, run_id: &str, listener: Option<&Listener>) -> io::Result<Serving> {
+    pub fn serve(self, policy: &Arc<Policy>, run_id: &str, listener: Option<&Listener>) -> io::Result<Serving> {
         let mut workers = Vec::with_capacity(self.listeners.len());
         for (index, socket) in self.listeners.into_iter().enumerate() {
             let (stop, stopping) = oneshot::channel();

@@ -9,7 +9,7 @@
 
 use std::net::SocketAddr;
 
-use super::wire::connection::Connection;
+use super::{error::is_exhaustion, wire::connection::Connection};
 
 /// What the kernel says about the socket at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +31,13 @@ pub(crate) enum Verdict {
 
 /// Decides about the process that connected from `peer` to the listener at `own`.
 ///
-/// Fails open where the kernel keeps no table to ask, and closed where it has one and the socket is not in it.
+/// Fails open where the kernel keeps no table to ask, and closed where it has one and the socket is not in it, or where amb
+/// has no descriptor left to ask with.
 pub(crate) async fn judge(peer: SocketAddr, own: SocketAddr, run_id: &str) -> Verdict {
-    let Ok(socket) = peer_socket(peer, own) else {
-        return Verdict::Allowed;
+    let socket = match peer_socket(peer, own) {
+        Ok(socket) => socket,
+        Err(reason) if is_exhaustion(&reason) => return Verdict::Stranger(format!("cannot be looked up: {reason}")),
+        Err(_) => return Verdict::Allowed,
     };
     let Some(socket) = socket else {
         // Gone before it was looked up; whatever it has sent is still its own.
