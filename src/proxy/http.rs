@@ -63,7 +63,12 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
         let next = match &stranger {
             None => dispatch(worker, &mut client, head).await,
             Some(who) => {
-                let open = begin(worker, &head);
+                let mut open = begin(worker, &head);
+                if let Ok(Target::Absolute { authority, .. } | Target::Tunnel(authority)) =
+                    target::parse(head.method(), head.target())
+                {
+                    open.asks_for(head.method(), &authority);
+                }
                 refuse(
                     &mut client,
                     open,
