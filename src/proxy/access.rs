@@ -25,6 +25,8 @@ pub(crate) struct PeerSocket {
 pub(crate) enum Verdict {
     /// Welcome.
     Allowed,
+    /// Gone before it could be looked up: it cannot be served, whoever it was.
+    Gone,
     /// Somebody else's process; the text says whose.
     Stranger(String),
 }
@@ -40,12 +42,11 @@ pub(crate) async fn judge(peer: SocketAddr, own: SocketAddr, run_id: &str) -> Ve
         Err(_) => return Verdict::Allowed,
     };
     let Some(socket) = socket else {
-        // Gone before it was looked up; whatever it has sent is still its own.
-        return Verdict::Stranger("its socket is closed already".to_owned());
+        return Verdict::Gone;
     };
     if socket.inode == 0 && socket.uid == 0 {
         // Older kernels give user id 0 for a socket that nobody holds any more, so this may have been anybody's.
-        return Verdict::Stranger("its socket is closed already".to_owned());
+        return Verdict::Gone;
     }
     if socket.uid == 0 || socket.uid == rustix::process::geteuid().as_raw() {
         return Verdict::Allowed;

@@ -83,6 +83,14 @@ pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
 async fn serve(worker: &Rc<Worker>, mut client: Connection, peer: SocketAddr) -> After {
     let stranger = match access::judge(peer, worker.own, &worker.run_id).await {
         access::Verdict::Allowed => None,
+        access::Verdict::Gone => {
+            // Only if it asked for something is there anything to record.
+            if matches!(client.fill().await, Ok(1..)) {
+                let open = worker.recorder.begin(Kind::Exchange, Protocol::Http11);
+                open.fail(&ExchangeError::ClientGone);
+            }
+            return After::Closed;
+        }
         access::Verdict::Stranger(who) => Some(who),
     };
     match tokio::time::timeout(FIRST_BYTE_LIMIT, client.fill()).await {
