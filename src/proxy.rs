@@ -120,7 +120,6 @@ impl Proxy {
 }
 
 /// A proxy that begins to serve when somebody connects: a command that calls nobody costs no thread.
-#[derive(Default)]
 pub struct Standby {
     /// Bound and not serving.
     waiting: Option<Box<dyn FnOnce() -> io::Result<Serving>>>,

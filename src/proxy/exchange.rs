@@ -6,7 +6,7 @@
 mod own;
 mod respond;
 
-use std::rc::Rc;
+use std::{io, rc::Rc};
 
 use tokio::time::Instant;
 
@@ -42,6 +42,17 @@ pub(crate) enum Next {
     Reset,
     /// It was upgraded and is a tunnel from now on.
     Upgraded(Box<tunnel::Opened>),
+}
+
+impl Next {
+    /// After an answer of amb's own that was `sent`, or could not be; `close` if no further request can follow it.
+    pub(crate) fn after(sent: &io::Result<()>, close: bool) -> Self {
+        match sent {
+            Ok(()) if close => Self::Close,
+            Ok(()) => Self::KeepAlive,
+            Err(_) => Self::Reset,
+        }
+    }
 }
 
 /// Which methods may run twice ([RFC 9110 §9.2.2]).

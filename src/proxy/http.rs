@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -158,11 +159,7 @@ async fn answer_options(client: &mut Connection, mut head: RequestHead, mut open
     open.record.status = Some(200);
     let sent = client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
     open.end(Outcome::Ok);
-    match sent {
-        Ok(()) if close => Next::Close,
-        Ok(()) => Next::KeepAlive,
-        Err(_) => Next::Reset,
-    }
+    Next::after(&sent, close)
 }
 
 /// Opens the record of a request whose head is there.
@@ -232,21 +229,8 @@ async fn connect(
             let close = head.version == Version::Http10
                 || head.fields.has_member("connection", "close")
                 || !client.inbox.is_empty();
-            let answer = Answer {
-                error: &error,
-                request: Some(head),
-                id: open.id,
-                next_hop: authority.to_string(),
-                close,
-            };
-            open.record.status = Some(error.verdict().status);
-            let sent = client.send(&answer.bytes()).await;
-            open.fail(&error);
-            match sent {
-                Ok(()) if close => Next::Close,
-                Ok(()) => Next::KeepAlive,
-                Err(_) => Next::Reset,
-            }
+            let sent = answer_error(client, open, &error, Some(head), Some(&authority), close).await;
+            Next::after(&sent, close)
         }
     }
 }
@@ -275,24 +259,36 @@ fn check_host(head: &RequestHead, target: &Target) -> Result<(), ExchangeError> 
 /// Answers with an error before which the connection is closed, and ends the record.
 async fn refuse(
     client: &mut Connection,
-    mut open: Open,
+    open: Open,
     error: &ExchangeError,
     head: Option<&RequestHead>,
     to: Option<&Authority>,
 ) {
+    if let Err(reason) = answer_error(client, open, error, head, to, true).await {
+        tracing::debug!(%reason, "a client did not take its error");
+    }
+}
+
+/// Answers with an error and ends the record; `close` if the connection is closed behind it.
+async fn answer_error(
+    client: &mut Connection,
+    mut open: Open,
+    error: &ExchangeError,
+    head: Option<&RequestHead>,
+    to: Option<&Authority>,
+    close: bool,
+) -> io::Result<()> {
     open.record.status = Some(error.verdict().status);
-    let next_hop = to.map(ToString::to_string).unwrap_or_default();
     let answer = Answer {
         error,
         request: head,
         id: open.id,
-        next_hop,
-        close: true,
+        next_hop: to.map(ToString::to_string).unwrap_or_default(),
+        close,
     };
-    if let Err(reason) = client.send(&answer.bytes()).await {
-        tracing::debug!(%reason, "a client did not take its error");
-    }
+    let sent = client.send(&answer.bytes()).await;
     open.fail(error);
+    sent
 }
 
 /// Why there is no request.

@@ -94,11 +94,7 @@ impl Exchange<'_> {
         };
         let sent = client.send(&answer.bytes()).await;
         self.fail(error);
-        match sent {
-            Ok(()) if close => Next::Close,
-            Ok(()) => Next::KeepAlive,
-            Err(_) => Next::Reset,
-        }
+        Next::after(&sent, close)
     }
 
     /// Whether nothing of the request is left on the client's connection, so that the next one can be read from it.
