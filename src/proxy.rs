@@ -10,6 +10,7 @@ mod error;
 mod exchange;
 mod http;
 mod recorder;
+mod sniff;
 mod socks;
 mod target;
 mod tunnel;

@@ -71,10 +71,14 @@ pub(crate) struct Request {
     pub(crate) head: RequestHead,
     /// Where it goes.
     pub(crate) authority: Authority,
-    /// What `Host` says.
-    pub(crate) host: Vec<u8>,
+    /// What `Host` is to say; as it is if none.
+    pub(crate) host: Option<Vec<u8>>,
     /// Path and query.
     pub(crate) path: Vec<u8>,
+    /// Which kind of connection can carry it.
+    pub(crate) purpose: Purpose,
+    /// A new connection that is there already.
+    pub(crate) prepared: Option<Server>,
 }
 
 /// Carries one exchange from the read head to the end of its answer. Never fails: an error *is* an answer.
@@ -97,6 +101,7 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         Ok(Ended::Upgraded(server)) => Next::Upgraded(Box::new(tunnel::Opened {
             server,
             open: exchange.open,
+            unseen: None,
         })),
         Err(error) => Box::pin(exchange.refuse(client, &error)).await,
     }
@@ -107,7 +112,7 @@ enum Ended {
     /// With an answer.
     With(Next, Outcome),
     /// As a tunnel to this server.
-    Upgraded(Connection),
+    Upgraded(Server),
 }
 
 /// Why an attempt ended without a final response head.
@@ -172,13 +177,14 @@ impl Exchange<'_> {
         let mut conversation = Conversation::new(upload);
         let (mut server, head) = self.send(client, &mut conversation).await?;
         if head.status == 101 {
-            return self.upgrade(client, server.connection, head).await;
+            return self.upgrade(client, server, head).await;
         }
         let (next, outcome, reusable) = self
             .respond(client, &mut server.connection, &mut conversation, head)
             .await?;
         if reusable {
-            self.worker.upstreams.keep(&self.request.authority, server.connection);
+            let Request { authority, purpose, .. } = &self.request;
+            self.worker.upstreams.keep(authority, *purpose, server.connection);
         }
         Ok(Ended::With(next, outcome))
     }
@@ -188,7 +194,9 @@ impl Exchange<'_> {
         let fields = &mut self.request.head.fields;
         self.websocket = self.version == Version::Http11 && hop::asks_for_websocket(fields);
         self.said = hop::strip(fields, self.version, self.websocket);
-        fields.set("Host", &self.request.host);
+        if let Some(host) = &self.request.host {
+            fields.set("Host", host);
+        }
         if self.said.trailers {
             // amb does carry trailers, so it says so on its own behalf (RFC 9110 §10.1.4).
             fields.append("TE", b"trailers");
@@ -206,14 +214,14 @@ impl Exchange<'_> {
         let idempotent = is_idempotent(self.request.head.method());
         // A body cannot be sent a second time once some of it has gone, since it is not kept.
         let bodiless = conversation.upload_over;
-        let mut pooled = self.worker.upstreams.pooled(&self.request.authority, idempotent);
+        let mut ready = self.request.prepared.take().or_else(|| self.pooled(idempotent));
         loop {
-            let (mut server, reused) = match pooled.take() {
-                Some(server) => (server, true),
-                None => (self.connect().await?, false),
+            let mut server = match ready.take() {
+                Some(server) => server,
+                None => self.connect().await?,
             };
             self.open.record.connect = server.connect;
-            self.open.record.reused = reused;
+            self.open.record.reused = server.connect.is_none();
             match self.attempt(client, &mut server, conversation).await {
                 Ok(head) => return Ok((server, head)),
                 Err(AttemptError::Failed(error)) => {
@@ -226,7 +234,7 @@ impl Exchange<'_> {
                 {
                     conversation.again(bodiless);
                     self.open.record.resends += 1;
-                    pooled = self.worker.upstreams.pooled(&self.request.authority, idempotent);
+                    ready = self.pooled(idempotent);
                 }
                 Err(AttemptError::Stale { .. }) => {
                     return Err(ExchangeError::UpstreamClosedEarly {
@@ -237,13 +245,16 @@ impl Exchange<'_> {
         }
     }
 
+    /// A connection that was used before.
+    fn pooled(&self, idempotent: bool) -> Option<Server> {
+        let Request { authority, purpose, .. } = &self.request;
+        self.worker.upstreams.pooled(authority, *purpose, idempotent)
+    }
+
     /// Opens a connection. Boxed, since most requests find one in the pool and should not carry the room for this.
     async fn connect(&self) -> Result<Server, ExchangeError> {
-        let connecting = self
-            .worker
-            .upstreams
-            .connect(&self.request.authority, Purpose::Exchange);
-        Box::pin(connecting).await
+        let Request { authority, purpose, .. } = &self.request;
+        Box::pin(self.worker.upstreams.connect(authority, *purpose)).await
     }
 
     /// Sends the request once and waits for the final head of its answer, passing interim ones on.
@@ -323,7 +334,8 @@ impl Exchange<'_> {
         } else {
             &self.request.path
         };
-        let target = [b"http://", self.request.host.as_slice(), path].concat();
+        let host = self.request.host.as_deref().unwrap_or_default();
+        let target = [b"http://", host, path].concat();
         self.request.head.write_to(&target, out);
     }
 }

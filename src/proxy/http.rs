@@ -18,7 +18,7 @@ use super::{
     recorder::Open,
     target::{self, Authority, Target},
     tunnel,
-    upstream::Purpose,
+    upstream::{Purpose, Server},
     wire::{
         connection::Connection,
         framing::{self, Framing},
@@ -46,8 +46,23 @@ pub(crate) enum After {
     Tunnel(Connection, Box<tunnel::Opened>),
 }
 
+/// On what terms a client is served.
+pub(crate) enum Terms {
+    /// It asks a proxy.
+    Proxy,
+    /// It asks a proxy that is not for it; the text says who it is.
+    Refused(String),
+    /// It speaks to a server through a tunnel, and knows of no proxy.
+    Inside {
+        /// Where the tunnel leads.
+        authority: Authority,
+        /// The tunnel's own connection, which the first request takes.
+        prepared: Option<Server>,
+    },
+}
+
 /// Serves the requests of `client` until it is closed or becomes a tunnel.
-pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger: Option<String>) -> After {
+pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, mut terms: Terms) -> After {
     let mut patience = Patience::default();
     loop {
         skip_empty_line(&mut client);
@@ -61,24 +76,11 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
                 return After::Closed;
             }
         };
-        let next = match &stranger {
-            None => dispatch(worker, &mut client, head).await,
-            Some(who) => {
-                let mut open = begin(worker, &head);
-                if let Ok(Target::Absolute { authority, .. } | Target::Tunnel(authority)) =
-                    target::parse(head.method(), head.target())
-                {
-                    open.asks_for(head.method(), &authority);
-                }
-                refuse(
-                    &mut client,
-                    open,
-                    &ExchangeError::StrangerRefused(who.clone()),
-                    Some(&head),
-                    None,
-                )
-                .await;
-                Next::Close
+        let next = match &mut terms {
+            Terms::Proxy => dispatch(worker, &mut client, head).await,
+            Terms::Refused(who) => turn_away(worker, &mut client, &head, who.clone()).await,
+            Terms::Inside { authority, prepared } => {
+                pass_inside(worker, &mut client, head, authority.clone(), prepared.take()).await
             }
         };
         match next {
@@ -98,6 +100,69 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
     }
 }
 
+/// Refuses a request of somebody whom this proxy does not serve.
+async fn turn_away(worker: &Rc<Worker>, client: &mut Connection, head: &RequestHead, who: String) -> Next {
+    let mut open = begin(worker, head);
+    if let Ok(Target::Absolute { authority, .. } | Target::Tunnel(authority)) =
+        target::parse(head.method(), head.target())
+    {
+        open.asks_for(head.method(), &authority);
+    }
+    refuse(client, open, &ExchangeError::StrangerRefused(who), Some(head), None).await;
+    Next::Close
+}
+
+/// Sends a request on that a client makes inside its tunnel to `authority`: its target and `Host` are those for the server.
+async fn pass_inside(
+    worker: &Rc<Worker>,
+    client: &mut Connection,
+    head: RequestHead,
+    authority: Authority,
+    prepared: Option<Server>,
+) -> Next {
+    let mut open = begin(worker, &head);
+    open.asks_for(head.method(), &authority);
+    if let Err(error) = check_host(&head, &Target::Origin) {
+        refuse(client, open, &error, Some(&head), Some(&authority)).await;
+        return Next::Close;
+    }
+    if hop::asks_for_other_protocol(&head.fields) {
+        // Directly it would get it, and no policy for HTTP has a say in what follows.
+        let purpose = Purpose::Tunnel;
+        open.record.kind = Kind::Tunnel;
+        let connected = match prepared {
+            Some(server) => Ok(server),
+            None => worker.upstreams.connect(&authority, purpose).await,
+        };
+        return match connected {
+            Ok(mut server) => {
+                head.write_to(head.target(), server.connection.outbox.appender());
+                open.record.connect = server.connect;
+                open.record.attempts = 1;
+                Next::Upgraded(Box::new(tunnel::Opened {
+                    server,
+                    open,
+                    unseen: None,
+                }))
+            }
+            Err(error) => {
+                refuse(client, open, &error, Some(&head), Some(&authority)).await;
+                Next::Close
+            }
+        };
+    }
+    let path = head.target().to_vec();
+    let request = Request {
+        head,
+        authority,
+        host: None,
+        path,
+        purpose: Purpose::Tunnel,
+        prepared,
+    };
+    exchange::handle(worker, client, request, open).await
+}
+
 /// Sends a request where its target says.
 async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHead) -> Next {
     let mut open = begin(worker, &head);
@@ -115,8 +180,10 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
                 Request {
                     head,
                     authority,
-                    host,
+                    host: Some(host),
                     path,
+                    purpose: Purpose::Exchange,
+                    prepared: None,
                 },
                 open,
             )
@@ -220,8 +287,9 @@ async fn connect(
                 return Next::Reset;
             }
             Next::Upgraded(Box::new(tunnel::Opened {
-                server: server.connection,
+                server,
                 open,
+                unseen: Some(authority),
             }))
         }
         Err(error) => {

@@ -115,6 +115,11 @@ impl Recorder {
         if let Some(listener) = &self.listener {
             listener(record);
         }
+        self.one_less();
+    }
+
+    /// One that was open is not any more.
+    fn one_less(&self) {
         self.open.set(self.open.get() - 1);
         if self.open.get() == 0 {
             self.idle.notify_one();
@@ -153,6 +158,12 @@ impl Open {
     /// Ends it as this error says.
     pub(crate) fn fail(self, error: &ExchangeError) {
         self.end(error.outcome());
+    }
+
+    /// Takes it back: the tunnel turned out to carry exchanges, each of which has a record of its own.
+    pub(crate) fn withdraw(mut self) {
+        self.ended = true;
+        self.recorder.one_less();
     }
 
     /// Enters the record, once.

@@ -223,8 +223,9 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
             After::Tunnel(
                 client,
                 Box::new(tunnel::Opened {
-                    server: server.connection,
+                    server,
                     open,
+                    unseen: Some(authority),
                 }),
             )
         }

@@ -10,6 +10,8 @@ use super::{
     access,
     error::ExchangeError,
     recorder::Open,
+    target::Authority,
+    upstream::Server,
     wire::{
         connection::Connection,
         framing::Framing,
@@ -20,10 +22,12 @@ use crate::traffic::Outcome;
 
 /// A tunnel whose server is connected.
 pub(crate) struct Opened {
-    /// The server's connection.
-    pub(crate) server: Connection,
+    /// The server.
+    pub(crate) server: Server,
     /// Its record.
     pub(crate) open: Open,
+    /// Where the client asked to be connected to, if nobody knows yet what it will say there.
+    pub(crate) unseen: Option<Authority>,
 }
 
 impl std::fmt::Debug for Opened {
@@ -66,35 +70,21 @@ impl Direction {
     }
 }
 
-/// Carries the tunnel to its end. Lasts as long as both sides want.
-pub(crate) async fn carry(mut client: Connection, opened: Box<Opened>) {
-    let Opened { mut server, mut open } = *opened;
+/// Carries the tunnel to its end, which has come already if one side `broke`. Lasts as long as both sides want.
+pub(crate) async fn carry(mut client: Connection, opened: Box<Opened>, broke: Option<(Side, io::Error)>) {
+    let Opened { server, mut open, .. } = *opened;
+    let mut server = server.connection;
     let (mut up, mut down) = (Direction::new(), Direction::new());
-    let result = poll_fn(|cx| {
-        let was_over = up.over;
-        let upward = up
-            .poll(cx, &mut client, &mut server)
-            .map_err(|broken| (Side::Up, broken))?;
-        if !was_over && up.over && access::is_gone(&client) {
-            // Nobody is left to whom the server could send anything: its connection ends as it would directly.
-            return Poll::Ready(Ok(()));
-        }
-        let downward = down
-            .poll(cx, &mut server, &mut client)
-            .map_err(|broken| (Side::Down, broken))?;
-        if upward.is_ready() && downward.is_ready() {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
+    let result = match broke {
+        Some((side, reason)) => Err((side, PumpError::Read(reason))),
+        None => both_ways(&mut client, &mut server, &mut up, &mut down).await,
+    };
     open.record.bytes_sent += up.pump.moved;
     open.record.bytes_received += down.pump.moved;
     let outcome = match result {
         Ok(()) => Outcome::Ok,
         Err((side, broken)) => {
-            let outcome = judge(&side, broken, &client, &server);
+            let outcome = judge(side, broken, &client, &server);
             // A reset is passed on as a reset.
             client.reset();
             server.reset();
@@ -104,8 +94,33 @@ pub(crate) async fn carry(mut client: Connection, opened: Box<Opened>) {
     open.end(outcome);
 }
 
+/// Moves bytes until both sides have ended, or one has broken.
+async fn both_ways(
+    client: &mut Connection,
+    server: &mut Connection,
+    up: &mut Direction,
+    down: &mut Direction,
+) -> Result<(), (Side, PumpError)> {
+    poll_fn(|cx| {
+        let was_over = up.over;
+        let upward = up.poll(cx, client, server).map_err(|broken| (Side::Up, broken))?;
+        if !was_over && up.over && access::is_gone(client) {
+            // Nobody is left to whom the server could send anything: its connection ends as it would directly.
+            return Poll::Ready(Ok(()));
+        }
+        let downward = down.poll(cx, server, client).map_err(|broken| (Side::Down, broken))?;
+        if upward.is_ready() && downward.is_ready() {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}
+
 /// The direction in which a tunnel broke.
-enum Side {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {
     /// From the client to the server.
     Up,
     /// From the server to the client.
@@ -113,7 +128,7 @@ enum Side {
 }
 
 /// Whether a broken tunnel is anybody's fault: programs often reset a connection that they are done with.
-fn judge(side: &Side, broken: PumpError, client: &Connection, server: &Connection) -> Outcome {
+fn judge(side: Side, broken: PumpError, client: &Connection, server: &Connection) -> Outcome {
     let (reason, by_client) = match (side, broken) {
         (Side::Up, PumpError::Read(reason)) | (Side::Down, PumpError::Write(reason)) => (reason, true),
         (_, PumpError::Read(reason) | PumpError::Write(reason)) => (reason, false),

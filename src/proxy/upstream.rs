@@ -18,9 +18,9 @@ use crate::policy::{
 /// What a connection is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Exchanges in plain HTTP.
+    /// Requests that a proxy was asked to make.
     Exchange,
-    /// An opaque tunnel.
+    /// A tunnel, whatever is spoken in it.
     Tunnel,
 }
 
@@ -48,8 +48,8 @@ pub(crate) struct Upstreams {
     policy: Arc<Policy>,
     /// amb's own listener, which must not be dialled.
     own: SocketAddr,
-    /// Connections that wait for the next request.
-    pool: RefCell<Pool>,
+    /// Connections that wait for the next request, by purpose: a parent proxy may be at the other end of one kind only.
+    pools: [RefCell<Pool>; 2],
 }
 
 impl Upstreams {
@@ -58,7 +58,7 @@ impl Upstreams {
         Rc::new(Self {
             policy,
             own,
-            pool: RefCell::default(),
+            pools: Default::default(),
         })
     }
 
@@ -66,12 +66,14 @@ impl Upstreams {
     ///
     /// For a method that must not run twice only one that was idle for less than a second and of which the kernel itself says
     /// that it is open: a connection that dies as the request arrives would leave open whether it was executed.
-    pub(crate) fn pooled(&self, authority: &Authority, idempotent: bool) -> Option<Server> {
-        let connection = self.pool.borrow_mut().take(authority, idempotent)?;
-        let target = self.redirected(authority);
-        let parent = self
-            .parent(Purpose::Exchange, authority, &target)
-            .and_then(ParentForm::of);
+    pub(crate) fn pooled(&self, authority: &Authority, purpose: Purpose, idempotent: bool) -> Option<Server> {
+        let connection = self.pool(purpose).borrow_mut().take(authority, idempotent)?;
+        let parent = match purpose {
+            Purpose::Exchange => self
+                .parent(purpose, authority, &self.redirected(authority))
+                .and_then(ParentForm::of),
+            Purpose::Tunnel => None,
+        };
         Some(Server {
             connection,
             connect: None,
@@ -151,16 +153,24 @@ impl Upstreams {
         Connection::new(stream).map_err(|reason| ExchangeError::of_connect(place.to_string(), reason))
     }
 
+    /// The pool for this purpose.
+    fn pool(&self, purpose: Purpose) -> &RefCell<Pool> {
+        match purpose {
+            Purpose::Exchange => &self.pools[0],
+            Purpose::Tunnel => &self.pools[1],
+        }
+    }
+
     /// Keeps a connection for the next request to `authority`.
-    pub(crate) fn keep(self: &Rc<Self>, authority: &Authority, connection: Connection) {
-        let mut pool = self.pool.borrow_mut();
+    pub(crate) fn keep(self: &Rc<Self>, authority: &Authority, purpose: Purpose, connection: Connection) {
+        let mut pool = self.pool(purpose).borrow_mut();
         pool.put(authority, connection);
         if pool.wants_sweeper() {
             let upstreams = Rc::clone(self);
             tokio::task::spawn_local(async move {
                 loop {
                     tokio::time::sleep(pool::IDLE_LIMIT / 2).await;
-                    if !upstreams.pool.borrow_mut().sweep() {
+                    if !upstreams.pool(purpose).borrow_mut().sweep() {
                         break;
                     }
                 }

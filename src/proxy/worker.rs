@@ -8,9 +8,11 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{
     access,
     error::{ExchangeError, is_exhaustion},
-    http::{self, After},
+    http::{self, After, Terms},
     recorder::Recorder,
-    socks, tunnel,
+    sniff::{self, Inside},
+    socks,
+    tunnel::{self, Opened},
     upstream::Upstreams,
     via::Via,
     wire::connection::Connection,
@@ -71,12 +73,36 @@ pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
             Ok(client) => {
                 if let After::Tunnel(client, opened) = serve(&worker, client, peer).await {
                     // A task of its own: it is small, and lives long.
-                    tokio::task::spawn_local(tunnel::carry(client, opened));
+                    tokio::task::spawn_local(carry(worker, client, opened));
                 }
             }
             Err(reason) => tracing::debug!(%reason, "a connection was gone as soon as it was accepted"),
         }
     });
+}
+
+/// Carries a tunnel to its end, or the requests that are in it.
+async fn carry(worker: Rc<Worker>, mut client: Connection, mut opened: Box<Opened>) {
+    let mut broke = None;
+    if let Some(authority) = opened.unseen.take() {
+        match sniff::look_inside(&mut client, &mut opened.server.connection).await {
+            Inside::Http => {
+                let Opened { server, open, .. } = *opened;
+                open.withdraw();
+                let terms = Terms::Inside {
+                    authority,
+                    prepared: Some(server),
+                };
+                match Box::pin(http::serve(&worker, client, terms)).await {
+                    After::Closed => return,
+                    After::Tunnel(still, upgraded) => (client, opened) = (still, upgraded),
+                }
+            }
+            Inside::Other => {}
+            Inside::Broken(side, reason) => broke = Some((side, reason)),
+        }
+    }
+    tunnel::carry(client, opened, broke).await;
 }
 
 /// Tells by the first byte what a client speaks, and serves it.
@@ -110,6 +136,6 @@ async fn serve(worker: &Rc<Worker>, mut client: Connection, peer: SocketAddr) ->
             client.linger(Duration::from_secs(1)).await;
             After::Closed
         }
-        _ => http::serve(worker, client, stranger).await,
+        _ => http::serve(worker, client, stranger.map_or(Terms::Proxy, Terms::Refused)).await,
     }
 }

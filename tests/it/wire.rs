@@ -7,6 +7,7 @@ mod faults;
 mod framing;
 mod heads;
 mod hop;
+mod inside;
 mod interim;
 mod malformed;
 mod pooling;

@@ -6,6 +6,7 @@ use super::{
     super::{
         access, blame,
         error::ExchangeError,
+        upstream::Server,
         wire::{
             connection::Connection,
             framing::{self, Framing},
@@ -45,7 +46,7 @@ impl Exchange<'_> {
     pub(super) async fn upgrade(
         &mut self,
         client: &mut Connection,
-        server: Connection,
+        server: Server,
         mut head: ResponseHead,
     ) -> Result<Ended, ExchangeError> {
         hop::strip(&mut head.fields, head.version, true);

@@ -89,6 +89,13 @@ pub(crate) fn asks_for_websocket(fields: &Fields) -> bool {
     fields.has_member("connection", "upgrade") && fields.members("upgrade").any(is_websocket)
 }
 
+/// Whether the request asks for an upgrade to a protocol of which nothing is known, such as the raw stream of a container's
+/// engine. `h2c` is known, and never granted.
+pub(crate) fn asks_for_other_protocol(fields: &Fields) -> bool {
+    let is_known = |protocol: &[u8]| is_websocket(protocol) || protocol.eq_ignore_ascii_case(b"h2c");
+    fields.has_member("connection", "upgrade") && fields.members("upgrade").any(|protocol| !is_known(protocol))
+}
+
 /// Whether a response switches to WebSocket, and to nothing else.
 pub(crate) fn switches_to_websocket(fields: &Fields) -> bool {
     fields.contains("upgrade") && fields.members("upgrade").all(is_websocket)
