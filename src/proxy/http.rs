@@ -1,18 +1,13 @@
 //! One client connection that speaks HTTP/1.1: its requests one after another, each to its exchange or tunnel.
 
-use std::{
-    future::poll_fn,
-    io,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll},
-    time::Duration,
-};
+mod waiting;
 
-use tokio::time::{Instant, Sleep};
+use std::{io, rc::Rc, time::Duration};
 
+use self::waiting::{Patience, Unreadable, read_head};
 use super::{
     answer::Answer,
+    crowd::Seat,
     error::ExchangeError,
     exchange::{self, Next, Request},
     recorder::Open,
@@ -24,17 +19,12 @@ use super::{
         framing::{self, Framing},
         head::{RequestHead, Version},
         hop,
-        http1::{HeadReader, ReadHeadError, skip_empty_line},
+        http1::skip_empty_line,
     },
     worker::Worker,
 };
 use crate::traffic::{Kind, Outcome, Protocol};
 
-/// How long a head may take from its first byte. What nginx and hyper allow is 60 and 30 s.
-const HEAD_LIMIT: Duration = Duration::from_secs(30);
-/// How long a connection may wait for its next request. Long, since the client is the wrapped program itself: closing under
-/// its hands would be a failure that it would not see without amb.
-const IDLE_LIMIT: Duration = Duration::from_mins(5);
 /// How long a connection lingers when it is closed.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -50,8 +40,8 @@ pub(crate) enum After {
 pub(crate) enum Terms {
     /// It asks a proxy.
     Proxy,
-    /// It asks a proxy that is not for it; the text says who it is.
-    Refused(String),
+    /// It asks a proxy that does not serve it.
+    Refused(ExchangeError),
     /// It speaks to a server through a tunnel, and knows of no proxy.
     Inside {
         /// Where the tunnel leads.
@@ -62,11 +52,11 @@ pub(crate) enum Terms {
 }
 
 /// Serves the requests of `client` until it is closed or becomes a tunnel.
-pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, mut terms: Terms) -> After {
+pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, seat: &Seat, mut terms: Terms) -> After {
     let mut patience = Patience::default();
     loop {
         skip_empty_line(&mut client);
-        let head = match read_head(&mut client, &mut patience).await {
+        let head = match read_head(&mut client, &mut patience, seat).await {
             Ok(head) => head,
             Err(Unreadable::Over) => return After::Closed,
             Err(Unreadable::Refused(error)) => {
@@ -78,7 +68,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, mut terms
         };
         let next = match &mut terms {
             Terms::Proxy => dispatch(worker, &mut client, head).await,
-            Terms::Refused(who) => turn_away(worker, &mut client, &head, who.clone()).await,
+            Terms::Refused(error) => turn_away(worker, &mut client, &head, error).await,
             Terms::Inside { authority, prepared } => {
                 pass_inside(worker, &mut client, head, authority.clone(), prepared.take()).await
             }
@@ -101,14 +91,14 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, mut terms
 }
 
 /// Refuses a request of somebody whom this proxy does not serve.
-async fn turn_away(worker: &Rc<Worker>, client: &mut Connection, head: &RequestHead, who: String) -> Next {
+async fn turn_away(worker: &Rc<Worker>, client: &mut Connection, head: &RequestHead, error: &ExchangeError) -> Next {
     let mut open = begin(worker, head);
     if let Ok(Target::Absolute { authority, .. } | Target::Tunnel(authority)) =
         target::parse(head.method(), head.target())
     {
         open.asks_for(head.method(), &authority);
     }
-    refuse(client, open, &ExchangeError::StrangerRefused(who), Some(head), None).await;
+    refuse(client, open, error, Some(head), None).await;
     Next::Close
 }
 
@@ -357,87 +347,4 @@ async fn answer_error(
     let sent = client.send(&answer.bytes()).await;
     open.fail(error);
     sent
-}
-
-/// Why there is no request.
-enum Unreadable {
-    /// The client is done, or has waited too long between requests.
-    Over,
-    /// It gets this answer.
-    Refused(ExchangeError),
-}
-
-/// The next request's head.
-async fn read_head(client: &mut Connection, patience: &mut Patience) -> Result<RequestHead, Unreadable> {
-    let mut reader = HeadReader::default();
-    let mut begun = !client.inbox.is_empty();
-    let mut due = Instant::now() + if begun { HEAD_LIMIT } else { IDLE_LIMIT };
-    let result = poll_fn(|cx| {
-        if let Poll::Ready(result) = reader.poll(cx, client) {
-            // An empty line that came alone is not the beginning of a request.
-            let only_empty_line = matches!(result, Err(ReadHeadError::EndedInside | ReadHeadError::Io(_, true)))
-                && client.inbox.as_slice() == b"\r\n";
-            return Poll::Ready(Some(if only_empty_line {
-                Err(ReadHeadError::Ended)
-            } else {
-                result
-            }));
-        }
-        if !begun && !matches!(client.inbox.as_slice(), b"" | b"\r" | b"\r\n") {
-            begun = true;
-            due = Instant::now() + HEAD_LIMIT;
-        }
-        if patience.is_over(cx, due) {
-            Poll::Ready(None)
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
-    let bytes = match result {
-        Some(Ok(bytes)) => bytes,
-        Some(Err(ReadHeadError::Ended | ReadHeadError::Io(_, false))) => return Err(Unreadable::Over),
-        None if !begun => return Err(Unreadable::Over),
-        None => return Err(Unreadable::Refused(ExchangeError::RequestTimedOut(HEAD_LIMIT))),
-        Some(Err(ReadHeadError::EndedInside | ReadHeadError::Io(_, true))) => {
-            return Err(Unreadable::Refused(ExchangeError::RequestMalformed(
-                "the connection ended inside the head",
-            )));
-        }
-        Some(Err(ReadHeadError::Head(error))) => return Err(Unreadable::Refused(error.into())),
-    };
-    RequestHead::parse(bytes).map_err(|error| Unreadable::Refused(error.into()))
-}
-
-/// A deadline that costs nothing while it is not reached: one timer a connection, which is moved on only when it fires.
-#[derive(Default)]
-struct Patience {
-    /// The timer, once it was needed.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patience {
-    /// Whether `due` has come; wakes the task when it does.
-    fn is_over(&mut self, cx: &mut Context<'_>, due: Instant) -> bool {
-        if let Some(timer) = &self.timer
-            && !timer.is_elapsed()
-            && timer.deadline() <= due
-        {
-            // It will wake this task when it fires.
-            return false;
-        }
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if due < timer.deadline() {
-            timer.as_mut().reset(due);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= due {
-                return true;
-            }
-            timer.as_mut().reset(due);
-        }
-        false
-    }
 }

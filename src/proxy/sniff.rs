@@ -19,7 +19,7 @@ const UNDECIDED_LIMIT: Duration = Duration::from_millis(200);
 /// Longest request line that is waited for.
 const LINE_LIMIT_BYTES: usize = 16 * 1024;
 
-/// The methods with which a first request may begin: those of the registry that servers of today know, and WebDAV's. A first
+/// The methods with which a first request may begin: what servers of today know, file shares and version control included. A first
 /// request with another one stays in an opaque tunnel.
 const METHODS: [&[u8]; 24] = [
     b"GET ",

@@ -180,7 +180,7 @@ fn reply(protocol: Protocol, error: Option<&ExchangeError>) -> Vec<u8> {
 }
 
 /// Serves a client whose first byte is a SOCKS version.
-pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger: Option<String>) -> After {
+pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, refusal: Option<ExchangeError>) -> After {
     let protocol = if client.inbox.as_slice().first() == Some(&4) {
         Protocol::Socks4
     } else {
@@ -210,8 +210,8 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
             return After::Closed;
         }
     };
-    let connected = match stranger {
-        Some(who) => Err(ExchangeError::StrangerRefused(who)),
+    let connected = match refusal {
+        Some(refusal) => Err(refusal),
         None => worker.upstreams.connect(&authority, Purpose::Tunnel).await,
     };
     let answer = reply(protocol, connected.as_ref().err());

@@ -89,7 +89,15 @@ impl Upstreams {
         let started = Instant::now();
         let limit = self.policy.timeouts.connect;
         let stage = RefCell::new(dial::Stage::default());
-        let opening = self.open(authority, purpose, &stage);
+        let opening = async {
+            match self.open(authority, purpose, &stage).await {
+                // What only waits in a pool must not keep a request from its server.
+                Err(ExchangeError::OutOfDescriptors(_)) if self.close_pooled() => {
+                    self.open(authority, purpose, &stage).await
+                }
+                result => result,
+            }
+        };
         let (connection, parent) = match tokio::time::timeout(limit, opening).await {
             Ok(result) => result?,
             Err(_) => return Err(stage.into_inner().timed_out(authority, limit)),
@@ -176,6 +184,12 @@ impl Upstreams {
                 }
             });
         }
+    }
+
+    /// Closes all pooled connections. False if there was none.
+    fn close_pooled(&self) -> bool {
+        let closed: usize = self.pools.iter().map(|pool| pool.borrow_mut().close()).sum();
+        closed > 0
     }
 
     /// Where `--connect-to` sends requests for `authority`.

@@ -2,6 +2,7 @@
 //!
 //! The tests name items of a checklist of what a proxy must get right, by their numbers.
 
+mod crowd;
 mod errors;
 mod faults;
 mod framing;

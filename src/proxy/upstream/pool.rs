@@ -75,6 +75,12 @@ impl Pool {
         }
     }
 
+    /// Closes all of them, and says how many there were.
+    pub(crate) fn close(&mut self) -> usize {
+        self.waiting.clear();
+        std::mem::take(&mut self.count)
+    }
+
     /// Whether somebody should begin to sweep; says so once until the pool has run empty.
     pub(crate) fn wants_sweeper(&mut self) -> bool {
         !std::mem::replace(&mut self.swept, true)
