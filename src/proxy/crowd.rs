@@ -36,7 +36,7 @@ pub(crate) struct Crowd {
 
 /// What is known about a client.
 #[derive(Default)]
-struct Place {
+pub(crate) struct Place {
     /// Since which number it waits for its next request; 0 while it is served.
     waits_since: Cell<u64>,
     /// Ends its task.
@@ -132,10 +132,17 @@ impl Crowd {
     }
 }
 
-impl Seat {
+impl Place {
     /// Says which task serves the client, so that it can be ended while the client waits.
     pub(crate) fn is_served_by(&self, task: AbortHandle) {
-        *self.place.task.borrow_mut() = Some(task);
+        *self.task.borrow_mut() = Some(task);
+    }
+}
+
+impl Seat {
+    /// What is known about the client, which may outlive the seat.
+    pub(crate) fn place(&self) -> Rc<Place> {
+        Rc::clone(&self.place)
     }
 
     /// The client has nothing to ask at the moment.
@@ -175,7 +182,7 @@ mod tests {
         let seats: Vec<(Seat, _)> = (0..3).map(|_| (crowd.seat(), task())).collect();
         for (seat, task) in &seats {
             assert!(seat.fits);
-            seat.is_served_by(task.abort_handle());
+            seat.place.is_served_by(task.abort_handle());
         }
         seats[1].0.waits();
         seats[0].0.waits();

@@ -70,52 +70,50 @@ impl Direction {
     }
 }
 
-/// Carries the tunnel to its end, which has come already if one side `broke`. Lasts as long as both sides want.
-pub(crate) async fn carry(mut client: Connection, opened: Box<Opened>, broke: Option<(Side, io::Error)>) {
-    let Opened { server, mut open, .. } = *opened;
-    let mut server = server.connection;
+/// Carries the tunnel to its end, which has come already if one side `broke`, and says how it ended. Lasts as long as both
+/// sides want. What it moved is in the record then, and the connections are to be dropped.
+///
+/// By reference, so that what lives as long as a tunnel is not there twice.
+pub(crate) async fn carry(client: &mut Connection, opened: &mut Opened, broke: Option<(Side, io::Error)>) -> Outcome {
+    let server = &mut opened.server.connection;
     let (mut up, mut down) = (Direction::new(), Direction::new());
     let result = match broke {
         Some((side, reason)) => Err((side, PumpError::Read(reason))),
-        None => both_ways(&mut client, &mut server, &mut up, &mut down).await,
+        None => poll_fn(|cx| poll_both_ways(cx, client, server, &mut up, &mut down)).await,
     };
-    open.record.bytes_sent += up.pump.moved;
-    open.record.bytes_received += down.pump.moved;
-    let outcome = match result {
+    opened.open.record.bytes_sent += up.pump.moved;
+    opened.open.record.bytes_received += down.pump.moved;
+    match result {
         Ok(()) => Outcome::Ok,
         Err((side, broken)) => {
-            let outcome = judge(side, broken, &client, &server);
             // A reset is passed on as a reset.
-            client.reset();
-            server.reset();
-            outcome
+            client.reset_at_drop();
+            server.reset_at_drop();
+            judge(side, broken, client, server)
         }
-    };
-    open.end(outcome);
+    }
 }
 
 /// Moves bytes until both sides have ended, or one has broken.
-async fn both_ways(
+fn poll_both_ways(
+    cx: &mut Context<'_>,
     client: &mut Connection,
     server: &mut Connection,
     up: &mut Direction,
     down: &mut Direction,
-) -> Result<(), (Side, PumpError)> {
-    poll_fn(|cx| {
-        let was_over = up.over;
-        let upward = up.poll(cx, client, server).map_err(|broken| (Side::Up, broken))?;
-        if !was_over && up.over && access::is_gone(client) {
-            // Nobody is left to whom the server could send anything: its connection ends as it would directly.
-            return Poll::Ready(Ok(()));
-        }
-        let downward = down.poll(cx, server, client).map_err(|broken| (Side::Down, broken))?;
-        if upward.is_ready() && downward.is_ready() {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    })
-    .await
+) -> Poll<Result<(), (Side, PumpError)>> {
+    let was_over = up.over;
+    let upward = up.poll(cx, client, server).map_err(|broken| (Side::Up, broken))?;
+    if !was_over && up.over && access::is_gone(client) {
+        // Nobody is left to whom the server could send anything: its connection ends as it would directly.
+        return Poll::Ready(Ok(()));
+    }
+    let downward = down.poll(cx, server, client).map_err(|broken| (Side::Down, broken))?;
+    if upward.is_ready() && downward.is_ready() {
+        Poll::Ready(Ok(()))
+    } else {
+        Poll::Pending
+    }
 }
 
 /// The direction in which a tunnel broke.

@@ -74,26 +74,26 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: &TcpListener) {
 /// Begins to serve a connection, in a task of its own.
 pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let worker = Rc::clone(worker);
-    let seat = Rc::new(worker.crowd.seat());
-    let own = Rc::clone(&seat);
+    let seat = worker.crowd.seat();
+    let place = seat.place();
     let task = tokio::task::spawn_local(async move {
         match Connection::new(stream) {
             Ok(client) => {
-                if let After::Tunnel(client, opened) = serve(&worker, client, peer, &own).await {
+                if let After::Tunnel(client, opened) = serve(&worker, client, peer, &seat).await {
                     // A task of its own: it is small, and lives long.
-                    let seat = Rc::clone(&own);
-                    let task = tokio::task::spawn_local(carry(worker, client, opened, own));
-                    seat.is_served_by(task.abort_handle());
+                    let place = seat.place();
+                    let task = tokio::task::spawn_local(carry(worker, client, opened, seat));
+                    place.is_served_by(task.abort_handle());
                 }
             }
             Err(reason) => tracing::debug!(%reason, "a connection was gone as soon as it was accepted"),
         }
     });
-    seat.is_served_by(task.abort_handle());
+    place.is_served_by(task.abort_handle());
 }
 
 /// Carries a tunnel to its end, or the requests that are in it.
-async fn carry(worker: Rc<Worker>, mut client: Connection, mut opened: Box<Opened>, seat: Rc<Seat>) {
+async fn carry(worker: Rc<Worker>, mut client: Connection, mut opened: Box<Opened>, seat: Seat) {
     let mut broke = None;
     if let Some(authority) = opened.unseen.take() {
         match sniff::look_inside(&mut client, &mut opened.server.connection).await {
@@ -113,7 +113,10 @@ async fn carry(worker: Rc<Worker>, mut client: Connection, mut opened: Box<Opene
             Inside::Broken(side, reason) => broke = Some((side, reason)),
         }
     }
-    tunnel::carry(client, opened, broke).await;
+    let outcome = tunnel::carry(&mut client, &mut opened, broke).await;
+    let Opened { server, open, .. } = *opened;
+    drop((client, server));
+    open.end(outcome);
 }
 
 /// Tells by the first byte what a client speaks, and serves it.

@@ -163,6 +163,11 @@ impl Connection {
 
     /// Closes by a reset, so that the other side sees a failure and not an end.
     pub(crate) fn reset(self) {
+        self.reset_at_drop();
+    }
+
+    /// Makes the close that is to come a reset.
+    pub(crate) fn reset_at_drop(&self) {
         if let Err(reason) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%reason, "a connection could not be made to end by a reset");
         }
