@@ -6,7 +6,7 @@
 mod own;
 mod respond;
 
-use std::{io, rc::Rc};
+use std::{io, rc::Rc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -28,6 +28,9 @@ use super::{
     worker::Worker,
 };
 use crate::traffic::Outcome;
+
+/// How long a new connection may go without an answer before it looks as if its server were busy with another one.
+const TURN_AFTER: Duration = Duration::from_millis(20);
 
 /// What is to become of the client's connection.
 #[derive(Debug)]
@@ -178,7 +181,9 @@ impl Exchange<'_> {
             .respond(client, &mut server.connection, &mut conversation, head)
             .await?;
         if reusable {
-            self.worker.upstreams.keep(&self.request.authority, server.connection);
+            self.worker
+                .upstreams
+                .keep(&self.request.authority, server.connection, client);
         }
         Ok(Ended::With(next, outcome))
     }
@@ -272,8 +277,14 @@ impl Exchange<'_> {
             });
         }
         let sent_at = Instant::now();
+        let mut in_line = !reused;
         loop {
-            let head = match conversation.next_head(client, server).await {
+            let awaited = if std::mem::take(&mut in_line) {
+                self.wait_in_line(client, server, conversation).await
+            } else {
+                conversation.next_head(client, server).await
+            };
+            let head = match awaited {
                 Awaited::Head(head) => head,
                 Awaited::ClientEnded if access::is_gone(client) => return Err(ExchangeError::ClientGone.into()),
                 Awaited::ClientEnded => {
@@ -304,6 +315,27 @@ impl Exchange<'_> {
                 _ => return Ok(head),
             }
         }
+    }
+
+    /// Waits for the first head on a new connection. If that takes long, what waits for other requests gives way to it.
+    ///
+    /// Boxed like [`Exchange::connect`], and for the same reason.
+    async fn wait_in_line(
+        &self,
+        client: &mut Connection,
+        server: &mut Connection,
+        conversation: &mut Conversation,
+    ) -> Awaited {
+        Box::pin(async {
+            if let Ok(awaited) = tokio::time::timeout(TURN_AFTER, conversation.next_head(client, server)).await {
+                return awaited;
+            }
+            let queued = self.worker.upstreams.queue(&self.request.authority);
+            let awaited = conversation.next_head(client, server).await;
+            drop(queued);
+            awaited
+        })
+        .await
     }
 
     /// Writes the request as the next hop wants it.

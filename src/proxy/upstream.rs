@@ -151,10 +151,10 @@ impl Upstreams {
         Connection::new(stream).map_err(|reason| ExchangeError::of_connect(place.to_string(), reason))
     }
 
-    /// Keeps a connection for the next request to `authority`.
-    pub(crate) fn keep(self: &Rc<Self>, authority: &Authority, connection: Connection) {
+    /// Keeps a connection for the next request to `authority`; `client` is the one that it served.
+    pub(crate) fn keep(self: &Rc<Self>, authority: &Authority, connection: Connection, client: &mut Connection) {
         let mut pool = self.pool.borrow_mut();
-        pool.put(authority, connection);
+        pool.put(authority, connection, client.presence());
         if pool.wants_sweeper() {
             let upstreams = Rc::clone(self);
             tokio::task::spawn_local(async move {
@@ -166,6 +166,20 @@ impl Upstreams {
                 }
             });
         }
+    }
+
+    /// Notes, as long as what is returned lives, that a request waits for its turn at `authority`.
+    pub(crate) fn queue(self: &Rc<Self>, authority: &Authority) -> Queued {
+        self.pool.borrow_mut().queue(authority);
+        Queued {
+            upstreams: Rc::clone(self),
+            authority: authority.clone(),
+        }
+    }
+
+    /// Closes what a client that is gone has left behind, where others wait for their turn.
+    pub(crate) fn client_left(&self) {
+        self.pool.borrow_mut().give_way();
     }
 
     /// Where `--connect-to` sends requests for `authority`.
@@ -200,6 +214,20 @@ impl Upstreams {
         let ip = address.ip().to_canonical();
         address.port() == self.own.port()
             && (ip == self.own.ip() || ip.is_unspecified() || (self.own.ip().is_unspecified() && ip.is_loopback()))
+    }
+}
+
+/// A request that waits for its turn at a server. Its end is the wait's.
+pub(crate) struct Queued {
+    /// Where it is noted.
+    upstreams: Rc<Upstreams>,
+    /// Where it waits.
+    authority: Authority,
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.upstreams.pool.borrow_mut().unqueue(&self.authority);
     }
 }
 

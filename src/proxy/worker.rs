@@ -73,6 +73,7 @@ pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
                     // A task of its own: it is small, and lives long.
                     tokio::task::spawn_local(tunnel::carry(client, opened));
                 }
+                worker.upstreams.client_left();
             }
             Err(reason) => tracing::debug!(%reason, "a connection was gone as soon as it was accepted"),
         }

@@ -1,6 +1,6 @@
 //! Connections that wait for the next request to the same authority.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, rc::Weak, time::Duration};
 
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
@@ -24,6 +24,15 @@ struct Waiting {
     connection: Connection,
     /// When its last exchange ended.
     since: Instant,
+    /// The connection of the client that used it last.
+    client: Weak<()>,
+}
+
+impl Waiting {
+    /// Whether a program that had called directly would have closed it by now.
+    fn is_orphan(&self) -> bool {
+        self.client.strong_count() == 0
+    }
 }
 
 /// Waiting connections.
@@ -35,6 +44,8 @@ pub(crate) struct Pool {
     count: usize,
     /// Whether a sweeper is at work.
     swept: bool,
+    /// How many requests wait for their turn at an authority, where there are any.
+    queued: HashMap<Authority, usize, RandomState>,
 }
 
 impl Pool {
@@ -57,8 +68,8 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection, unless there are too many already.
-    pub(crate) fn put(&mut self, authority: &Authority, connection: Connection) {
+    /// Keeps a connection that served the client of this presence, unless there are too many already.
+    pub(crate) fn put(&mut self, authority: &Authority, connection: Connection, client: Weak<()>) {
         if self.count >= IN_ALL || !connection.seems_idle() {
             return;
         }
@@ -70,6 +81,7 @@ impl Pool {
             waiting.push(Waiting {
                 connection,
                 since: Instant::now(),
+                client,
             });
             self.count += 1;
         }
@@ -89,5 +101,33 @@ impl Pool {
         self.count = self.waiting.values().map(Vec::len).sum();
         self.swept = self.count > 0;
         self.swept
+    }
+
+    /// Notes that a request waits for its turn at `authority`, and gives way to it.
+    pub(crate) fn queue(&mut self, authority: &Authority) {
+        *self.queued.entry(authority.clone()).or_default() += 1;
+        self.give_way();
+    }
+
+    /// Notes that one such request waits no more.
+    pub(crate) fn unqueue(&mut self, authority: &Authority) {
+        if let Some(count) = self.queued.get_mut(authority) {
+            *count -= 1;
+            if *count == 0 {
+                self.queued.remove(authority);
+            }
+        }
+    }
+
+    /// Closes what waits for the next request although its client has gone, where another request waits for its turn: a
+    /// server that serves one connection at a time would go on waiting for the one, and never hear the other.
+    pub(crate) fn give_way(&mut self) {
+        for authority in self.queued.keys() {
+            if let Some(waiting) = self.waiting.get_mut(authority) {
+                let before = waiting.len();
+                waiting.retain(|candidate| !candidate.is_orphan());
+                self.count -= before - waiting.len();
+            }
+        }
     }
 }

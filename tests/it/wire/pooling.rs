@@ -1,5 +1,10 @@
 //! Connections to servers: used again when that is safe, and never so that a response reaches the wrong request.
 
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+};
+
 use super::{aimed, by_hand, get};
 use crate::support::{Proxy, Step, Upstream, ok};
 
@@ -180,4 +185,28 @@ fn connections_belong_to_the_authority_that_was_asked_for() {
     proxy.end();
     let connections: Vec<_> = origin.join().iter().map(|request| request.connection).collect();
     assert_eq!(connections, [0, 1, 0]);
+}
+
+/// A server that serves one connection at a time waits for the end of one that amb keeps, while others stand in line. Each of
+/// these programs ends, and directly its connection would end with it. Otherwise each turn lasts as long as amb keeps a
+/// connection, and the last of them gives up.
+#[test]
+fn a_connection_whose_client_is_gone_does_not_keep_the_server_from_the_next_one() {
+    let turn = Arc::new(Mutex::new(()));
+    let origin = by_hand(move |mut peer, _| {
+        let turn = turn.lock();
+        while peer.until(b"\r\n\r\n").is_ok() {
+            peer.send(OK);
+        }
+        drop(turn);
+    });
+    let proxy = Proxy::start();
+    thread::scope(|scope| {
+        for _ in 0..24 {
+            scope.spawn(|| {
+                proxy.ask(get(&origin)).assert_is(200, "ok");
+            });
+        }
+    });
+    proxy.end().assert_exchanges(&[("ok", 24)]);
 }
