@@ -89,6 +89,7 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         open,
         said: HopFields::default(),
         websocket: false,
+        awaits_100: false,
         answered: false,
         truncation_shows: true,
     };
@@ -144,6 +145,8 @@ struct Exchange<'a> {
     said: HopFields,
     /// Whether it asks for a WebSocket.
     websocket: bool,
+    /// Whether the client may be waiting for a 100 before it sends its body.
+    awaits_100: bool,
     /// Whether a byte of the final answer has gone to the client: from then on no other answer can.
     answered: bool,
     /// Whether an answer that breaks off can be told from a complete one by its framing.
@@ -193,6 +196,7 @@ impl Exchange<'_> {
         let fields = &mut self.request.head.fields;
         self.websocket = self.version == Version::Http11 && hop::asks_for_websocket(fields);
         self.said = hop::strip(fields, self.version, self.websocket);
+        self.awaits_100 = self.version == Version::Http11 && fields.has_member("expect", "100-continue");
         fields.set("Host", &self.request.host);
         if self.said.trailers {
             // amb does carry trailers, so it says so on its own behalf (RFC 9110 §10.1.4).
@@ -211,7 +215,10 @@ impl Exchange<'_> {
         let idempotent = is_idempotent(self.request.head.method());
         // A body cannot be sent a second time once some of it has gone, since it is not kept.
         let bodiless = conversation.upload_over;
-        let mut pooled = self.worker.upstreams.pooled(&self.request.authority, idempotent);
+        let mut pooled = self
+            .worker
+            .upstreams
+            .pooled(&self.request.authority, client, idempotent);
         loop {
             let (mut server, reused) = match pooled.take() {
                 Some(server) => (server, true),
@@ -231,7 +238,10 @@ impl Exchange<'_> {
                 {
                     conversation.again(bodiless);
                     self.open.record.resends += 1;
-                    pooled = self.worker.upstreams.pooled(&self.request.authority, idempotent);
+                    pooled = self
+                        .worker
+                        .upstreams
+                        .pooled(&self.request.authority, client, idempotent);
                 }
                 Err(AttemptError::Stale { .. }) => {
                     return Err(ExchangeError::UpstreamClosedEarly {
@@ -311,7 +321,10 @@ impl Exchange<'_> {
                     )
                     .into());
                 }
-                100..=199 => self.pass_interim(client, head).await?,
+                100..=199 => {
+                    self.awaits_100 &= head.status != 100;
+                    self.pass_interim(client, head).await?;
+                }
                 _ => return Ok(head),
             }
         }

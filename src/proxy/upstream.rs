@@ -64,10 +64,11 @@ impl Upstreams {
 
     /// A pooled connection for a request, if a good one is there.
     ///
-    /// For a method that must not run twice only one that was idle for less than a second and of which the kernel itself says
-    /// that it is open: a connection that dies as the request arrives would leave open whether it was executed.
-    pub(crate) fn pooled(&self, authority: &Authority, idempotent: bool) -> Option<Server> {
-        let connection = self.pool.borrow_mut().take(authority, idempotent)?;
+    /// For a method that must not run twice only one that served this very client before, that was idle for less than a second
+    /// and of which the kernel itself says that it is open: a connection that dies as the request arrives would leave open
+    /// whether it was executed. Directly, too, the client would have used its own connection again, and no one else's.
+    pub(crate) fn pooled(&self, authority: &Authority, client: &mut Connection, idempotent: bool) -> Option<Server> {
+        let connection = self.pool.borrow_mut().take(authority, &client.presence(), idempotent)?;
         let target = self.redirected(authority);
         let parent = self
             .parent(Purpose::Exchange, authority, &target)

@@ -75,7 +75,8 @@ impl Exchange<'_> {
             && framing != Framing::UntilClose
             && framing::is_plain(&head.fields)
             && coding == Coding::Kept
-            && !is_done(client);
+            && !is_done(client)
+            && !self.withholds_body(client, conversation);
         if self.version == Version::Http10 && keep {
             head.fields.append("Connection", b"keep-alive");
         } else if !keep && self.version == Version::Http11 {
@@ -105,7 +106,7 @@ impl Exchange<'_> {
             }
             return Err(blame::response_body_error(broken));
         }
-        if !conversation.upload_over {
+        if !conversation.upload_over && !self.withholds_body(client, conversation) {
             // The answer is complete, the request is not. The server may read on, or not care any more.
             let finishing = conversation.finish_upload(client, server);
             if tokio::time::timeout(UPLOAD_GRACE, finishing).await.is_err() {
@@ -133,6 +134,15 @@ impl Exchange<'_> {
             (false, false) => Next::Close,
         };
         Ok((next, outcome, reusable))
+    }
+
+    /// Whether the client was told the outcome before it began to send its body, and will not send it now. What comes next
+    /// on its connection may be its next request or the body all the same, and nobody could tell: it is closed, so that the
+    /// one is not taken for the other ([RFC 9110 §10.1.1]).
+    ///
+    /// [RFC 9110 §10.1.1]: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+    fn withholds_body(&self, client: &Connection, conversation: &Conversation) -> bool {
+        self.awaits_100 && !conversation.upload_over && conversation.upload.moved == 0 && client.inbox.is_empty()
     }
 
     /// Makes the response's framing one that the client understands.

@@ -50,9 +50,17 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// The connection that has waited the shortest, if it is still good.
-    pub(crate) fn take(&mut self, authority: &Authority, idempotent: bool) -> Option<Connection> {
+    ///
+    /// For a request that must not run twice, the one that has served the same client.
+    pub(crate) fn take(&mut self, authority: &Authority, client: &Weak<()>, idempotent: bool) -> Option<Connection> {
         let waiting = self.waiting.get_mut(authority)?;
-        while let Some(candidate) = waiting.pop() {
+        loop {
+            let place = if idempotent {
+                waiting.len().checked_sub(1)
+            } else {
+                waiting.iter().rposition(|candidate| candidate.client.ptr_eq(client))
+            };
+            let candidate = waiting.remove(place?);
             self.count -= 1;
             let age = candidate.since.elapsed();
             let good = if idempotent {
@@ -65,7 +73,6 @@ impl Pool {
             }
             // A fresh enough one that only may not carry this method is closed as well: the next request opens its own.
         }
-        None
     }
 
     /// Keeps a connection that served the client of this presence, unless there are too many already.
