@@ -89,7 +89,7 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         open,
         said: HopFields::default(),
         websocket: false,
-        awaits_100: false,
+        expects: Expects::Nothing,
         answered: false,
         truncation_shows: true,
     };
@@ -131,6 +131,17 @@ impl From<ExchangeError> for AttemptError {
     }
 }
 
+/// What a client waits for before it sends its body ([RFC 9110 §10.1.1]).
+///
+/// [RFC 9110 §10.1.1]: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expects {
+    /// Nothing, or it has it.
+    Nothing,
+    /// A 100.
+    Continue,
+}
+
 /// One exchange under way.
 struct Exchange<'a> {
     /// The worker that carries it.
@@ -145,8 +156,8 @@ struct Exchange<'a> {
     said: HopFields,
     /// Whether it asks for a WebSocket.
     websocket: bool,
-    /// Whether the client may be waiting for a 100 before it sends its body.
-    awaits_100: bool,
+    /// What the client waits for before it sends its body.
+    expects: Expects,
     /// Whether a byte of the final answer has gone to the client: from then on no other answer can.
     answered: bool,
     /// Whether an answer that breaks off can be told from a complete one by its framing.
@@ -196,7 +207,9 @@ impl Exchange<'_> {
         let fields = &mut self.request.head.fields;
         self.websocket = self.version == Version::Http11 && hop::asks_for_websocket(fields);
         self.said = hop::strip(fields, self.version, self.websocket);
-        self.awaits_100 = self.version == Version::Http11 && fields.has_member("expect", "100-continue");
+        if self.version == Version::Http11 && fields.has_member("expect", "100-continue") {
+            self.expects = Expects::Continue;
+        }
         fields.set("Host", &self.request.host);
         if self.said.trailers {
             // amb does carry trailers, so it says so on its own behalf (RFC 9110 §10.1.4).
@@ -322,7 +335,9 @@ impl Exchange<'_> {
                     .into());
                 }
                 100..=199 => {
-                    self.awaits_100 &= head.status != 100;
+                    if head.status == 100 {
+                        self.expects = Expects::Nothing;
+                    }
                     self.pass_interim(client, head).await?;
                 }
                 _ => return Ok(head),

@@ -15,7 +15,7 @@ use super::{
             pump::{Coding, Pump, PumpError},
         },
     },
-    Ended, Exchange, Next,
+    Ended, Exchange, Expects, Next,
 };
 use crate::traffic::Outcome;
 
@@ -71,12 +71,16 @@ impl Exchange<'_> {
         let server_said = hop::strip(&mut head.fields, head.version, false);
         let contradicts = framing == Framing::Chunked && head.fields.contains("content-length");
         let coding = self.fit_to_client(&mut head, framing);
+        let withheld = self.withholds_body(client, conversation);
+        if withheld {
+            conversation.give_up_upload();
+        }
         let mut keep = !self.said.close
             && framing != Framing::UntilClose
             && framing::is_plain(&head.fields)
             && coding == Coding::Kept
             && !is_done(client)
-            && !self.withholds_body(client, conversation);
+            && !withheld;
         if self.version == Version::Http10 && keep {
             head.fields.append("Connection", b"keep-alive");
         } else if !keep && self.version == Version::Http11 {
@@ -106,7 +110,7 @@ impl Exchange<'_> {
             }
             return Err(blame::response_body_error(broken));
         }
-        if !conversation.upload_over && !self.withholds_body(client, conversation) {
+        if !conversation.upload_over {
             // The answer is complete, the request is not. The server may read on, or not care any more.
             let finishing = conversation.finish_upload(client, server);
             if tokio::time::timeout(UPLOAD_GRACE, finishing).await.is_err() {
@@ -142,7 +146,10 @@ impl Exchange<'_> {
     ///
     /// [RFC 9110 §10.1.1]: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
     fn withholds_body(&self, client: &Connection, conversation: &Conversation) -> bool {
-        self.awaits_100 && !conversation.upload_over && conversation.upload.moved == 0 && client.inbox.is_empty()
+        self.expects == Expects::Continue
+            && !conversation.upload_over
+            && conversation.upload.moved == 0
+            && client.inbox.is_empty()
     }
 
     /// Makes the response's framing one that the client understands.
