@@ -68,6 +68,7 @@ impl Exchange<'_> {
     ) -> Result<(Next, Outcome, bool), ExchangeError> {
         let framing = framing::of_response(&head, self.request.head.method())
             .map_err(|reason| ExchangeError::ResponseMalformed(reason.to_owned()))?;
+        server.personal |= hop::authenticates_connection(&self.request.head.fields);
         let server_said = hop::strip(&mut head.fields, head.version, false);
         let contradicts = framing == Framing::Chunked && head.fields.contains("content-length");
         let coding = self.fit_to_client(&mut head, framing);
@@ -85,6 +86,10 @@ impl Exchange<'_> {
             head.fields.append("Connection", b"keep-alive");
         } else if !keep && self.version == Version::Http11 {
             head.fields.append("Connection", b"close");
+        }
+        if head.status == 401 && hop::asks_for_connection_authentication(&head.fields) {
+            // Without it a client must not go on (RFC 4559 §6); amb keeps its part by the pool.
+            head.fields.append("Proxy-Support", b"Session-Based-Authentication");
         }
         self.worker.via.add(&mut head.fields, head.version);
         self.open.record.status = Some(head.status);

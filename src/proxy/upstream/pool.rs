@@ -29,6 +29,20 @@ struct Waiting {
 }
 
 impl Waiting {
+    /// Whether it was this client's.
+    fn served(&self, client: &Weak<()>) -> bool {
+        self.client.ptr_eq(client)
+    }
+
+    /// Whether it has waited too long. One by which the server knows its user waits as long as that user is there.
+    fn is_over(&self) -> bool {
+        if self.connection.personal {
+            self.is_orphan()
+        } else {
+            self.since.elapsed() >= IDLE_LIMIT
+        }
+    }
+
     /// Whether a program that had called directly would have closed it by now.
     fn is_orphan(&self) -> bool {
         self.client.strong_count() == 0
@@ -51,22 +65,26 @@ pub(crate) struct Pool {
 impl Pool {
     /// The connection that has waited the shortest, if it is still good.
     ///
-    /// For a request that must not run twice, the one that has served the same client.
+    /// For a request that must not run twice, the one that has served the same client; and one by which the server knows its
+    /// user for that user only.
     pub(crate) fn take(&mut self, authority: &Authority, client: &Weak<()>, idempotent: bool) -> Option<Connection> {
         let waiting = self.waiting.get_mut(authority)?;
         loop {
-            let place = if idempotent {
-                waiting.len().checked_sub(1)
-            } else {
-                waiting.iter().rposition(|candidate| candidate.client.ptr_eq(client))
-            };
+            let place = waiting
+                .iter()
+                .rposition(|candidate| candidate.connection.personal && candidate.served(client))
+                .or_else(|| {
+                    waiting.iter().rposition(|candidate| {
+                        !candidate.connection.personal && (idempotent || candidate.served(client))
+                    })
+                });
             let candidate = waiting.remove(place?);
             self.count -= 1;
-            let age = candidate.since.elapsed();
             let good = if idempotent {
-                age < IDLE_LIMIT && candidate.connection.seems_idle()
+                !candidate.is_over() && candidate.connection.seems_idle()
             } else {
-                age < FRESH_LIMIT && candidate.connection.is_idle()
+                (candidate.connection.personal || candidate.since.elapsed() < FRESH_LIMIT)
+                    && candidate.connection.is_idle()
             };
             if good {
                 return Some(candidate.connection);
@@ -102,7 +120,7 @@ impl Pool {
     /// Closes what has waited too long. False, once nothing waits any more: the sweeper goes.
     pub(crate) fn sweep(&mut self) -> bool {
         self.waiting.retain(|_, waiting| {
-            waiting.retain(|candidate| candidate.since.elapsed() < IDLE_LIMIT);
+            waiting.retain(|candidate| !candidate.is_over());
             !waiting.is_empty()
         });
         self.count = self.waiting.values().map(Vec::len).sum();

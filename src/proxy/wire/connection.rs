@@ -45,6 +45,8 @@ pub(crate) struct Connection {
     pub(crate) outbox: Buffer,
     /// Whether the other side has ended its half.
     pub(crate) ended: bool,
+    /// Whether the server knows one user by this connection, so that no other client may use it.
+    pub(crate) personal: bool,
     /// Lives as long as the connection does; none while nobody asks for it.
     presence: Option<Rc<()>>,
 }
@@ -58,6 +60,7 @@ impl Connection {
             inbox: Buffer::default(),
             outbox: Buffer::default(),
             ended: false,
+            personal: false,
             presence: None,
         })
     }

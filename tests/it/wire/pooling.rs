@@ -236,3 +236,57 @@ fn a_post_is_not_sent_over_a_connection_that_another_client_has_used() {
     let connections: Vec<_> = origin.join().iter().map(|request| request.connection).collect();
     assert_eq!(connections, [0, 1, 1, 0]);
 }
+
+/// NTLM authenticates a connection, not a request: between its steps, and behind them, nobody else's request may go over it.
+#[test]
+fn a_connection_by_which_the_server_knows_its_user_is_that_users_alone() {
+    let origin = Upstream::script([
+        vec![
+            Step::Read,
+            Step::Send(
+                b"HTTP/1.1 401 Who\r\nWWW-Authenticate: Negotiate\r\nWWW-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            ),
+        ],
+        vec![
+            Step::Read,
+            Step::Send(
+                b"HTTP/1.1 401 Go on\r\nWWW-Authenticate: NTLM challenge\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            ),
+        ],
+        ok("hers"),
+        ok("his"),
+        ok("his"),
+        ok("hers"),
+        ok("his"),
+    ]);
+    let proxy = Proxy::start();
+    let ask = |method: &str, field: &str| {
+        aimed(
+            &format!("{method} http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\n{field}\r\n"),
+            &origin,
+        )
+    };
+    let mut him = proxy.connect();
+    him.send(get(&origin));
+    assert_eq!(
+        him.answer().field("proxy-support").as_deref(),
+        Some("Session-Based-Authentication")
+    );
+    him.send(ask("GET", "Authorization: NTLM negotiate\r\n"));
+    assert_eq!(him.answer().status(), 401);
+    let mut her = proxy.connect();
+    her.send(get(&origin));
+    her.answer().assert_is(200, "hers");
+    him.send(ask("POST", "Authorization: NTLM authenticate\r\nContent-Length: 0\r\n"));
+    him.answer().assert_is(200, "his");
+    him.send(get(&origin));
+    him.answer().assert_is(200, "his");
+    her.send(get(&origin));
+    her.answer().assert_is(200, "hers");
+    him.send(get(&origin));
+    him.answer().assert_is(200, "his");
+    drop((him, her));
+    proxy.end();
+    let connections: Vec<_> = origin.join().iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [0, 0, 1, 0, 0, 1, 0]);
+}
