@@ -6,7 +6,7 @@
 mod own;
 mod respond;
 
-use std::{io, rc::Rc};
+use std::{io, rc::Rc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -28,6 +28,9 @@ use super::{
     worker::Worker,
 };
 use crate::traffic::Outcome;
+
+/// How long a new connection may go without an answer before it looks as if its server were busy with another one.
+const TURN_AFTER: Duration = Duration::from_millis(20);
 
 /// What is to become of the client's connection.
 #[derive(Debug)]
@@ -90,6 +93,7 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         open,
         said: HopFields::default(),
         websocket: false,
+        expects: Expects::Nothing,
         answered: false,
         truncation_shows: true,
     };
@@ -132,6 +136,17 @@ impl From<ExchangeError> for AttemptError {
     }
 }
 
+/// What a client waits for before it sends its body ([RFC 9110 §10.1.1]).
+///
+/// [RFC 9110 §10.1.1]: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expects {
+    /// Nothing, or it has it.
+    Nothing,
+    /// A 100.
+    Continue,
+}
+
 /// One exchange under way.
 struct Exchange<'a> {
     /// The worker that carries it.
@@ -146,6 +161,8 @@ struct Exchange<'a> {
     said: HopFields,
     /// Whether it asks for a WebSocket.
     websocket: bool,
+    /// What the client waits for before it sends its body.
+    expects: Expects,
     /// Whether a byte of the final answer has gone to the client: from then on no other answer can.
     answered: bool,
     /// Whether an answer that breaks off can be told from a complete one by its framing.
@@ -184,7 +201,9 @@ impl Exchange<'_> {
             .await?;
         if reusable {
             let Request { authority, purpose, .. } = &self.request;
-            self.worker.upstreams.keep(authority, *purpose, server.connection);
+            self.worker
+                .upstreams
+                .keep(authority, *purpose, server.connection, client);
         }
         Ok(Ended::With(next, outcome))
     }
@@ -194,6 +213,9 @@ impl Exchange<'_> {
         let fields = &mut self.request.head.fields;
         self.websocket = self.version == Version::Http11 && hop::asks_for_websocket(fields);
         self.said = hop::strip(fields, self.version, self.websocket);
+        if self.version == Version::Http11 && fields.has_member("expect", "100-continue") {
+            self.expects = Expects::Continue;
+        }
         if let Some(host) = &self.request.host {
             fields.set("Host", host);
         }
@@ -214,7 +236,8 @@ impl Exchange<'_> {
         let idempotent = is_idempotent(self.request.head.method());
         // A body cannot be sent a second time once some of it has gone, since it is not kept.
         let bodiless = conversation.upload_over;
-        let mut ready = self.request.prepared.take().or_else(|| self.pooled(idempotent));
+        let prepared = self.request.prepared.take();
+        let mut ready = prepared.or_else(|| self.pooled(client, idempotent));
         loop {
             let mut server = match ready.take() {
                 Some(server) => server,
@@ -234,7 +257,7 @@ impl Exchange<'_> {
                 {
                     conversation.again(bodiless);
                     self.open.record.resends += 1;
-                    ready = self.pooled(idempotent);
+                    ready = self.pooled(client, idempotent);
                 }
                 Err(AttemptError::Stale { .. }) => {
                     return Err(ExchangeError::UpstreamClosedEarly {
@@ -246,9 +269,9 @@ impl Exchange<'_> {
     }
 
     /// A connection that was used before.
-    fn pooled(&self, idempotent: bool) -> Option<Server> {
+    fn pooled(&self, client: &mut Connection, idempotent: bool) -> Option<Server> {
         let Request { authority, purpose, .. } = &self.request;
-        self.worker.upstreams.pooled(authority, *purpose, idempotent)
+        self.worker.upstreams.pooled(authority, *purpose, client, idempotent)
     }
 
     /// Opens a connection. Boxed, since most requests find one in the pool and should not carry the room for this.
@@ -283,8 +306,14 @@ impl Exchange<'_> {
             });
         }
         let sent_at = Instant::now();
+        let mut in_line = !reused;
         loop {
-            let head = match conversation.next_head(client, server).await {
+            let awaited = if std::mem::take(&mut in_line) {
+                self.wait_in_line(client, server, conversation).await
+            } else {
+                conversation.next_head(client, server).await
+            };
+            let head = match awaited {
                 Awaited::Head(head) => head,
                 Awaited::ClientEnded if access::is_gone(client) => return Err(ExchangeError::ClientGone.into()),
                 Awaited::ClientEnded => {
@@ -311,10 +340,36 @@ impl Exchange<'_> {
                     )
                     .into());
                 }
-                100..=199 => self.pass_interim(client, head).await?,
+                100..=199 => {
+                    if head.status == 100 {
+                        self.expects = Expects::Nothing;
+                    }
+                    self.pass_interim(client, head).await?;
+                }
                 _ => return Ok(head),
             }
         }
+    }
+
+    /// Waits for the first head on a new connection. If that takes long, what waits for other requests gives way to it.
+    ///
+    /// Boxed like [`Exchange::connect`], and for the same reason.
+    async fn wait_in_line(
+        &self,
+        client: &mut Connection,
+        server: &mut Connection,
+        conversation: &mut Conversation,
+    ) -> Awaited {
+        Box::pin(async {
+            if let Ok(awaited) = tokio::time::timeout(TURN_AFTER, conversation.next_head(client, server)).await {
+                return awaited;
+            }
+            let queued = self.worker.upstreams.queue(&self.request.authority);
+            let awaited = conversation.next_head(client, server).await;
+            drop(queued);
+            awaited
+        })
+        .await
     }
 
     /// Writes the request as the next hop wants it.

@@ -64,10 +64,18 @@ impl Upstreams {
 
     /// A pooled connection for a request, if a good one is there.
     ///
-    /// For a method that must not run twice only one that was idle for less than a second and of which the kernel itself says
-    /// that it is open: a connection that dies as the request arrives would leave open whether it was executed.
-    pub(crate) fn pooled(&self, authority: &Authority, purpose: Purpose, idempotent: bool) -> Option<Server> {
-        let connection = self.pool(purpose).borrow_mut().take(authority, idempotent)?;
+    /// For a method that must not run twice only one that served this very client before, that was idle for less than a second
+    /// and of which the kernel itself says that it is open: a connection that dies as the request arrives would leave open
+    /// whether it was executed. Directly, too, the client would have used its own connection again, and no one else's.
+    pub(crate) fn pooled(
+        &self,
+        authority: &Authority,
+        purpose: Purpose,
+        client: &mut Connection,
+        idempotent: bool,
+    ) -> Option<Server> {
+        let mut pool = self.pool(purpose).borrow_mut();
+        let connection = pool.take(authority, &client.presence(), idempotent)?;
         let parent = match purpose {
             Purpose::Exchange => self
                 .parent(purpose, authority, &self.redirected(authority))
@@ -169,10 +177,16 @@ impl Upstreams {
         }
     }
 
-    /// Keeps a connection for the next request to `authority`.
-    pub(crate) fn keep(self: &Rc<Self>, authority: &Authority, purpose: Purpose, connection: Connection) {
+    /// Keeps a connection for the next request to `authority`; `client` is the one that it served.
+    pub(crate) fn keep(
+        self: &Rc<Self>,
+        authority: &Authority,
+        purpose: Purpose,
+        connection: Connection,
+        client: &mut Connection,
+    ) {
         let mut pool = self.pool(purpose).borrow_mut();
-        pool.put(authority, connection);
+        pool.put(authority, connection, client.presence());
         if pool.wants_sweeper() {
             let upstreams = Rc::clone(self);
             tokio::task::spawn_local(async move {
@@ -190,6 +204,24 @@ impl Upstreams {
     fn close_pooled(&self) -> bool {
         let closed: usize = self.pools.iter().map(|pool| pool.borrow_mut().close()).sum();
         closed > 0
+    }
+
+    /// Notes, as long as what is returned lives, that a request waits for its turn at `authority`.
+    pub(crate) fn queue(self: &Rc<Self>, authority: &Authority) -> Queued {
+        for pool in &self.pools {
+            pool.borrow_mut().queue(authority);
+        }
+        Queued {
+            upstreams: Rc::clone(self),
+            authority: authority.clone(),
+        }
+    }
+
+    /// Closes what a client that is gone has left behind, where others wait for their turn.
+    pub(crate) fn client_left(&self) {
+        for pool in &self.pools {
+            pool.borrow_mut().give_way();
+        }
     }
 
     /// Where `--connect-to` sends requests for `authority`.
@@ -224,6 +256,22 @@ impl Upstreams {
         let ip = address.ip().to_canonical();
         address.port() == self.own.port()
             && (ip == self.own.ip() || ip.is_unspecified() || (self.own.ip().is_unspecified() && ip.is_loopback()))
+    }
+}
+
+/// A request that waits for its turn at a server. Its end is the wait's.
+pub(crate) struct Queued {
+    /// Where it is noted.
+    upstreams: Rc<Upstreams>,
+    /// Where it waits.
+    authority: Authority,
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        for pool in &self.upstreams.pools {
+            pool.borrow_mut().unqueue(&self.authority);
+        }
     }
 }
 

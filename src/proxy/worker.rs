@@ -78,14 +78,15 @@ pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let place = seat.place();
     let task = tokio::task::spawn_local(async move {
         match Connection::new(stream) {
-            Ok(client) => {
-                if let After::Tunnel(client, opened) = serve(&worker, client, peer, &seat).await {
+            Ok(client) => match serve(&worker, client, peer, &seat).await {
+                After::Tunnel(client, opened) => {
                     // A task of its own: it is small, and lives long.
                     let place = seat.place();
                     let task = tokio::task::spawn_local(carry(worker, client, opened, seat));
                     place.is_served_by(task.abort_handle());
                 }
-            }
+                After::Closed => worker.upstreams.client_left(),
+            },
             Err(reason) => tracing::debug!(%reason, "a connection was gone as soon as it was accepted"),
         }
     });
@@ -105,7 +106,7 @@ async fn carry(worker: Rc<Worker>, mut client: Connection, mut opened: Box<Opene
                     prepared: Some(server),
                 };
                 match Box::pin(http::serve(&worker, client, &seat, terms)).await {
-                    After::Closed => return,
+                    After::Closed => return worker.upstreams.client_left(),
                     After::Tunnel(still, upgraded) => (client, opened) = (still, upgraded),
                 }
             }

@@ -106,6 +106,25 @@ fn is_websocket(protocol: &[u8]) -> bool {
     protocol.eq_ignore_ascii_case(b"websocket")
 }
 
+/// Whether the request authenticates its connection rather than itself, as NTLM does and Negotiate may ([RFC 4559 §6]): what
+/// comes after it on the connection is the same user's.
+///
+/// [RFC 4559 §6]: https://www.rfc-editor.org/rfc/rfc4559#section-6
+pub(crate) fn authenticates_connection(request: &Fields) -> bool {
+    request.values("authorization").any(is_of_connection)
+}
+
+/// Whether a response asks for such an authentication, among others.
+pub(crate) fn asks_for_connection_authentication(response: &Fields) -> bool {
+    response.members("www-authenticate").any(is_of_connection)
+}
+
+/// Whether credentials or a challenge are of a scheme that authenticates connections.
+fn is_of_connection(value: &[u8]) -> bool {
+    let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+    scheme.eq_ignore_ascii_case(b"NTLM") || scheme.eq_ignore_ascii_case(b"Negotiate")
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::head::RequestHead, *};
