@@ -238,11 +238,12 @@ impl Exchange<'_> {
     }
 
     /// Opens a connection. Boxed, since most requests find one in the pool and should not carry the room for this.
-    async fn connect(&self) -> Result<Server, ExchangeError> {
+    async fn connect(&mut self) -> Result<Server, ExchangeError> {
+        let opened = &mut self.open.record.opened;
         let connecting = self
             .worker
             .upstreams
-            .connect(&self.request.authority, Purpose::Exchange);
+            .connect(&self.request.authority, Purpose::Exchange, opened);
         Box::pin(connecting).await
     }
 

@@ -12,7 +12,7 @@ use std::{
 use tokio::time::{Instant, Sleep};
 
 use super::{
-    answer::Answer,
+    answer::{Answer, OWN},
     error::ExchangeError,
     exchange::{self, Next, Request},
     recorder::Open,
@@ -65,11 +65,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
             None => dispatch(worker, &mut client, head).await,
             Some(who) => {
                 let mut open = begin(worker, &head);
-                if let Ok(Target::Absolute { authority, .. } | Target::Tunnel(authority)) =
-                    target::parse(head.method(), head.target())
-                {
-                    open.asks_for(head.method(), &authority);
-                }
+                name_target(&mut open, &head, &target::parse(head.method(), head.target()));
                 refuse(
                     &mut client,
                     open,
@@ -101,14 +97,14 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
 /// Sends a request where its target says.
 async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHead) -> Next {
     let mut open = begin(worker, &head);
-    let parsed = target::parse(head.method(), head.target()).map_err(ExchangeError::RequestMalformed);
-    let checked = parsed.and_then(|target| {
-        check_host(&head, &target)?;
-        Ok(target)
-    });
+    let parsed = target::parse(head.method(), head.target());
+    name_target(&mut open, &head, &parsed);
+    let checked = match parsed {
+        Ok(target) => check_host(&head, &target).map(|()| target),
+        Err(refused) => Err(ExchangeError::RequestMalformed(refused.reason)),
+    };
     match checked {
         Ok(Target::Absolute { authority, host, path }) => {
-            open.asks_for(head.method(), &authority);
             exchange::handle(
                 worker,
                 client,
@@ -122,10 +118,7 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
             )
             .await
         }
-        Ok(Target::Tunnel(authority)) => {
-            open.asks_for("CONNECT", &authority);
-            connect(worker, client, &head, authority, open).await
-        }
+        Ok(Target::Tunnel(authority)) => connect(worker, client, &head, authority, open).await,
         Ok(Target::Asterisk) => answer_options(client, head, open).await,
         Ok(Target::Origin) => {
             refuse(client, open, &ExchangeError::NotAProxyRequest, Some(&head), None).await;
@@ -135,6 +128,17 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
             refuse(client, open, &error, Some(&head), None).await;
             Next::Close
         }
+    }
+}
+
+/// Says in the record where a request was to go, refused or not, as far as that is known.
+fn name_target(open: &mut Open, head: &RequestHead, target: &Result<Target, target::Refused>) {
+    let authority = match target {
+        Ok(target) => target.authority(),
+        Err(refused) => refused.authority.as_ref(),
+    };
+    if let Some(authority) = authority {
+        open.asks_for(head.method(), authority);
     }
 }
 
@@ -157,7 +161,8 @@ async fn answer_options(client: &mut Connection, mut head: RequestHead, mut open
     let version = head.version;
     let close = hop::strip(&mut head.fields, version, false).close || framing != Framing::Empty;
     open.record.status = Some(200);
-    let sent = client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let answer = ["HTTP/1.1 200 OK\r\n", OWN, "Content-Length: 0\r\n\r\n"].concat();
+    let sent = client.send(answer.as_bytes()).await;
     open.end(Outcome::Ok);
     Next::after(&sent, close)
 }
@@ -200,7 +205,10 @@ async fn connect(
         Err(reason) => Err(ExchangeError::RequestMalformed(reason)),
     };
     let connected = match framed {
-        Ok(()) => worker.upstreams.connect(&authority, Purpose::Tunnel).await,
+        Ok(()) => {
+            let opened = &mut open.record.opened;
+            worker.upstreams.connect(&authority, Purpose::Tunnel, opened).await
+        }
         Err(error) => {
             refuse(client, open, &error, Some(head), Some(&authority)).await;
             return Next::Close;

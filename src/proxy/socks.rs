@@ -212,7 +212,10 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
     };
     let connected = match stranger {
         Some(who) => Err(ExchangeError::StrangerRefused(who)),
-        None => worker.upstreams.connect(&authority, Purpose::Tunnel).await,
+        None => {
+            let opened = &mut open.record.opened;
+            worker.upstreams.connect(&authority, Purpose::Tunnel, opened).await
+        }
     };
     let answer = reply(protocol, connected.as_ref().err());
     let sent = client.send(&answer).await;
