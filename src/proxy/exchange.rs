@@ -314,10 +314,10 @@ impl Exchange<'_> {
             return;
         };
         if let Some(authorization) = &parent.authorization {
-            self.request
-                .head
-                .fields
-                .set("Proxy-Authorization", authorization.as_bytes());
+            // It is there already if the request is sent again. At the end, since `Host` belongs at the front.
+            let fields = &mut self.request.head.fields;
+            fields.remove("Proxy-Authorization");
+            fields.append("Proxy-Authorization", authorization.as_bytes());
         }
         let path = if self.request.path == b"*" {
             b"".as_slice()

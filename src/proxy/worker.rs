@@ -113,3 +113,6 @@ async fn serve(worker: &Rc<Worker>, mut client: Connection, peer: SocketAddr) ->
         _ => http::serve(worker, client, stranger).await,
     }
 }
+
+#[cfg(test)]
+mod tests;
