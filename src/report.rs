@@ -113,15 +113,15 @@ impl ReportOptions {
     ///
     /// A format that does not exist or cannot be told from the file's name; a report to the command's stdout.
     pub fn build(self) -> Result<Report, InvalidOption> {
-        let files = self.files.unwrap_or_default().iter().map(|text| target(text)).collect();
-        let invalid = |reason| InvalidOption {
+        let files = self.files.unwrap_or_default();
+        let files = all(files.iter().map(|text| target(text))).map_err(|reasons| InvalidOption {
             key: &["report", "files"],
             flag: "--report",
-            reason,
-        };
+            reason: reasons.join("; "),
+        })?;
         Ok(Report {
             summary: self.summary.unwrap_or_default(),
-            files: Result::map_err(files, invalid)?,
+            files,
         })
     }
 }
@@ -131,13 +131,23 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// A sentence for people that names the file.
+    /// A line for people for each file that cannot, which names it.
     pub fn reserve(&self) -> Result<Vec<ReportFile>, String> {
-        self.files
-            .iter()
-            .map(|target| ReportFile::reserve(target).map_err(|reason| reason.to_string()))
-            .collect()
+        let reserved = self.files.iter().map(ReportFile::reserve);
+        all(reserved.map(|file| file.map_err(|reason| reason.to_string()))).map_err(|reasons| reasons.join("\n"))
     }
+}
+
+/// All that went well, or all that did not.
+fn all<T, E>(results: impl Iterator<Item = Result<T, E>>) -> Result<Vec<T>, Vec<E>> {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => good.push(value),
+            Err(reason) => bad.push(reason),
+        }
+    }
+    if bad.is_empty() { Ok(good) } else { Err(bad) }
 }
 
 /// Reads `[FMT=]FILE`.

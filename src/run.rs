@@ -32,6 +32,7 @@ use crate::{
     report::{
         access_log::AccessLog,
         color::Stream,
+        file::ReportFile,
         progress::{Progress, UNNOTICED},
     },
     supervise::{Errand, Signals, Spawn, SpawnError, Supervisor},
@@ -90,13 +91,7 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
     count_panics();
 
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
-    let reports = config.report.reserve().map_err(StartError::Report)?;
-    let access_log = config
-        .access_log
-        .as_ref()
-        .map(AccessLog::open)
-        .transpose()
-        .map_err(StartError::Report)?;
+    let (reports, access_log) = outputs(config).map_err(StartError::Report)?;
     let listener = access_log.as_ref().map(|log| -> Listener {
         let sink = log.sink();
         Arc::new(move |record| sink.log(record))
@@ -146,6 +141,19 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
     };
     outcome.report(reports, &stderr);
     Ok(Exit::from(ended))
+}
+
+/// What the run is written to: the reports' files and the access log.
+///
+/// # Errors
+/// A line for each that cannot be written.
+fn outputs(config: &Config) -> Result<(Vec<ReportFile>, Option<AccessLog>), String> {
+    let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
+    match (config.report.reserve(), access_log) {
+        (Ok(reports), Ok(access_log)) => Ok((reports, access_log)),
+        (Err(reports), Err(access_log)) => Err(format!("{reports}\n{access_log}")),
+        (Err(reason), Ok(_)) | (Ok(_), Err(reason)) => Err(reason),
+    }
 }
 
 /// Ends the proxy, and waits for what is still open when the child has ended. A signal that asks amb to end ends the wait,

@@ -44,6 +44,8 @@ pub struct Record {
     pub connect: Option<Duration>,
     /// From the request's last head byte sent to the response's first byte; none without a response.
     pub first_byte: Option<Duration>,
+    /// Connections that were opened for it, to the server or to a parent proxy, those of failed attempts included.
+    pub opened: u32,
     /// Times the request was sent because the policy asked for it: 1 without retries, 0 if it was never sent.
     pub attempts: u32,
     /// Times it was sent again unseen because a pooled connection turned out dead before a byte was written.

@@ -39,7 +39,8 @@ pub struct ConnectToOptions {
 pub struct ResolveOptions {
     /// Use this address for HOST and PORT instead of asking the resolver; HOST may be *
     ///
-    /// Several addresses are tried in their order. Repeatable.
+    /// Several addresses are tried in their order. A + in front of HOST, which makes curl forget the address after a
+    /// minute, changes nothing: it holds for the whole run. Repeatable.
     #[arg(
         id = "resolve",
         long = "resolve",
@@ -169,7 +170,7 @@ impl FromStr for Resolution {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let shape = || format!("`{text}` is not of the form HOST:PORT:ADDR[,ADDR]");
-        let (host, rest) = split_host(text).ok_or_else(shape)?;
+        let (host, rest) = split_host(text.strip_prefix('+').unwrap_or(text)).ok_or_else(shape)?;
         let (port, addresses) = rest.split_once(':').ok_or_else(shape)?;
         Ok(Self {
             name: Name::new(host, port)?,
@@ -203,7 +204,13 @@ impl Name {
     fn new(host: &str, port: &str) -> Result<Self, String> {
         Ok(Self {
             host: (host != "*").then(|| parse_host(host)).transpose()?,
-            port: parse_port(port)?,
+            port: if matches!(port, "" | "*") {
+                return Err(format!(
+                    "`{host}` needs a port here; for any port use `connect-to` with `{host}::ADDR:`"
+                ));
+            } else {
+                parse_port(port)?
+            },
         })
     }
 }
@@ -467,6 +474,11 @@ mod tests {
         assert_eq!(addresses("other", 80).unwrap(), ["127.0.0.9"]);
         assert_eq!(addresses("::5", 443).unwrap(), ["127.0.0.5"]);
         assert_eq!(addresses("api", 443), None);
+        assert_eq!(
+            "+api:80:127.0.0.1".parse::<Resolution>(),
+            "api:80:127.0.0.1".parse(),
+            "curl's + for an entry that ends"
+        );
     }
 
     #[test]
@@ -491,7 +503,9 @@ mod tests {
         for (text, reason) in [
             ("api:80", "not of the form"),
             (":80:127.0.0.1", "`` is not a host name"),
-            ("api::127.0.0.1", "`` is not a port"),
+            ("api::127.0.0.1", "use `connect-to` with `api::ADDR:`"),
+            ("api:*:127.0.0.1", "use `connect-to` with `api::ADDR:`"),
+            ("++api:80:127.0.0.1", "`+api` is not a host name"),
             ("api:80:localhost", "`localhost` is not an IP address"),
             ("api:80:", "`` is not an IP address"),
             ("api:80:127.0.0.1,", "`` is not an IP address"),

@@ -8,6 +8,13 @@
 
 use super::{error::ExchangeError, wire::head::RequestHead};
 
+/// The line that marks what amb answers by itself and is no error: `proxy_internal_response` of [RFC 9209 §2.3].
+///
+/// The 200 to a `CONNECT` goes without: a client's parser for it may be a few lines that look for the empty one.
+///
+/// [RFC 9209 §2.3]: https://www.rfc-editor.org/rfc/rfc9209#section-2.3
+pub(crate) const OWN: &str = "Proxy-Status: amb; error=proxy_internal_response\r\n";
+
 /// What an answer is made of.
 pub(crate) struct Answer<'a> {
     /// The error that it is for.

@@ -275,9 +275,10 @@ impl Exchange<'_> {
     }
 
     /// Opens a connection. Boxed, since most requests find one in the pool and should not carry the room for this.
-    async fn connect(&self) -> Result<Server, ExchangeError> {
+    async fn connect(&mut self) -> Result<Server, ExchangeError> {
         let Request { authority, purpose, .. } = &self.request;
-        Box::pin(self.worker.upstreams.connect(authority, *purpose)).await
+        let opened = &mut self.open.record.opened;
+        Box::pin(self.worker.upstreams.connect(authority, *purpose, opened)).await
     }
 
     /// Sends the request once and waits for the final head of its answer, passing interim ones on.
@@ -379,10 +380,10 @@ impl Exchange<'_> {
             return;
         };
         if let Some(authorization) = &parent.authorization {
-            self.request
-                .head
-                .fields
-                .set("Proxy-Authorization", authorization.as_bytes());
+            // It is there already if the request is sent again. At the end, since `Host` belongs at the front.
+            let fields = &mut self.request.head.fields;
+            fields.remove("Proxy-Authorization");
+            fields.append("Proxy-Authorization", authorization.as_bytes());
         }
         let path = if self.request.path == b"*" {
             b"".as_slice()

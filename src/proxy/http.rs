@@ -6,7 +6,7 @@ use std::{io, rc::Rc, time::Duration};
 
 use self::waiting::{Patience, Unreadable, read_head};
 use super::{
-    answer::Answer,
+    answer::{Answer, OWN},
     crowd::Seat,
     error::ExchangeError,
     exchange::{self, Next, Request},
@@ -93,11 +93,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, seat: &Se
 /// Refuses a request of somebody whom this proxy does not serve.
 async fn turn_away(worker: &Rc<Worker>, client: &mut Connection, head: &RequestHead, error: &ExchangeError) -> Next {
     let mut open = begin(worker, head);
-    if let Ok(Target::Absolute { authority, .. } | Target::Tunnel(authority)) =
-        target::parse(head.method(), head.target())
-    {
-        open.asks_for(head.method(), &authority);
-    }
+    name_target(&mut open, head, &target::parse(head.method(), head.target()));
     refuse(client, open, error, Some(head), None).await;
     Next::Close
 }
@@ -112,17 +108,19 @@ async fn pass_inside(
 ) -> Next {
     let mut open = begin(worker, &head);
     open.asks_for(head.method(), &authority);
+    open.record.opened += u32::from(prepared.is_some());
     if let Err(error) = check_host(&head, &Target::Origin) {
         refuse(client, open, &error, Some(&head), Some(&authority)).await;
         return Next::Close;
     }
     if hop::asks_for_other_protocol(&head.fields) {
         // Directly it would get it, and no policy for HTTP has a say in what follows.
-        let purpose = Purpose::Tunnel;
         open.record.kind = Kind::Tunnel;
-        let connected = match prepared {
-            Some(server) => Ok(server),
-            None => worker.upstreams.connect(&authority, purpose).await,
+        let connected = if let Some(server) = prepared {
+            Ok(server)
+        } else {
+            let opened = &mut open.record.opened;
+            worker.upstreams.connect(&authority, Purpose::Tunnel, opened).await
         };
         return match connected {
             Ok(mut server) => {
@@ -156,14 +154,14 @@ async fn pass_inside(
 /// Sends a request where its target says.
 async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHead) -> Next {
     let mut open = begin(worker, &head);
-    let parsed = target::parse(head.method(), head.target()).map_err(ExchangeError::RequestMalformed);
-    let checked = parsed.and_then(|target| {
-        check_host(&head, &target)?;
-        Ok(target)
-    });
+    let parsed = target::parse(head.method(), head.target());
+    name_target(&mut open, &head, &parsed);
+    let checked = match parsed {
+        Ok(target) => check_host(&head, &target).map(|()| target),
+        Err(refused) => Err(ExchangeError::RequestMalformed(refused.reason)),
+    };
     match checked {
         Ok(Target::Absolute { authority, host, path }) => {
-            open.asks_for(head.method(), &authority);
             exchange::handle(
                 worker,
                 client,
@@ -179,10 +177,7 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
             )
             .await
         }
-        Ok(Target::Tunnel(authority)) => {
-            open.asks_for("CONNECT", &authority);
-            connect(worker, client, &head, authority, open).await
-        }
+        Ok(Target::Tunnel(authority)) => connect(worker, client, &head, authority, open).await,
         Ok(Target::Asterisk) => answer_options(client, head, open).await,
         Ok(Target::Origin) => {
             refuse(client, open, &ExchangeError::NotAProxyRequest, Some(&head), None).await;
@@ -192,6 +187,17 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
             refuse(client, open, &error, Some(&head), None).await;
             Next::Close
         }
+    }
+}
+
+/// Says in the record where a request was to go, refused or not, as far as that is known.
+fn name_target(open: &mut Open, head: &RequestHead, target: &Result<Target, target::Refused>) {
+    let authority = match target {
+        Ok(target) => target.authority(),
+        Err(refused) => refused.authority.as_ref(),
+    };
+    if let Some(authority) = authority {
+        open.asks_for(head.method(), authority);
     }
 }
 
@@ -214,7 +220,8 @@ async fn answer_options(client: &mut Connection, mut head: RequestHead, mut open
     let version = head.version;
     let close = hop::strip(&mut head.fields, version, false).close || framing != Framing::Empty;
     open.record.status = Some(200);
-    let sent = client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let answer = ["HTTP/1.1 200 OK\r\n", OWN, "Content-Length: 0\r\n\r\n"].concat();
+    let sent = client.send(answer.as_bytes()).await;
     open.end(Outcome::Ok);
     Next::after(&sent, close)
 }
@@ -257,7 +264,10 @@ async fn connect(
         Err(reason) => Err(ExchangeError::RequestMalformed(reason)),
     };
     let connected = match framed {
-        Ok(()) => worker.upstreams.connect(&authority, Purpose::Tunnel).await,
+        Ok(()) => {
+            let opened = &mut open.record.opened;
+            worker.upstreams.connect(&authority, Purpose::Tunnel, opened).await
+        }
         Err(error) => {
             refuse(client, open, &error, Some(head), Some(&authority)).await;
             return Next::Close;

@@ -67,6 +67,7 @@ impl Recorder {
             bytes_received: 0,
             connect: None,
             first_byte: None,
+            opened: 0,
             attempts: 0,
             resends: 0,
             reused: false,
@@ -112,10 +113,11 @@ impl Recorder {
     /// Enters a finished record.
     fn enter(&self, record: &Record) {
         self.meter.borrow_mut().add(record);
+        self.one_less();
+        // Last, so that the books are right even if it panics.
         if let Some(listener) = &self.listener {
             listener(record);
         }
-        self.one_less();
     }
 
     /// One that was open is not any more.

@@ -210,9 +210,11 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, refusal: 
             return After::Closed;
         }
     };
-    let connected = match refusal {
-        Some(refusal) => Err(refusal),
-        None => worker.upstreams.connect(&authority, Purpose::Tunnel).await,
+    let connected = if let Some(refusal) = refusal {
+        Err(refusal)
+    } else {
+        let opened = &mut open.record.opened;
+        worker.upstreams.connect(&authority, Purpose::Tunnel, opened).await
     };
     let answer = reply(protocol, connected.as_ref().err());
     let sent = client.send(&answer).await;

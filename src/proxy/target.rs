@@ -52,17 +52,48 @@ pub(crate) enum Target {
     Asterisk,
 }
 
+impl Target {
+    /// Where to, if it says so.
+    pub(crate) fn authority(&self) -> Option<&Authority> {
+        match self {
+            Self::Absolute { authority, .. } | Self::Tunnel(authority) => Some(authority),
+            Self::Origin | Self::Asterisk => None,
+        }
+    }
+}
+
+/// A target that is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// A sentence that says what is wrong with it.
+    pub(crate) reason: &'static str,
+    /// Where to, if that much could be read: whoever looks for the failure knows the host and nothing else of it.
+    pub(crate) authority: Option<Authority>,
+}
+
+impl From<&'static str> for Refused {
+    fn from(reason: &'static str) -> Self {
+        Self {
+            reason,
+            authority: None,
+        }
+    }
+}
+
 /// Reads the target of a request with `method`.
 ///
 /// # Errors
-/// A sentence that says what is wrong with it.
-pub(crate) fn parse(method: &str, target: &[u8]) -> Result<Target, &'static str> {
-    if target.contains(&b'#') {
-        return Err("the request target holds a fragment");
+/// What is wrong with it, and as much of it as could be read all the same.
+pub(crate) fn parse(method: &str, target: &[u8]) -> Result<Target, Refused> {
+    if let Some(fragment) = memchr::memchr(b'#', target) {
+        let without = parse(method, &target[..fragment]);
+        return Err(Refused {
+            reason: "the request target holds a fragment",
+            authority: without.map_or_else(|refused| refused.authority, |it| it.authority().cloned()),
+        });
     }
     if method == "CONNECT" {
-        let written = authority(target, None)?;
-        return Ok(Target::Tunnel(written));
+        return Ok(Target::Tunnel(authority(target, None)?));
     }
     match target {
         b"*" if method == "OPTIONS" => return Ok(Target::Asterisk),
@@ -70,15 +101,9 @@ pub(crate) fn parse(method: &str, target: &[u8]) -> Result<Target, &'static str>
         _ => {}
     }
     let Some(colon) = memchr::memmem::find(target, b"://") else {
-        return Err("the request target is neither a URL nor a path");
+        return Err("the request target is neither a URL nor a path".into());
     };
     let (scheme, rest) = (&target[..colon], &target[colon + 3..]);
-    if scheme.eq_ignore_ascii_case(b"https") {
-        return Err("https URLs are reached by CONNECT, not by asking a proxy for them");
-    }
-    if !scheme.eq_ignore_ascii_case(b"http") {
-        return Err("the request target's scheme is not http");
-    }
     let split = rest
         .iter()
         .position(|byte| matches!(byte, b'/' | b'?'))
@@ -86,6 +111,19 @@ pub(crate) fn parse(method: &str, target: &[u8]) -> Result<Target, &'static str>
     let (written, path) = rest.split_at(split);
     // User information is for the client's own use and must not travel on (RFC 9110 §4.2.4).
     let written = memchr::memrchr(b'@', written).map_or(written, |at| &written[at + 1..]);
+    if !scheme.eq_ignore_ascii_case(b"http") {
+        let (reason, port) = if scheme.eq_ignore_ascii_case(b"https") {
+            // Never in the clear to a port where TLS is spoken.
+            let reason = "https URLs are reached by CONNECT, not by asking a proxy for them";
+            (reason, Some(443))
+        } else {
+            ("the request target's scheme is not http", usual_port(scheme))
+        };
+        return Err(Refused {
+            reason,
+            authority: authority(written, port).ok(),
+        });
+    }
     let authority = authority(written, Some(80))?;
     let path = match path {
         b"" if method == "OPTIONS" => b"*".to_vec(),
@@ -98,6 +136,14 @@ pub(crate) fn parse(method: &str, target: &[u8]) -> Result<Target, &'static str>
         host: written.to_vec(),
         path,
     })
+}
+
+/// The port of a scheme that programs hand to proxies, and amb does not carry.
+fn usual_port(scheme: &[u8]) -> Option<u16> {
+    [("ftp", 21), ("ws", 80), ("wss", 443)]
+        .into_iter()
+        .find(|(known, _)| scheme.eq_ignore_ascii_case(known.as_bytes()))
+        .map(|(_, port)| port)
 }
 
 /// Reads `host[:port]`, with `default` for a port that is missing or empty.
@@ -241,6 +287,27 @@ mod tests {
             ("GET", "http://h%41/"),
         ] {
             assert!(parse(method, target.as_bytes()).is_err(), "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_knows_the_host_as_far_as_there_is_one() {
+        for (method, target, known) in [
+            ("GET", "https://user@H.Example/x", Some("h.example:443")),
+            ("GET", "https://[::1]:8443/", Some("[::1]:8443")),
+            ("GET", "http://h/x#f", Some("h:80")),
+            ("GET", "https://h:1#f", Some("h:1")),
+            ("CONNECT", "h:1#f", Some("h:1")),
+            ("GET", "ftp://h/", Some("h:21")),
+            ("GET", "odd://h:7/", Some("h:7")),
+            ("GET", "odd://h/", None),
+            ("GET", "https://a b/", None),
+            ("GET", "/x#f", None),
+            ("GET", "h:80", None),
+        ] {
+            let refused = parse(method, target.as_bytes()).expect_err(target);
+            let authority = refused.authority.map(|authority| authority.to_string());
+            assert_eq!(authority.as_deref(), known, "{method} {target}");
         }
     }
 }

@@ -4,7 +4,14 @@ pub(crate) mod chain;
 pub(crate) mod dial;
 pub(crate) mod pool;
 
-use std::{borrow::Cow, cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -52,6 +59,15 @@ pub(crate) struct Upstreams {
     pools: [RefCell<Pool>; 2],
 }
 
+/// How far the opening of a connection has come.
+#[derive(Debug, Default)]
+struct Progress {
+    /// What goes on.
+    stage: RefCell<dial::Stage>,
+    /// Whether there is a connection, be it to a parent proxy that has not answered yet.
+    opened: Cell<bool>,
+}
+
 impl Upstreams {
     /// With an empty pool.
     pub(crate) fn new(policy: Arc<Policy>, own: SocketAddr) -> Rc<Self> {
@@ -91,24 +107,33 @@ impl Upstreams {
 
     /// Opens a connection.
     ///
+    /// `opened` is counted up by one if there is a connection, also if a parent proxy then refuses to go on from there.
+    ///
     /// # Errors
     /// Names whose fault it was. Lasts at most the policy's connect timeout.
-    pub(crate) async fn connect(&self, authority: &Authority, purpose: Purpose) -> Result<Server, ExchangeError> {
+    pub(crate) async fn connect(
+        &self,
+        authority: &Authority,
+        purpose: Purpose,
+        opened: &mut u32,
+    ) -> Result<Server, ExchangeError> {
         let started = Instant::now();
         let limit = self.policy.timeouts.connect;
-        let stage = RefCell::new(dial::Stage::default());
+        let progress = Progress::default();
         let opening = async {
-            match self.open(authority, purpose, &stage).await {
+            match self.open(authority, purpose, &progress).await {
                 // What only waits in a pool must not keep a request from its server.
                 Err(ExchangeError::OutOfDescriptors(_)) if self.close_pooled() => {
-                    self.open(authority, purpose, &stage).await
+                    self.open(authority, purpose, &progress).await
                 }
                 result => result,
             }
         };
-        let (connection, parent) = match tokio::time::timeout(limit, opening).await {
+        let result = tokio::time::timeout(limit, opening).await;
+        *opened += u32::from(progress.opened.get());
+        let (connection, parent) = match result {
             Ok(result) => result?,
-            Err(_) => return Err(stage.into_inner().timed_out(authority, limit)),
+            Err(_) => return Err(progress.stage.into_inner().timed_out(authority, limit)),
         };
         Ok(Server {
             connection,
@@ -122,7 +147,7 @@ impl Upstreams {
         &self,
         authority: &Authority,
         purpose: Purpose,
-        stage: &RefCell<dial::Stage>,
+        progress: &Progress,
     ) -> Result<(Connection, Option<ParentForm>), ExchangeError> {
         let target = self.redirected(authority);
         let Some(parent) = self.parent(purpose, authority, &target) else {
@@ -131,22 +156,25 @@ impl Upstreams {
                     .iter()
                     .map(|address| SocketAddr::new(*address, target.port))
                     .collect(),
-                None => dial::resolve(&target, stage).await?,
+                None => dial::resolve(&target, &progress.stage).await?,
             };
-            return Ok((self.dial(&target, addresses, stage).await?, None));
+            return Ok((self.dial(&target, addresses, progress).await?, None));
         };
         let place = Authority {
             host: parent.host.clone(),
             port: parent.port,
         };
-        let addresses = dial::resolve(&place, stage).await?;
-        let mut connection = self.dial(&place, addresses, stage).await?;
+        let addresses = dial::resolve(&place, &progress.stage).await?;
+        let mut connection = self.dial(&place, addresses, progress).await?;
         match (parent.kind, purpose) {
             (Kind::Http, Purpose::Exchange) => return Ok((connection, ParentForm::of(parent))),
             (Kind::Http, Purpose::Tunnel) => chain::connect_http(&mut connection, parent, &target).await?,
             (Kind::Socks5 | Kind::Socks5h, _) => {
                 let address = match (parent.kind, target.address()) {
-                    (Kind::Socks5, None) => dial::resolve(&target, stage).await?.first().map(SocketAddr::ip),
+                    (Kind::Socks5, None) => dial::resolve(&target, &progress.stage)
+                        .await?
+                        .first()
+                        .map(SocketAddr::ip),
                     (_, literal) => literal,
                 };
                 chain::connect_socks5(&mut connection, parent, &target, address).await?;
@@ -160,12 +188,13 @@ impl Upstreams {
         &self,
         place: &Authority,
         addresses: Vec<SocketAddr>,
-        stage: &RefCell<dial::Stage>,
+        progress: &Progress,
     ) -> Result<Connection, ExchangeError> {
         if addresses.iter().any(|address| self.is_own(*address)) {
             return Err(ExchangeError::OwnListener);
         }
-        let stream = dial::race(place, addresses, stage).await?;
+        let stream = dial::race(place, addresses, &progress.stage).await?;
+        progress.opened.set(true);
         Connection::new(stream).map_err(|reason| ExchangeError::of_connect(place.to_string(), reason))
     }
 

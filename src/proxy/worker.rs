@@ -160,3 +160,6 @@ async fn serve(worker: &Rc<Worker>, mut client: Connection, peer: SocketAddr, se
         _ => http::serve(worker, client, seat, refusal.map_or(Terms::Proxy, Terms::Refused)).await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,15 +5,24 @@ use std::{
     io::{self, Write},
     os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use rustix::fs::{Access, OFlags};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{Access, OFlags},
+    io::Errno,
+};
 use tempfile::NamedTempFile;
 
 use crate::{
     report::{ReportFormat, ReportTarget, json},
     traffic::summary::Summary,
 };
+
+/// How long a reader may read nothing at all before the report is given up. Reports of less than a pipe holds, which is
+/// 64 KiB on Linux, wait for nobody.
+const READER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A report could not be written, or it is known beforehand that it cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +85,8 @@ impl ReportFile {
 
     /// Writes the report.
     ///
-    /// A stream blocks as long as its reader does not read, as for any program.
+    /// A pipe that nobody reads from is waited for until [`READER_LIMIT`] has passed: the child's end must reach whoever
+    /// waits for amb, even if nobody wants the report.
     ///
     /// # Errors
     ///
@@ -143,18 +153,16 @@ fn is_descriptor(path: &Path) -> bool {
 
 /// Whether a named pipe could not be opened because nobody reads it.
 fn is_without_reader(reason: &io::Error) -> bool {
-    reason.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error())
+    reason.raw_os_error() == Some(Errno::NXIO.raw_os_error())
 }
 
 /// Opens what takes bytes as they come. An open file that is shared with others is appended to.
 ///
-/// Opening does not wait for a reader; writing waits for it to read.
+/// Opening does not wait for a reader, and neither does writing. Whoever else has a pipe or terminal open is not affected, since
+/// this opens it anew.
 fn open_stream(path: &Path) -> io::Result<File> {
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
-    let file = OpenOptions::new().append(true).custom_flags(nonblocking).open(path)?;
-    let flags = rustix::fs::fcntl_getfl(&file)?;
-    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
-    Ok(file)
+    OpenOptions::new().append(true).custom_flags(nonblocking).open(path)
 }
 
 /// The path of a file that does not exist yet, with the symbolic links of its directory followed.
@@ -192,9 +200,40 @@ fn overwrite(mut file: File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
-/// Hands the bytes on.
-fn stream(mut file: File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)
+/// Hands the bytes on, as fast as the reader takes them.
+fn stream(mut file: File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(reason) if reason.kind() == io::ErrorKind::Interrupted => {}
+            Err(reason) if reason.kind() == io::ErrorKind::WouldBlock => wait_for_room(&file)?,
+            Err(reason) => return Err(reason),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until a stream takes bytes again.
+///
+/// # Errors
+///
+/// It does not within [`READER_LIMIT`].
+fn wait_for_room(file: &File) -> io::Result<()> {
+    let due = Instant::now() + READER_LIMIT;
+    loop {
+        let left = Timespec::try_from(due.saturating_duration_since(Instant::now())).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(file, PollFlags::OUT)], Some(&left)) {
+            Ok(0) => {
+                let limit = humantime::format_duration(READER_LIMIT);
+                let reason = format!("its reader has read nothing for {limit}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+            }
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(reason) => return Err(reason.into()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -343,7 +343,7 @@ impl Tunnels {
 
 /// Connections to servers, as far as records tell.
 ///
-/// A connection that could not be opened is a failure and not counted here.
+/// One that could not be opened is a failure and not counted here; one that was counts whatever came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Connections {
     /// Opened for an exchange or a tunnel.

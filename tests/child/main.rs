@@ -8,7 +8,7 @@ use std::{
     env, fs,
     io::{self, BufRead, BufReader, Read, Write},
     mem,
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, TcpStream, UdpSocket},
     os::unix::ffi::OsStrExt,
     process, ptr,
     sync::atomic::{AtomicU32, Ordering},
@@ -338,6 +338,12 @@ fn main() {
                     size
                 };
                 say(&format!("window {}x{}", size.ws_col, size.ws_row));
+            }
+            "--mute" => {
+                let port: u16 = value().parse().expect("a port");
+                let socket = UdpSocket::bind(("127.0.0.1", port)).expect("a port");
+                // Open to the end, and never read.
+                mem::forget(socket);
             }
             "--get" => get(&value()),
             "--proxy-script" => proxy_script(),

@@ -9,6 +9,7 @@ mod generated;
 mod layers;
 mod readme;
 mod records;
+mod reports;
 mod supervise;
 mod support;
 mod wire;

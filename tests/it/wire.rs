@@ -11,6 +11,7 @@ mod hop;
 mod inside;
 mod interim;
 mod malformed;
+mod parent;
 mod pooling;
 mod socks;
 mod tunnels;

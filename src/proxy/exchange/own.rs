@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        answer::Answer,
+        answer::{Answer, OWN},
         error::ExchangeError,
         wire::{
             connection::Connection,
@@ -32,7 +32,12 @@ impl Exchange<'_> {
             return None;
         }
         if self.request.head.method() == "OPTIONS" {
-            return Some(b"HTTP/1.1 200 OK\r\nAllow: GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH\r\nContent-Length: 0\r\n\r\n".to_vec());
+            let methods = "Allow: GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH\r\n";
+            return Some(
+                ["HTTP/1.1 200 OK\r\n", OWN, methods, "Content-Length: 0\r\n\r\n"]
+                    .concat()
+                    .into(),
+            );
         }
         // The echo must not hand out what a script could not read otherwise (RFC 9110 §9.3.8).
         for secret in ["authorization", "cookie", "proxy-authorization"] {
@@ -42,7 +47,7 @@ impl Exchange<'_> {
         let target = self.request.head.target().to_vec();
         self.request.head.write_to(&target, &mut echo);
         let mut out = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: message/http\r\nContent-Length: {}\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n{OWN}Content-Type: message/http\r\nContent-Length: {}\r\n\r\n",
             echo.len()
         )
         .into_bytes();

@@ -164,6 +164,9 @@ impl Exchange<'_> {
         if framing::is_coded(&head.fields) {
             head.fields.remove("content-length");
         }
+        if let Some(length) = framing::repeated_length(&head.fields) {
+            head.fields.set("Content-Length", &length);
+        }
         if framing != Framing::Chunked {
             if framing == Framing::Empty && self.request.head.method() != "HEAD" && head.status != 304 {
                 remove_lengths(head);

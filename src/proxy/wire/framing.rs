@@ -53,7 +53,8 @@ pub(crate) fn of_request(head: &RequestHead) -> Result<Framing, &'static str> {
 /// The framing of the body of a response to a request with `method`.
 ///
 /// With both fields the chunked coding wins; the caller removes `Content-Length` and does not use the connection again
-/// ([RFC 9112 §6.3] rule 3).
+/// ([RFC 9112 §6.3] rule 3). One length that is said several times is that length, as most clients have it (rule 5); the
+/// caller passes it on once.
 ///
 /// # Errors
 /// The reason, if the lengths contradict each other.
@@ -70,7 +71,19 @@ pub(crate) fn of_response(head: &ResponseHead, method: &str) -> Result<Framing, 
         let chunked = last.eq_ignore_ascii_case(b"chunked");
         return Ok(if chunked { Framing::Chunked } else { Framing::UntilClose });
     }
-    Ok(content_length(&head.fields)?.map_or(Framing::UntilClose, by_length))
+    let mut lengths = head.fields.values("content-length").flat_map(|value| {
+        let members = value.split(|byte| *byte == b',');
+        members.map(|member| number(member.trim_ascii()))
+    });
+    let Some(first) = lengths.next().transpose()? else {
+        return Ok(Framing::UntilClose);
+    };
+    for length in lengths {
+        if length? != first {
+            return Err("more than one Content-Length, and they differ");
+        }
+    }
+    Ok(by_length(first))
 }
 
 /// Whether a response's body has a transfer coding, which takes the place of any `Content-Length`.
@@ -85,6 +98,14 @@ pub(crate) fn is_plain(fields: &Fields) -> bool {
     values
         .next()
         .is_none_or(|value| value.eq_ignore_ascii_case(b"chunked") && values.next().is_none())
+}
+
+/// The length that a response says several times, if it does and always says the same: some clients refuse that, and which one
+/// they take must not be left to them.
+pub(crate) fn repeated_length(fields: &Fields) -> Option<Vec<u8>> {
+    let mut members = fields.members("content-length");
+    let (first, second) = (members.next()?, members.next()?);
+    (first == second && members.all(|other| other == first)).then(|| first.to_vec())
 }
 
 /// A response's transfer codings. `identity` was removed from HTTP; old servers send it and mean nothing by it.
@@ -103,20 +124,25 @@ fn by_length(length: u64) -> Framing {
     }
 }
 
-/// The one `Content-Length`, digits only.
+/// The one `Content-Length` of a request, digits only.
 fn content_length(fields: &Fields) -> Result<Option<u64>, &'static str> {
     let mut values = fields.values("content-length");
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err("more than one Content-Length");
     }
+    number(value).map(Some)
+}
+
+/// A length, digits only.
+fn number(value: &[u8]) -> Result<u64, &'static str> {
     if value.is_empty() || value.len() > LENGTH_DIGITS || !value.iter().all(u8::is_ascii_digit) {
         return Err("a Content-Length that is not a plain number");
     }
     let length = value.iter().try_fold(0u64, |sum, digit| {
         sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
     });
-    length.map(Some).ok_or("a Content-Length beyond 64 bits")
+    length.ok_or("a Content-Length beyond 64 bits")
 }
 
 #[cfg(test)]
@@ -213,6 +239,27 @@ mod tests {
             Ok(Framing::Length(3))
         );
         assert!(response(200, "Content-Length: 5\r\nContent-Length: 6\r\n", "GET").is_err());
-        assert!(response(200, "Content-Length: abc\r\n", "GET").is_err());
+        for lines in [
+            "Content-Length: abc\r\n",
+            "Content-Length:\r\n",
+            "Content-Length: 5,\r\n",
+            "Content-Length: 5, 6\r\n",
+            "Content-Length: 5\r\nContent-Length: 05x\r\n",
+        ] {
+            assert!(response(200, lines, "GET").is_err(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn one_length_said_twice_by_a_server_is_that_length() {
+        for lines in [
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Content-Length: 5, 5\r\n",
+            "Content-Length: 5 ,5\r\nContent-Length: 5\r\n",
+        ] {
+            assert_eq!(response(200, lines, "GET"), Ok(Framing::Length(5)), "{lines:?}");
+        }
+        assert_eq!(response(205, "", "GET"), Ok(Framing::UntilClose));
+        assert_eq!(response(205, "Content-Length: 0\r\n", "GET"), Ok(Framing::Empty));
     }
 }

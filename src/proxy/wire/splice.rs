@@ -39,7 +39,11 @@ impl Pipe {
 /// The real thing.
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::{cell::RefCell, io, os::fd::OwnedFd};
+    use std::{
+        cell::{Cell, RefCell},
+        io,
+        os::fd::OwnedFd,
+    };
 
     use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
     use tokio::{io::Interest, net::TcpStream};
@@ -50,10 +54,15 @@ mod linux {
     const PIPE_BYTES: usize = 1 << 20;
     /// Pipes kept for the next transfer, per thread.
     const POOLED_PIPES: usize = 16;
+    /// Pipes in use at a time, per thread; transfers beyond copy. A pipe whose reader has stalled stays full, and so many
+    /// are 64 MiB, which is also what Linux allows an unprivileged user.
+    const MOST_PIPES: usize = 64;
 
     thread_local! {
         /// Empty pipes.
         static POOL: RefCell<Vec<Ends>> = const { RefCell::new(Vec::new()) };
+        /// How many are in use.
+        static IN_USE: Cell<usize> = const { Cell::new(0) };
     }
 
     /// Both ends of a pipe.
@@ -66,8 +75,11 @@ mod linux {
     }
 
     impl Pipe {
-        /// A pipe from the pool or a new one; none if the process is out of descriptors.
+        /// A pipe from the pool or a new one; none if the process is out of descriptors, or enough are in use.
         pub(crate) fn take() -> Option<Self> {
+            if IN_USE.get() >= MOST_PIPES {
+                return None;
+            }
             let pooled = POOL.with_borrow_mut(Vec::pop);
             let ends = pooled.or_else(|| {
                 let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
@@ -79,6 +91,7 @@ mod linux {
                     write: Some(write),
                 })
             })?;
+            IN_USE.set(IN_USE.get() + 1);
             Some(Self { ends, held: 0 })
         }
 
@@ -109,6 +122,7 @@ mod linux {
 
     impl Drop for Pipe {
         fn drop(&mut self) {
+            IN_USE.set(IN_USE.get().saturating_sub(1));
             if self.held > 0 {
                 return;
             }
@@ -127,5 +141,20 @@ mod linux {
                 tracing::trace!("a pipe was closed instead of kept");
             }
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::Pipe;
+
+    #[test]
+    fn only_so_many_pipes_are_in_use_at_a_time() {
+        let mut pipes: Vec<_> = std::iter::from_fn(Pipe::take).take(1000).collect();
+        assert_eq!(pipes.len(), 64);
+        pipes.pop();
+        pipes.extend(Pipe::take());
+        assert_eq!(pipes.len(), 64);
+        assert!(Pipe::take().is_none());
     }
 }

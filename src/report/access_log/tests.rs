@@ -31,6 +31,7 @@ fn record() -> Record {
         connect: Some(Duration::from_millis(2)),
         first_byte: Some(Duration::from_millis(40)),
         attempts: 2,
+        opened: 1,
         resends: 0,
         reused: false,
         user_agent: Some("curl/8 \"x\"\n".to_owned()),

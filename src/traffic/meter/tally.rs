@@ -51,8 +51,8 @@ impl Tally {
         if record.reused {
             self.connections.reused += 1;
         }
+        self.connections.opened += u64::from(record.opened);
         if let Some(connect) = record.connect {
-            self.connections.opened += 1;
             self.connect.add(connect);
         }
         match record.kind {

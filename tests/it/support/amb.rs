@@ -14,7 +14,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{Child, Outcome, Running};
+use super::{Child, Outcome, Running, running::reset_interrupts};
 
 /// A run to be made.
 pub(crate) struct Amb {
@@ -192,9 +192,10 @@ impl Amb {
             .stdout(stdout)
             .stderr(stderr);
         let mut setup = self.setup;
-        // SAFETY: setsid(2) is async-signal-safe, and so is what the tests pass.
+        // SAFETY: signal(2) and setsid(2) are async-signal-safe, and so is what the tests pass.
         unsafe {
             command.pre_exec(move || {
+                reset_interrupts();
                 // A session without a terminal, whatever the tests are started from.
                 rustix::process::setsid()?;
                 setup.iter_mut().try_for_each(|step| step())

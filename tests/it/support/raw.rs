@@ -7,7 +7,15 @@ use std::{
     time::Duration,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::{Amb, PATIENCE, Running};
+
+/// How long a connection takes no byte before its way is full.
+const QUIET: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 300_000_000,
+};
 
 /// A running amb whose child does nothing but wait.
 #[derive(Debug)]
@@ -129,6 +137,28 @@ impl Records {
         self
     }
 
+    /// The traffic was with exactly these hosts, `host:port` in any order; `:0` stands for unreadable requests.
+    #[track_caller]
+    pub(crate) fn assert_hosts(&self, expected: &[&str]) -> &Self {
+        let hosts = self.report["hosts"].as_array().expect("a list of hosts");
+        let mut hosts: Vec<String> = hosts
+            .iter()
+            .map(|it| format!("{}:{}", it["host"].as_str().expect("a name"), it["port"]))
+            .collect();
+        hosts.sort();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(hosts, expected, "{}", self.text);
+        self
+    }
+
+    /// So many connections to servers and parent proxies were opened.
+    #[track_caller]
+    pub(crate) fn assert_opened(&self, expected: u64) -> &Self {
+        assert_eq!(self.number("connections", "opened"), expected, "{}", self.text);
+        self
+    }
+
     /// The failures and denials hold this text: an error's type, its detail or whose fault it was.
     #[track_caller]
     pub(crate) fn assert_failure(&self, text: &str) -> &Self {
@@ -188,6 +218,32 @@ impl Peer {
             std::thread::yield_now();
         }
         self
+    }
+
+    /// Sends as much of `chunk`, again and again, as all buffers on the way hold while nobody reads at their end. Fails the test
+    /// if that is more than `most` bytes: then they go into somebody's memory.
+    #[track_caller]
+    pub(crate) fn fill_up(&mut self, chunk: &[u8], most: usize) {
+        self.stream.set_nonblocking(true).expect("a socket");
+        let (mut sent, mut rest) = (0, chunk);
+        loop {
+            match self.stream.write(rest) {
+                Ok(count) => {
+                    sent += count;
+                    rest = if count == rest.len() { chunk } else { &rest[count..] };
+                }
+                Err(reason) if reason.kind() == io::ErrorKind::WouldBlock => {
+                    // Room may come for as long as the kernels move bytes among their buffers.
+                    let mut events = [PollFd::new(&self.stream, PollFlags::OUT)];
+                    if poll(&mut events, Some(&QUIET)) == Ok(0) {
+                        break;
+                    }
+                }
+                Err(reason) => panic!("nobody takes it: {reason}"),
+            }
+            assert!(sent < most, "{sent} bytes went into somebody's memory");
+        }
+        self.stream.set_nonblocking(false).expect("a socket");
     }
 
     /// Ends the sending half.

@@ -265,3 +265,13 @@ pub(crate) fn ends(pid: i32) -> bool {
         }
     }
 }
+
+/// Lets Ctrl-C and Ctrl-\ do what they do, for a process before it becomes another: a shell without job control starts what
+/// it puts into the background, and the tests may be that, with both ignored.
+#[expect(unsafe_code, reason = "rustix sets no dispositions")]
+pub(super) fn reset_interrupts() {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: signal(2) is async-signal-safe.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}

@@ -5,13 +5,12 @@
 use std::{
     ffi::OsString,
     fs::File,
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
     process::{Child as Process, Command, ExitStatus, Stdio},
-    ptr,
     sync::{Arc, Condvar, Mutex},
     thread::{self, JoinHandle},
 };
@@ -60,25 +59,7 @@ impl Terminal {
     /// Runs a program.
     #[track_caller]
     pub(crate) fn run(words: &[OsString]) -> Self {
-        let (mut master, mut slave) = (-1, -1);
-        // SAFETY: openpty(3) writes two descriptors, and takes null for what is not wanted.
-        let opened = unsafe {
-            libc::openpty(
-                &raw mut master,
-                &raw mut slave,
-                ptr::null_mut(),
-                ptr::null(),
-                ptr::null(),
-            )
-        };
-        assert_eq!(opened, 0, "no pseudo-terminal");
-        // SAFETY: both are open and belong to nobody else.
-        let (master, slave) = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
-        // SAFETY: fcntl(2) on an open descriptor; other tests that fork must not keep the terminal open.
-        unsafe {
-            libc::fcntl(master.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC);
-            libc::fcntl(slave.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC);
-        }
+        let (master, slave) = open().expect("a pseudo-terminal");
         let home = tempfile::tempdir().expect("a directory");
         let stdio = || Stdio::from(slave.try_clone().expect("a second handle"));
         let mut command = Command::new(&words[0]);
@@ -96,12 +77,13 @@ impl Terminal {
             .env("PS1", "prompt> ")
             .env("TERM", "dumb")
             .env("HISTFILE", "/dev/null");
-        // SAFETY: setsid(2) and ioctl(2) are async-signal-safe.
+        // SAFETY: signal(2), setsid(2) and ioctl(2) are async-signal-safe.
         unsafe {
             command.pre_exec(|| {
+                super::running::reset_interrupts();
                 rustix::process::setsid()?;
                 if libc::ioctl(0, libc::TIOCSCTTY, 0) != 0 {
-                    return Err(std::io::Error::last_os_error());
+                    return Err(io::Error::last_os_error());
                 }
                 Ok(())
             });
@@ -211,6 +193,30 @@ impl Terminal {
         assert!(ends(self.pid()), "it does not end\n--- screen\n{}", self.screen());
         self.process.wait().expect("a status")
     }
+}
+
+/// Opens a pseudo-terminal: the keyboard and screen, and what programs see of it.
+///
+/// Both close on exec from the first moment on, which openpty(3) cannot do: a program that another test starts at the same
+/// time would keep the terminal open, and there would be no hangup.
+fn open() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let owned = |descriptor| {
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: it was opened just now and belongs to nobody else.
+        Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    };
+    // SAFETY: posix_openpt(3) takes flags.
+    let master = owned(unsafe { libc::posix_openpt(flags) })?;
+    // SAFETY: both take an open descriptor.
+    if unsafe { libc::grantpt(master.as_raw_fd()) != 0 || libc::unlockpt(master.as_raw_fd()) != 0 } {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: TIOCGPTPEER takes flags.
+    let slave = owned(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) })?;
+    Ok((master, slave))
 }
 
 impl Drop for Terminal {

@@ -1,7 +1,7 @@
 //! Answers of amb's own: told apart from the server's, with a reason, and recorded once.
 
 use super::{answered, by_hand, get};
-use crate::support::{Proxy, Upstream, ok};
+use crate::support::{Amb, Proxy, Upstream, ok, say_skipped};
 
 /// Checklist 28, 107. Table: refused port.
 #[test]
@@ -25,6 +25,68 @@ fn a_refused_port_is_a_502_that_says_so() {
         .end()
         .assert_exchanges(&[("failed", 1)])
         .assert_failure("connection_refused");
+}
+
+/// Checklist 28: nobody takes an answer of amb's own for the server's, be it no error.
+#[test]
+fn whatever_amb_answers_by_itself_says_so() {
+    let hops = "Host: x\r\nMax-Forwards: 0\r\n\r\n";
+    let proxy = Proxy::start();
+    for (text, status, error) in [
+        ("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 200, "proxy_internal_response"),
+        (
+            &format!("OPTIONS http://x/ HTTP/1.1\r\n{hops}"),
+            200,
+            "proxy_internal_response",
+        ),
+        (
+            &format!("TRACE http://x/ HTTP/1.1\r\n{hops}"),
+            200,
+            "proxy_internal_response",
+        ),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 400, "http_request_error"),
+        ("GET http://x/ HTTP/3.0\r\nHost: x\r\n\r\n", 505, "http_request_error"),
+        ("CONNECT x HTTP/1.1\r\nHost: x\r\n\r\n", 400, "http_request_error"),
+        ("\0\r\n\r\n", 400, "http_request_error"),
+    ] {
+        let answer = proxy.ask(text);
+        assert_eq!(answer.status(), status, "{text}");
+        let said = answer.fields("proxy-status");
+        assert_eq!(said.len(), 1, "{text}: {}", answer.head());
+        assert!(
+            said[0].starts_with(&format!("amb; error={error}")),
+            "{text}: {}",
+            answer.head()
+        );
+    }
+    proxy.end();
+}
+
+/// Checklist 107: a resolver that does not answer is told from one that knows no such name.
+#[test]
+fn a_resolver_that_does_not_answer_is_a_504() {
+    // A network of its own, where the child holds the resolver's port and says nothing.
+    let network = "ip link set lo up && mount --bind resolv.conf /etc/resolv.conf";
+    let Some(unshare) = ["unshare -mn", "unshare -rmn"].into_iter().find(|unshare| {
+        let probe = Amb::bare().shell(&format!(
+            "echo nameserver 127.0.0.1 >resolv.conf; {unshare} sh -c '{network}'"
+        ));
+        probe.outcome().status.success()
+    }) else {
+        return say_skipped("no network of its own can be made here");
+    };
+    let outcome = Amb::bare()
+        .shell(&format!(
+            "echo nameserver 127.0.0.1 >resolv.conf; {unshare} sh -c '{network} && \
+             exec \"$AMB\" run --summary off --connect-timeout 300ms -- \"$CHILD\" --mute 53 --get http://slow.test/'"
+        ))
+        .success();
+    let said = outcome.stdout();
+    assert!(
+        said.starts_with("HTTP/1.1 504 ") && said.contains("urn:amb:error:dns_timeout"),
+        "{said}\n{}",
+        outcome.stderr()
+    );
 }
 
 /// Checklist 107.

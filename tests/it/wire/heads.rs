@@ -137,6 +137,50 @@ fn a_target_that_leads_nowhere_is_refused() {
     );
 }
 
+/// Checklist 17: as long as amb speaks no TLS to servers, what needs it is refused and not sent in the clear.
+#[test]
+fn an_https_url_is_refused_and_never_sent_in_the_clear() {
+    let origin = Upstream::script([]);
+    let proxy = Proxy::start();
+    let answer = proxy.ask(aimed(
+        "GET https://user:secret@ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\n\r\n",
+        &origin,
+    ));
+    answer.assert_own(400, "http_request_error");
+    assert!(answer.body().contains("CONNECT"), "{}", answer.body());
+    proxy
+        .end()
+        .assert_hosts(&[&origin.address().to_string()])
+        .assert_absent("secret");
+    assert_eq!(origin.connections(), 0, "the origin was contacted");
+}
+
+/// Whoever reads the report knows the host that a program could not reach, and little else of the request.
+#[test]
+fn a_refused_request_is_recorded_by_its_host() {
+    for (text, host) in [
+        ("GET https://a.test/ HTTP/1.1\r\nHost: a.test\r\n", "a.test:443"),
+        ("GET http://a.test/#f HTTP/1.1\r\nHost: a.test\r\n", "a.test:80"),
+        ("GET ftp://a.test/ HTTP/1.1\r\nHost: a.test\r\n", "a.test:21"),
+        ("GET http://a.test/ HTTP/1.1\r\n", "a.test:80"),
+        ("GET http://a.test/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n", "a.test:80"),
+        ("CONNECT a.test:22#f HTTP/1.1\r\nHost: a.test\r\n", "a.test:22"),
+        ("GET /path HTTP/1.1\r\nHost: a.test\r\n", ":0"),
+    ] {
+        let proxy = Proxy::start();
+        proxy.ask(format!("{text}\r\n")).assert_own(400, "http_request_error");
+        proxy.end().assert_hosts(&[host]);
+    }
+}
+
+/// Checklist 18: which authorities a server serves is for it to say, and for its client to hear.
+#[test]
+fn a_misdirected_request_is_the_servers_to_refuse() {
+    let answer = answered("HTTP/1.1 421 Misdirected Request\r\nContent-Length: 4\r\n\r\nmine");
+    answer.assert_is(421, "mine");
+    assert_eq!(answer.field("proxy-status"), None);
+}
+
 /// Checklist 7: a path alone is for a server.
 #[test]
 fn a_path_alone_is_refused_and_told_that_this_is_a_proxy() {

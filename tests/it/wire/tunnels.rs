@@ -40,6 +40,31 @@ fn a_tunnel_carries_what_was_sent_ahead() {
     origin.join();
 }
 
+/// Checklist 76: the program has its own reasons for a port, be it that of mail.
+#[test]
+fn a_tunnel_may_lead_to_any_port_but_ambs_own() {
+    let origin = by_hand(|mut peer, _| {
+        peer.send("220 ready");
+    });
+    let proxy = Proxy::with(["--connect-to".to_owned(), format!("mail.test::{}", origin.address())]);
+    for port in [25, 80, 443, 65_535] {
+        let mut client = proxy.connect();
+        client.send(format!("CONNECT mail.test:{port} HTTP/1.1\r\nHost: mail.test\r\n\r\n"));
+        client.until(b"\r\n\r\n").unwrap();
+        assert_eq!(client.take(9).unwrap(), b"220 ready");
+    }
+    let own = proxy.address;
+    proxy
+        .ask(format!("CONNECT {own} HTTP/1.1\r\nHost: {own}\r\n\r\n"))
+        .assert_own(403, "http_request_denied");
+    let records = proxy.end();
+    assert_eq!(
+        (records.tunnels("total"), records.tunnels("failed")),
+        (5, 1),
+        "{records:?}"
+    );
+}
+
 /// Checklist 6, 71: also from old clients.
 #[test]
 fn an_old_client_gets_its_tunnel() {
@@ -211,25 +236,7 @@ fn a_reader_that_stalls_stops_the_writer() {
     let (stop, stopped) = std::sync::mpsc::channel();
     let origin = by_hand(move |mut peer, _| {
         peer.take(2).unwrap();
-        let chunk = vec![b'x'; 1 << 20];
-        peer.stream.set_nonblocking(true).unwrap();
-        let mut sent = 0;
-        // Until the kernels' buffers on the way are full.
-        loop {
-            if let Ok(count) = std::io::Write::write(&mut peer.stream, &chunk) {
-                sent += count;
-            } else {
-                let mut events = [rustix::event::PollFd::new(&peer.stream, rustix::event::PollFlags::OUT)];
-                let quiet = rustix::event::Timespec {
-                    tv_sec: 0,
-                    tv_nsec: 300_000_000,
-                };
-                if rustix::event::poll(&mut events, Some(&quiet)) == Ok(0) {
-                    break;
-                }
-            }
-            assert!(sent < 256 << 20, "{sent} bytes went into somebody's memory");
-        }
+        peer.fill_up(&[b'x'; 1 << 16], 256 << 20);
         stop.send(()).unwrap();
     });
     let proxy = Proxy::start();
