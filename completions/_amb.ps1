@@ -32,6 +32,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run a command behind a proxy of its own')
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show what amb does, with a server and a client of its own')
+            [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Write what makes a shell complete amb''s words and those of the wrapped command')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -85,9 +86,20 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'amb;completions' {
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
         'amb;help' {
             [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run a command behind a proxy of its own')
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show what amb does, with a server and a client of its own')
+            [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Write what makes a shell complete amb''s words and those of the wrapped command')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -95,6 +107,9 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             break
         }
         'amb;help;demo' {
+            break
+        }
+        'amb;help;completions' {
             break
         }
         'amb;help;help' {

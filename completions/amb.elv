@@ -29,6 +29,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --version 'Print version'
             cand run 'Run a command behind a proxy of its own'
             cand demo 'Show what amb does, with a server and a client of its own'
+            cand completions 'Write what makes a shell complete amb''s words and those of the wrapped command'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'amb;run'= {
@@ -79,14 +80,26 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'amb;completions'= {
+            cand --color 'When to use colours'
+            cand -q 'Say less: no summary and no warnings; errors stay'
+            cand --quiet 'Say less: no summary and no warnings; errors stay'
+            cand -v 'Say more of what amb does; -vv for everything'
+            cand --verbose 'Say more of what amb does; -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'amb;help'= {
             cand run 'Run a command behind a proxy of its own'
             cand demo 'Show what amb does, with a server and a client of its own'
+            cand completions 'Write what makes a shell complete amb''s words and those of the wrapped command'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'amb;help;run'= {
         }
         &'amb;help;demo'= {
+        }
+        &'amb;help;completions'= {
         }
         &'amb;help;help'= {
         }

@@ -4,6 +4,7 @@
 //! first word that is none: `trailing_var_arg` without `allow_hyphen_values`, so that a mistyped flag is an error and
 //! not the name of a command.
 
+pub mod complete;
 pub mod generate;
 
 use std::{
@@ -99,6 +100,14 @@ pub enum Command {
     /// Show what amb does, with a server and a client of its own
     #[command(help_template = HELP_TEMPLATE)]
     Demo(DemoArgs),
+    /// Write what makes a shell complete amb's words and those of the wrapped command
+    ///
+    /// bash: source <(amb completions bash), or amb.bash in ~/.local/share/bash-completion/completions/;
+    /// zsh: _amb in a directory of $fpath; fish: amb.fish in ~/.config/fish/completions/.
+    Completions(complete::CompletionsArgs),
+    /// Answer a shell's question
+    #[command(hide = true)]
+    Complete(complete::CompleteArgs),
     /// Be the program of the demo
     #[command(hide = true)]
     DemoProgram,
@@ -213,7 +222,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
             match &mut cli.command {
                 Command::Run(args) => args.console = cli.console.clone(),
                 Command::Demo(args) => args.console = cli.console.clone(),
-                Command::DemoProgram | Command::Generate(_) => {}
+                Command::DemoProgram | Command::Generate(_) | Command::Completions(_) | Command::Complete(_) => {}
             }
             Ok(cli)
         }

@@ -25,6 +25,8 @@ fn outcome() -> Exit {
         },
         Command::Demo(args) => demo::run(&args),
         Command::DemoProgram => demo::program::run(),
+        Command::Completions(args) => cli::complete::print_script(&args),
+        Command::Complete(args) => cli::complete::print_candidates(&args),
         Command::Generate(args) => cli::generate::run(&args),
     }
 }

@@ -9,10 +9,9 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::GenerateArgs;
+use super::{GenerateArgs, complete::Shell};
 use crate::exit::Exit;
 
 /// What can be written.
@@ -66,7 +65,7 @@ pub fn files(what: What) -> io::Result<Vec<(String, Vec<u8>)>> {
 /// The command line without what is not for users.
 ///
 /// Made anew, because clap can hide a subcommand but not take it out, and the scripts complete hidden ones too.
-fn public_command() -> clap::Command {
+pub(super) fn public_command() -> clap::Command {
     let whole = super::command();
     let text = |styled: Option<&clap::builder::StyledStr>| styled.map(ToString::to_string).unwrap_or_default();
     // First, because it brings its own about.
@@ -118,10 +117,6 @@ fn page(command: clap::Command) -> io::Result<Vec<u8>> {
 fn scripts() -> Vec<(String, Vec<u8>)> {
     Shell::value_variants()
         .iter()
-        .map(|shell| {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut public_command(), "amb", &mut script);
-            (clap_complete::Generator::file_name(shell, "amb"), script)
-        })
+        .map(|shell| (shell.file_name().to_owned(), shell.script()))
         .collect()
 }
