@@ -210,12 +210,11 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
             return After::Closed;
         }
     };
-    let connected = match stranger {
-        Some(who) => Err(ExchangeError::StrangerRefused(who)),
-        None => {
-            let opened = &mut open.record.opened;
-            worker.upstreams.connect(&authority, Purpose::Tunnel, opened).await
-        }
+    let connected = if let Some(who) = stranger {
+        Err(ExchangeError::StrangerRefused(who))
+    } else {
+        let opened = &mut open.record.opened;
+        worker.upstreams.connect(&authority, Purpose::Tunnel, opened).await
     };
     let answer = reply(protocol, connected.as_ref().err());
     let sent = client.send(&answer).await;

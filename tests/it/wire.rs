@@ -9,6 +9,7 @@ mod heads;
 mod hop;
 mod interim;
 mod malformed;
+mod memory;
 mod parent;
 mod pooling;
 mod socks;
