@@ -30,8 +30,8 @@
 //!  config::load ─→ Config { policy, … }
 //!  Signals::listen                                  accept → whose process? → first byte
 //!  Proxy::bind ──────────── address ──┐               ├ http   → exchange ─→ upstream
-//!  inject::changes ←──────────────────┘               ├ CONNECT → tunnel ──→ upstream
-//!  Spawn::start                                       └ socks  → tunnel ───→ upstream
+//!  inject::changes ←──────────────────┘               │                 ↑ HTTP inside
+//!  Spawn::start                                       └ CONNECT, socks → tunnel ─→ upstream
 //!  Proxy::serve ─────────── policy ──────────────→      each end: Record → Meter
 //!  Supervisor::run … the child has ended
 //!  Serving::drain ────────────────────────────→     what is open may end
@@ -57,6 +57,7 @@
 //! 5. **HTTP/1.1 is carried by a wire of amb's own**, on which heads stay as they came and are edited by line; only httparse
 //!    parses them. hyper serves what is amb's own, today the demo's servers. Test: `layers::every_module_keeps_to_its_layer`.
 //! 6. **Every exchange and tunnel ends in exactly one [`traffic::Record`]**, to which a drop guard sees, so the sums add up.
+//!    A tunnel that turns out to carry plain HTTP is no tunnel: its exchanges are the records.
 //!    Tests: `records::whatever_becomes_of_a_request_it_is_one_record`,
 //!    `records::whatever_becomes_of_a_tunnel_it_is_one_record`.
 //! 7. **stdout is the child's**: `amb run` writes nothing to it. Its own lines go to stderr, before the child starts and

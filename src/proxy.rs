@@ -6,10 +6,12 @@
 mod access;
 mod answer;
 mod blame;
+mod crowd;
 mod error;
 mod exchange;
 mod http;
 mod recorder;
+mod sniff;
 mod socks;
 mod target;
 mod tunnel;
@@ -37,7 +39,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::{net::TcpListener, runtime::LocalOptions, sync::oneshot};
 
 pub use self::recorder::Listener;
-use self::{recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
+use self::{crowd::Crowd, recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
 use crate::{policy::Policy, traffic::meter::Meter};
 
 /// Connections that may wait to be accepted; the kernel takes less if `somaxconn` says so.
@@ -98,17 +100,24 @@ impl Proxy {
     /// # Errors
     /// If a thread cannot be started.
     pub fn serve(self, policy: &Arc<Policy>, run_id: &str, listener: Option<&Listener>) -> io::Result<Serving> {
-        let mut workers = Vec::with_capacity(self.listeners.len());
+        let count = self.listeners.len();
+        let mut workers = Vec::with_capacity(count);
         for (index, socket) in self.listeners.into_iter().enumerate() {
             let (stop, stopping) = oneshot::channel();
             let (done, ended) = mpsc::sync_channel(1);
-            let (policy, run_id, listener, own) =
-                (Arc::clone(policy), run_id.to_owned(), listener.cloned(), self.address);
+            let work = Work {
+                socket,
+                own: self.address,
+                workers: count,
+                policy: Arc::clone(policy),
+                run_id: run_id.to_owned(),
+                listener: listener.cloned(),
+            };
             thread::Builder::new()
                 .name(format!("amb-proxy-{index}"))
                 .spawn(move || {
                     let mut over = None;
-                    let meter = work(socket, own, policy, run_id, listener, stopping, &mut over);
+                    let meter = work.until(stopping, &mut over);
                     if done.send(meter).is_err() {
                         tracing::debug!("nobody waited for a worker's sums");
                     }
@@ -297,50 +306,61 @@ impl Draining {
     }
 }
 
-/// A worker's life, on its thread.
-fn work(
+/// What a worker gets.
+struct Work {
+    /// Its listening socket.
     socket: Socket,
+    /// The address of all workers.
     own: SocketAddr,
+    /// How many there are.
+    workers: usize,
+    /// The policies.
     policy: Arc<Policy>,
+    /// The run's id.
     run_id: String,
+    /// Who else wants the records.
     listener: Option<Listener>,
-    stopping: oneshot::Receiver<Drain>,
-    over: &mut Option<Arc<PipeWriter>>,
-) -> Result<Meter, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .max_blocking_threads(64)
-        .build_local(LocalOptions::default())
-        .map_err(|reason| format!("a worker could not start: {reason}"))?;
-    let recorder = Recorder::new(listener);
-    let served = runtime.block_on(async {
-        let worker = Rc::new(Worker {
-            recorder: Rc::clone(&recorder),
-            via: Via::new(&run_id, policy.via),
-            redact: Arc::clone(&policy.redact),
-            upstreams: Upstreams::new(policy, own),
-            run_id,
-            own,
+}
+
+impl Work {
+    /// A worker's life, on its thread, until it is told to drain; `over` is given what tells the end of that.
+    fn until(self, stopping: oneshot::Receiver<Drain>, over: &mut Option<Arc<PipeWriter>>) -> Result<Meter, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(64)
+            .build_local(LocalOptions::default())
+            .map_err(|reason| format!("a worker could not start: {reason}"))?;
+        let recorder = Recorder::new(self.listener);
+        let served = runtime.block_on(async {
+            let worker = Rc::new(Worker {
+                recorder: Rc::clone(&recorder),
+                crowd: Crowd::of_worker(self.workers),
+                via: Via::new(&self.run_id, self.policy.via),
+                redact: Arc::clone(&self.policy.redact),
+                upstreams: Upstreams::new(self.policy, self.own),
+                run_id: self.run_id,
+                own: self.own,
+            });
+            let sockets = TcpListener::from_std(self.socket.into())
+                .map_err(|reason| format!("a worker could not listen: {reason}"))?;
+            let drain = tokio::select! {
+                // Without an order to drain the run has ended in some other way.
+                drain = stopping => drain.ok(),
+                () = worker::accept(Rc::clone(&worker), &sockets) => None,
+            };
+            if let Some(mut drain) = drain {
+                *over = drain.done.take();
+                settle(&worker, &sockets, drain).await;
+            }
+            Ok::<(), String>(())
         });
-        let sockets =
-            TcpListener::from_std(socket.into()).map_err(|reason| format!("a worker could not listen: {reason}"))?;
-        let drain = tokio::select! {
-            // Without an order to drain the run has ended in some other way.
-            drain = stopping => drain.ok(),
-            () = worker::accept(Rc::clone(&worker), &sockets) => None,
-        };
-        if let Some(mut drain) = drain {
-            *over = drain.done.take();
-            settle(&worker, &sockets, drain).await;
-        }
-        Ok::<(), String>(())
-    });
-    recorder.close();
-    // Ends what is still open; each drops its guard, and the guard enters its record.
-    runtime.shutdown_background();
-    served?;
-    Ok(recorder.take_meter())
+        recorder.close();
+        // Ends what is still open; each drops its guard, and the guard enters its record.
+        runtime.shutdown_background();
+        served?;
+        Ok(recorder.take_meter())
+    }
 }
 
 /// Lets what is under way come to its end.

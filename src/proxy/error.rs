@@ -43,6 +43,11 @@ pub(crate) enum ExchangeError {
     /// A process of somebody else.
     #[error("this proxy serves the processes of one command; the process at the other end is not one of them ({0})")]
     StrangerRefused(String),
+    /// No room for one more client, and none is idle.
+    #[error(
+        "amb serves {0} connections at once here, a third of the descriptors that it may have (ulimit -n), and all are in use"
+    )]
+    TooManyClients(usize),
     /// The name does not exist, or has no address.
     #[error("{host} could not be resolved: {reason}")]
     NameUnresolved {
@@ -146,7 +151,7 @@ impl ExchangeError {
             Self::ResponseMalformed(_) => (502, "http_protocol_error", Blame::Upstream),
             Self::ResponseHeadTooLarge => (502, "http_response_header_section_size", Blame::Upstream),
             Self::ParentRefused { .. } => (502, "destination_unavailable", Blame::Upstream),
-            Self::OutOfDescriptors(_) => (503, "connection_limit_reached", Blame::Amb),
+            Self::OutOfDescriptors(_) | Self::TooManyClients(_) => (503, "connection_limit_reached", Blame::Amb),
             Self::Internal(_) => (500, "proxy_internal_error", Blame::Amb),
         };
         Verdict { status, error, blame }

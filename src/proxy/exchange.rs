@@ -6,7 +6,7 @@
 mod own;
 mod respond;
 
-use std::{io, rc::Rc};
+use std::{io, rc::Rc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -28,6 +28,9 @@ use super::{
     worker::Worker,
 };
 use crate::traffic::Outcome;
+
+/// How long a new connection may go without an answer before it looks as if its server were busy with another one.
+const TURN_AFTER: Duration = Duration::from_millis(20);
 
 /// What is to become of the client's connection.
 #[derive(Debug)]
@@ -71,10 +74,14 @@ pub(crate) struct Request {
     pub(crate) head: RequestHead,
     /// Where it goes.
     pub(crate) authority: Authority,
-    /// What `Host` says.
-    pub(crate) host: Vec<u8>,
+    /// What `Host` is to say; as it is if none.
+    pub(crate) host: Option<Vec<u8>>,
     /// Path and query.
     pub(crate) path: Vec<u8>,
+    /// Which kind of connection can carry it.
+    pub(crate) purpose: Purpose,
+    /// A new connection that is there already.
+    pub(crate) prepared: Option<Server>,
 }
 
 /// Carries one exchange from the read head to the end of its answer. Never fails: an error *is* an answer.
@@ -86,6 +93,7 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         open,
         said: HopFields::default(),
         websocket: false,
+        expects: Expects::Nothing,
         answered: false,
         truncation_shows: true,
     };
@@ -97,6 +105,7 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         Ok(Ended::Upgraded(server)) => Next::Upgraded(Box::new(tunnel::Opened {
             server,
             open: exchange.open,
+            unseen: None,
         })),
         Err(error) => Box::pin(exchange.refuse(client, &error)).await,
     }
@@ -107,7 +116,7 @@ enum Ended {
     /// With an answer.
     With(Next, Outcome),
     /// As a tunnel to this server.
-    Upgraded(Connection),
+    Upgraded(Server),
 }
 
 /// Why an attempt ended without a final response head.
@@ -127,6 +136,17 @@ impl From<ExchangeError> for AttemptError {
     }
 }
 
+/// What a client waits for before it sends its body ([RFC 9110 §10.1.1]).
+///
+/// [RFC 9110 §10.1.1]: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expects {
+    /// Nothing, or it has it.
+    Nothing,
+    /// A 100.
+    Continue,
+}
+
 /// One exchange under way.
 struct Exchange<'a> {
     /// The worker that carries it.
@@ -141,6 +161,8 @@ struct Exchange<'a> {
     said: HopFields,
     /// Whether it asks for a WebSocket.
     websocket: bool,
+    /// What the client waits for before it sends its body.
+    expects: Expects,
     /// Whether a byte of the final answer has gone to the client: from then on no other answer can.
     answered: bool,
     /// Whether an answer that breaks off can be told from a complete one by its framing.
@@ -172,13 +194,16 @@ impl Exchange<'_> {
         let mut conversation = Conversation::new(upload);
         let (mut server, head) = self.send(client, &mut conversation).await?;
         if head.status == 101 {
-            return self.upgrade(client, server.connection, head).await;
+            return self.upgrade(client, server, head).await;
         }
         let (next, outcome, reusable) = self
             .respond(client, &mut server.connection, &mut conversation, head)
             .await?;
         if reusable {
-            self.worker.upstreams.keep(&self.request.authority, server.connection);
+            let Request { authority, purpose, .. } = &self.request;
+            self.worker
+                .upstreams
+                .keep(authority, *purpose, server.connection, client);
         }
         Ok(Ended::With(next, outcome))
     }
@@ -188,7 +213,12 @@ impl Exchange<'_> {
         let fields = &mut self.request.head.fields;
         self.websocket = self.version == Version::Http11 && hop::asks_for_websocket(fields);
         self.said = hop::strip(fields, self.version, self.websocket);
-        fields.set("Host", &self.request.host);
+        if self.version == Version::Http11 && fields.has_member("expect", "100-continue") {
+            self.expects = Expects::Continue;
+        }
+        if let Some(host) = &self.request.host {
+            fields.set("Host", host);
+        }
         if self.said.trailers {
             // amb does carry trailers, so it says so on its own behalf (RFC 9110 §10.1.4).
             fields.append("TE", b"trailers");
@@ -206,14 +236,15 @@ impl Exchange<'_> {
         let idempotent = is_idempotent(self.request.head.method());
         // A body cannot be sent a second time once some of it has gone, since it is not kept.
         let bodiless = conversation.upload_over;
-        let mut pooled = self.worker.upstreams.pooled(&self.request.authority, idempotent);
+        let prepared = self.request.prepared.take();
+        let mut ready = prepared.or_else(|| self.pooled(client, idempotent));
         loop {
-            let (mut server, reused) = match pooled.take() {
-                Some(server) => (server, true),
-                None => (self.connect().await?, false),
+            let mut server = match ready.take() {
+                Some(server) => server,
+                None => self.connect().await?,
             };
             self.open.record.connect = server.connect;
-            self.open.record.reused = reused;
+            self.open.record.reused = server.connect.is_none();
             match self.attempt(client, &mut server, conversation).await {
                 Ok(head) => return Ok((server, head)),
                 Err(AttemptError::Failed(error)) => {
@@ -226,7 +257,7 @@ impl Exchange<'_> {
                 {
                     conversation.again(bodiless);
                     self.open.record.resends += 1;
-                    pooled = self.worker.upstreams.pooled(&self.request.authority, idempotent);
+                    ready = self.pooled(client, idempotent);
                 }
                 Err(AttemptError::Stale { .. }) => {
                     return Err(ExchangeError::UpstreamClosedEarly {
@@ -237,14 +268,17 @@ impl Exchange<'_> {
         }
     }
 
+    /// A connection that was used before.
+    fn pooled(&self, client: &mut Connection, idempotent: bool) -> Option<Server> {
+        let Request { authority, purpose, .. } = &self.request;
+        self.worker.upstreams.pooled(authority, *purpose, client, idempotent)
+    }
+
     /// Opens a connection. Boxed, since most requests find one in the pool and should not carry the room for this.
     async fn connect(&mut self) -> Result<Server, ExchangeError> {
+        let Request { authority, purpose, .. } = &self.request;
         let opened = &mut self.open.record.opened;
-        let connecting = self
-            .worker
-            .upstreams
-            .connect(&self.request.authority, Purpose::Exchange, opened);
-        Box::pin(connecting).await
+        Box::pin(self.worker.upstreams.connect(authority, *purpose, opened)).await
     }
 
     /// Sends the request once and waits for the final head of its answer, passing interim ones on.
@@ -273,8 +307,14 @@ impl Exchange<'_> {
             });
         }
         let sent_at = Instant::now();
+        let mut in_line = !reused;
         loop {
-            let head = match conversation.next_head(client, server).await {
+            let awaited = if std::mem::take(&mut in_line) {
+                self.wait_in_line(client, server, conversation).await
+            } else {
+                conversation.next_head(client, server).await
+            };
+            let head = match awaited {
                 Awaited::Head(head) => head,
                 Awaited::ClientEnded if access::is_gone(client) => return Err(ExchangeError::ClientGone.into()),
                 Awaited::ClientEnded => {
@@ -301,10 +341,36 @@ impl Exchange<'_> {
                     )
                     .into());
                 }
-                100..=199 => self.pass_interim(client, head).await?,
+                100..=199 => {
+                    if head.status == 100 {
+                        self.expects = Expects::Nothing;
+                    }
+                    self.pass_interim(client, head).await?;
+                }
                 _ => return Ok(head),
             }
         }
+    }
+
+    /// Waits for the first head on a new connection. If that takes long, what waits for other requests gives way to it.
+    ///
+    /// Boxed like [`Exchange::connect`], and for the same reason.
+    async fn wait_in_line(
+        &self,
+        client: &mut Connection,
+        server: &mut Connection,
+        conversation: &mut Conversation,
+    ) -> Awaited {
+        Box::pin(async {
+            if let Ok(awaited) = tokio::time::timeout(TURN_AFTER, conversation.next_head(client, server)).await {
+                return awaited;
+            }
+            let queued = self.worker.upstreams.queue(&self.request.authority);
+            let awaited = conversation.next_head(client, server).await;
+            drop(queued);
+            awaited
+        })
+        .await
     }
 
     /// Writes the request as the next hop wants it.
@@ -324,7 +390,8 @@ impl Exchange<'_> {
         } else {
             &self.request.path
         };
-        let target = [b"http://", self.request.host.as_slice(), path].concat();
+        let host = self.request.host.as_deref().unwrap_or_default();
+        let target = [b"http://", host, path].concat();
         self.request.head.write_to(&target, out);
     }
 }

@@ -1,40 +1,30 @@
 //! One client connection that speaks HTTP/1.1: its requests one after another, each to its exchange or tunnel.
 
-use std::{
-    future::poll_fn,
-    io,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll},
-    time::Duration,
-};
+mod waiting;
 
-use tokio::time::{Instant, Sleep};
+use std::{io, rc::Rc, time::Duration};
 
+use self::waiting::{Patience, Unreadable, read_head};
 use super::{
     answer::{Answer, OWN},
+    crowd::Seat,
     error::ExchangeError,
     exchange::{self, Next, Request},
     recorder::Open,
     target::{self, Authority, Target},
     tunnel,
-    upstream::Purpose,
+    upstream::{Purpose, Server},
     wire::{
         connection::Connection,
         framing::{self, Framing},
         head::{RequestHead, Version},
         hop,
-        http1::{HeadReader, ReadHeadError, skip_empty_line},
+        http1::skip_empty_line,
     },
     worker::Worker,
 };
 use crate::traffic::{Kind, Outcome, Protocol};
 
-/// How long a head may take from its first byte. What nginx and hyper allow is 60 and 30 s.
-const HEAD_LIMIT: Duration = Duration::from_secs(30);
-/// How long a connection may wait for its next request. Long, since the client is the wrapped program itself: closing under
-/// its hands would be a failure that it would not see without amb.
-const IDLE_LIMIT: Duration = Duration::from_mins(5);
 /// How long a connection lingers when it is closed.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -46,12 +36,27 @@ pub(crate) enum After {
     Tunnel(Connection, Box<tunnel::Opened>),
 }
 
+/// On what terms a client is served.
+pub(crate) enum Terms {
+    /// It asks a proxy.
+    Proxy,
+    /// It asks a proxy that does not serve it.
+    Refused(ExchangeError),
+    /// It speaks to a server through a tunnel, and knows of no proxy.
+    Inside {
+        /// Where the tunnel leads.
+        authority: Authority,
+        /// The tunnel's own connection, which the first request takes.
+        prepared: Option<Server>,
+    },
+}
+
 /// Serves the requests of `client` until it is closed or becomes a tunnel.
-pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger: Option<String>) -> After {
+pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, seat: &Seat, mut terms: Terms) -> After {
     let mut patience = Patience::default();
     loop {
         skip_empty_line(&mut client);
-        let head = match read_head(&mut client, &mut patience).await {
+        let head = match read_head(&mut client, &mut patience, seat).await {
             Ok(head) => head,
             Err(Unreadable::Over) => return After::Closed,
             Err(Unreadable::Refused(error)) => {
@@ -61,20 +66,11 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
                 return After::Closed;
             }
         };
-        let next = match &stranger {
-            None => dispatch(worker, &mut client, head).await,
-            Some(who) => {
-                let mut open = begin(worker, &head);
-                name_target(&mut open, &head, &target::parse(head.method(), head.target()));
-                refuse(
-                    &mut client,
-                    open,
-                    &ExchangeError::StrangerRefused(who.clone()),
-                    Some(&head),
-                    None,
-                )
-                .await;
-                Next::Close
+        let next = match &mut terms {
+            Terms::Proxy => dispatch(worker, &mut client, head).await,
+            Terms::Refused(error) => turn_away(worker, &mut client, &head, error).await,
+            Terms::Inside { authority, prepared } => {
+                pass_inside(worker, &mut client, head, authority.clone(), prepared.take()).await
             }
         };
         match next {
@@ -94,6 +90,70 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
     }
 }
 
+/// Refuses a request of somebody whom this proxy does not serve.
+async fn turn_away(worker: &Rc<Worker>, client: &mut Connection, head: &RequestHead, error: &ExchangeError) -> Next {
+    let mut open = begin(worker, head);
+    name_target(&mut open, head, &target::parse(head.method(), head.target()));
+    refuse(client, open, error, Some(head), None).await;
+    Next::Close
+}
+
+/// Sends a request on that a client makes inside its tunnel to `authority`: its target and `Host` are those for the server.
+async fn pass_inside(
+    worker: &Rc<Worker>,
+    client: &mut Connection,
+    head: RequestHead,
+    authority: Authority,
+    prepared: Option<Server>,
+) -> Next {
+    let mut open = begin(worker, &head);
+    open.asks_for(head.method(), &authority);
+    // It was opened for the tunnel, which has no record any more.
+    open.record.opened = u32::from(prepared.is_some());
+    if let Err(error) = check_host(&head, &Target::Origin) {
+        refuse(client, open, &error, Some(&head), Some(&authority)).await;
+        return Next::Close;
+    }
+    if hop::asks_for_other_protocol(&head.fields) {
+        // Directly it would get it, and no policy for HTTP has a say in what follows.
+        let purpose = Purpose::Tunnel;
+        open.record.kind = Kind::Tunnel;
+        let connected = match prepared {
+            Some(server) => Ok(server),
+            None => {
+                let opened = &mut open.record.opened;
+                worker.upstreams.connect(&authority, purpose, opened).await
+            }
+        };
+        return match connected {
+            Ok(mut server) => {
+                head.write_to(head.target(), server.connection.outbox.appender());
+                open.record.connect = server.connect;
+                open.record.attempts = 1;
+                Next::Upgraded(Box::new(tunnel::Opened {
+                    server,
+                    open,
+                    unseen: None,
+                }))
+            }
+            Err(error) => {
+                refuse(client, open, &error, Some(&head), Some(&authority)).await;
+                Next::Close
+            }
+        };
+    }
+    let path = head.target().to_vec();
+    let request = Request {
+        head,
+        authority,
+        host: None,
+        path,
+        purpose: Purpose::Tunnel,
+        prepared,
+    };
+    exchange::handle(worker, client, request, open).await
+}
+
 /// Sends a request where its target says.
 async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHead) -> Next {
     let mut open = begin(worker, &head);
@@ -111,8 +171,10 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
                 Request {
                     head,
                     authority,
-                    host,
+                    host: Some(host),
                     path,
+                    purpose: Purpose::Exchange,
+                    prepared: None,
                 },
                 open,
             )
@@ -228,8 +290,9 @@ async fn connect(
                 return Next::Reset;
             }
             Next::Upgraded(Box::new(tunnel::Opened {
-                server: server.connection,
+                server,
                 open,
+                unseen: Some(authority),
             }))
         }
         Err(error) => {
@@ -297,87 +360,4 @@ async fn answer_error(
     let sent = client.send(&answer.bytes()).await;
     open.fail(error);
     sent
-}
-
-/// Why there is no request.
-enum Unreadable {
-    /// The client is done, or has waited too long between requests.
-    Over,
-    /// It gets this answer.
-    Refused(ExchangeError),
-}
-
-/// The next request's head.
-async fn read_head(client: &mut Connection, patience: &mut Patience) -> Result<RequestHead, Unreadable> {
-    let mut reader = HeadReader::default();
-    let mut begun = !client.inbox.is_empty();
-    let mut due = Instant::now() + if begun { HEAD_LIMIT } else { IDLE_LIMIT };
-    let result = poll_fn(|cx| {
-        if let Poll::Ready(result) = reader.poll(cx, client) {
-            // An empty line that came alone is not the beginning of a request.
-            let only_empty_line = matches!(result, Err(ReadHeadError::EndedInside | ReadHeadError::Io(_, true)))
-                && client.inbox.as_slice() == b"\r\n";
-            return Poll::Ready(Some(if only_empty_line {
-                Err(ReadHeadError::Ended)
-            } else {
-                result
-            }));
-        }
-        if !begun && !matches!(client.inbox.as_slice(), b"" | b"\r" | b"\r\n") {
-            begun = true;
-            due = Instant::now() + HEAD_LIMIT;
-        }
-        if patience.is_over(cx, due) {
-            Poll::Ready(None)
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
-    let bytes = match result {
-        Some(Ok(bytes)) => bytes,
-        Some(Err(ReadHeadError::Ended | ReadHeadError::Io(_, false))) => return Err(Unreadable::Over),
-        None if !begun => return Err(Unreadable::Over),
-        None => return Err(Unreadable::Refused(ExchangeError::RequestTimedOut(HEAD_LIMIT))),
-        Some(Err(ReadHeadError::EndedInside | ReadHeadError::Io(_, true))) => {
-            return Err(Unreadable::Refused(ExchangeError::RequestMalformed(
-                "the connection ended inside the head",
-            )));
-        }
-        Some(Err(ReadHeadError::Head(error))) => return Err(Unreadable::Refused(error.into())),
-    };
-    RequestHead::parse(bytes).map_err(|error| Unreadable::Refused(error.into()))
-}
-
-/// A deadline that costs nothing while it is not reached: one timer a connection, which is moved on only when it fires.
-#[derive(Default)]
-struct Patience {
-    /// The timer, once it was needed.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patience {
-    /// Whether `due` has come; wakes the task when it does.
-    fn is_over(&mut self, cx: &mut Context<'_>, due: Instant) -> bool {
-        if let Some(timer) = &self.timer
-            && !timer.is_elapsed()
-            && timer.deadline() <= due
-        {
-            // It will wake this task when it fires.
-            return false;
-        }
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if due < timer.deadline() {
-            timer.as_mut().reset(due);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= due {
-                return true;
-            }
-            timer.as_mut().reset(due);
-        }
-        false
-    }
 }

@@ -113,13 +113,18 @@ impl Recorder {
     /// Enters a finished record.
     fn enter(&self, record: &Record) {
         self.meter.borrow_mut().add(record);
-        self.open.set(self.open.get() - 1);
-        if self.open.get() == 0 {
-            self.idle.notify_one();
-        }
+        self.one_less();
         // Last, so that the books are right even if it panics.
         if let Some(listener) = &self.listener {
             listener(record);
+        }
+    }
+
+    /// One that was open is not any more.
+    fn one_less(&self) {
+        self.open.set(self.open.get() - 1);
+        if self.open.get() == 0 {
+            self.idle.notify_one();
         }
     }
 }
@@ -155,6 +160,12 @@ impl Open {
     /// Ends it as this error says.
     pub(crate) fn fail(self, error: &ExchangeError) {
         self.end(error.outcome());
+    }
+
+    /// Takes it back: the tunnel turned out to carry exchanges, each of which has a record of its own.
+    pub(crate) fn withdraw(mut self) {
+        self.ended = true;
+        self.recorder.one_less();
     }
 
     /// Enters the record, once.

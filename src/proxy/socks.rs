@@ -180,7 +180,7 @@ fn reply(protocol: Protocol, error: Option<&ExchangeError>) -> Vec<u8> {
 }
 
 /// Serves a client whose first byte is a SOCKS version.
-pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger: Option<String>) -> After {
+pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, refusal: Option<ExchangeError>) -> After {
     let protocol = if client.inbox.as_slice().first() == Some(&4) {
         Protocol::Socks4
     } else {
@@ -210,8 +210,8 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
             return After::Closed;
         }
     };
-    let connected = if let Some(who) = stranger {
-        Err(ExchangeError::StrangerRefused(who))
+    let connected = if let Some(refusal) = refusal {
+        Err(refusal)
     } else {
         let opened = &mut open.record.opened;
         worker.upstreams.connect(&authority, Purpose::Tunnel, opened).await
@@ -225,8 +225,9 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, stranger:
             After::Tunnel(
                 client,
                 Box::new(tunnel::Opened {
-                    server: server.connection,
+                    server,
                     open,
+                    unseen: Some(authority),
                 }),
             )
         }

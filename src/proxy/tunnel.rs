@@ -10,6 +10,8 @@ use super::{
     access,
     error::ExchangeError,
     recorder::Open,
+    target::Authority,
+    upstream::Server,
     wire::{
         connection::Connection,
         framing::Framing,
@@ -20,10 +22,12 @@ use crate::traffic::Outcome;
 
 /// A tunnel whose server is connected.
 pub(crate) struct Opened {
-    /// The server's connection.
-    pub(crate) server: Connection,
+    /// The server.
+    pub(crate) server: Server,
     /// Its record.
     pub(crate) open: Open,
+    /// Where the client asked to be connected to, if nobody knows yet what it will say there.
+    pub(crate) unseen: Option<Authority>,
 }
 
 impl std::fmt::Debug for Opened {
@@ -66,46 +70,55 @@ impl Direction {
     }
 }
 
-/// Carries the tunnel to its end. Lasts as long as both sides want.
-pub(crate) async fn carry(mut client: Connection, opened: Box<Opened>) {
-    let Opened { mut server, mut open } = *opened;
+/// Carries the tunnel to its end, which has come already if one side `broke`, and says how it ended. Lasts as long as both
+/// sides want. What it moved is in the record then, and the connections are to be dropped.
+///
+/// By reference, so that what lives as long as a tunnel is not there twice.
+pub(crate) async fn carry(client: &mut Connection, opened: &mut Opened, broke: Option<(Side, io::Error)>) -> Outcome {
+    let server = &mut opened.server.connection;
     let (mut up, mut down) = (Direction::new(), Direction::new());
-    let result = poll_fn(|cx| {
-        let was_over = up.over;
-        let upward = up
-            .poll(cx, &mut client, &mut server)
-            .map_err(|broken| (Side::Up, broken))?;
-        if !was_over && up.over && access::is_gone(&client) {
-            // Nobody is left to whom the server could send anything: its connection ends as it would directly.
-            return Poll::Ready(Ok(()));
-        }
-        let downward = down
-            .poll(cx, &mut server, &mut client)
-            .map_err(|broken| (Side::Down, broken))?;
-        if upward.is_ready() && downward.is_ready() {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
-    open.record.bytes_sent += up.pump.moved;
-    open.record.bytes_received += down.pump.moved;
-    let outcome = match result {
+    let result = match broke {
+        Some((side, reason)) => Err((side, PumpError::Read(reason))),
+        None => poll_fn(|cx| poll_both_ways(cx, client, server, &mut up, &mut down)).await,
+    };
+    opened.open.record.bytes_sent += up.pump.moved;
+    opened.open.record.bytes_received += down.pump.moved;
+    match result {
         Ok(()) => Outcome::Ok,
         Err((side, broken)) => {
-            let outcome = judge(&side, broken, &client, &server);
             // A reset is passed on as a reset.
-            client.reset();
-            server.reset();
-            outcome
+            client.reset_at_drop();
+            server.reset_at_drop();
+            judge(side, broken, client, server)
         }
-    };
-    open.end(outcome);
+    }
+}
+
+/// Moves bytes until both sides have ended, or one has broken.
+fn poll_both_ways(
+    cx: &mut Context<'_>,
+    client: &mut Connection,
+    server: &mut Connection,
+    up: &mut Direction,
+    down: &mut Direction,
+) -> Poll<Result<(), (Side, PumpError)>> {
+    let was_over = up.over;
+    let upward = up.poll(cx, client, server).map_err(|broken| (Side::Up, broken))?;
+    if !was_over && up.over && access::is_gone(client) {
+        // Nobody is left to whom the server could send anything: its connection ends as it would directly.
+        return Poll::Ready(Ok(()));
+    }
+    let downward = down.poll(cx, server, client).map_err(|broken| (Side::Down, broken))?;
+    if upward.is_ready() && downward.is_ready() {
+        Poll::Ready(Ok(()))
+    } else {
+        Poll::Pending
+    }
 }
 
 /// The direction in which a tunnel broke.
-enum Side {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {
     /// From the client to the server.
     Up,
     /// From the server to the client.
@@ -113,7 +126,7 @@ enum Side {
 }
 
 /// Whether a broken tunnel is anybody's fault: programs often reset a connection that they are done with.
-fn judge(side: &Side, broken: PumpError, client: &Connection, server: &Connection) -> Outcome {
+fn judge(side: Side, broken: PumpError, client: &Connection, server: &Connection) -> Outcome {
     let (reason, by_client) = match (side, broken) {
         (Side::Up, PumpError::Read(reason)) | (Side::Down, PumpError::Write(reason)) => (reason, true),
         (_, PumpError::Read(reason) | PumpError::Write(reason)) => (reason, false),

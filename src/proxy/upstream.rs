@@ -25,9 +25,9 @@ use crate::policy::{
 /// What a connection is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Exchanges in plain HTTP.
+    /// Requests that a proxy was asked to make.
     Exchange,
-    /// An opaque tunnel.
+    /// A tunnel, whatever is spoken in it.
     Tunnel,
 }
 
@@ -55,8 +55,8 @@ pub(crate) struct Upstreams {
     policy: Arc<Policy>,
     /// amb's own listener, which must not be dialled.
     own: SocketAddr,
-    /// Connections that wait for the next request.
-    pool: RefCell<Pool>,
+    /// Connections that wait for the next request, by purpose: a parent proxy may be at the other end of one kind only.
+    pools: [RefCell<Pool>; 2],
 }
 
 /// How far the opening of a connection has come.
@@ -74,20 +74,30 @@ impl Upstreams {
         Rc::new(Self {
             policy,
             own,
-            pool: RefCell::default(),
+            pools: Default::default(),
         })
     }
 
     /// A pooled connection for a request, if a good one is there.
     ///
-    /// For a method that must not run twice only one that was idle for less than a second and of which the kernel itself says
-    /// that it is open: a connection that dies as the request arrives would leave open whether it was executed.
-    pub(crate) fn pooled(&self, authority: &Authority, idempotent: bool) -> Option<Server> {
-        let connection = self.pool.borrow_mut().take(authority, idempotent)?;
-        let target = self.redirected(authority);
-        let parent = self
-            .parent(Purpose::Exchange, authority, &target)
-            .and_then(ParentForm::of);
+    /// For a method that must not run twice only one that served this very client before, that was idle for less than a second
+    /// and of which the kernel itself says that it is open: a connection that dies as the request arrives would leave open
+    /// whether it was executed. Directly, too, the client would have used its own connection again, and no one else's.
+    pub(crate) fn pooled(
+        &self,
+        authority: &Authority,
+        purpose: Purpose,
+        client: &mut Connection,
+        idempotent: bool,
+    ) -> Option<Server> {
+        let mut pool = self.pool(purpose).borrow_mut();
+        let connection = pool.take(authority, &client.presence(), idempotent)?;
+        let parent = match purpose {
+            Purpose::Exchange => self
+                .parent(purpose, authority, &self.redirected(authority))
+                .and_then(ParentForm::of),
+            Purpose::Tunnel => None,
+        };
         Some(Server {
             connection,
             connect: None,
@@ -110,7 +120,16 @@ impl Upstreams {
         let started = Instant::now();
         let limit = self.policy.timeouts.connect;
         let progress = Progress::default();
-        let result = tokio::time::timeout(limit, self.open(authority, purpose, &progress)).await;
+        let opening = async {
+            match self.open(authority, purpose, &progress).await {
+                // What only waits in a pool must not keep a request from its server.
+                Err(ExchangeError::OutOfDescriptors(_)) if self.close_pooled() => {
+                    self.open(authority, purpose, &progress).await
+                }
+                result => result,
+            }
+        };
+        let result = tokio::time::timeout(limit, opening).await;
         *opened += u32::from(progress.opened.get());
         let (connection, parent) = match result {
             Ok(result) => result?,
@@ -179,20 +198,58 @@ impl Upstreams {
         Connection::new(stream).map_err(|reason| ExchangeError::of_connect(place.to_string(), reason))
     }
 
-    /// Keeps a connection for the next request to `authority`.
-    pub(crate) fn keep(self: &Rc<Self>, authority: &Authority, connection: Connection) {
-        let mut pool = self.pool.borrow_mut();
-        pool.put(authority, connection);
+    /// The pool for this purpose.
+    fn pool(&self, purpose: Purpose) -> &RefCell<Pool> {
+        match purpose {
+            Purpose::Exchange => &self.pools[0],
+            Purpose::Tunnel => &self.pools[1],
+        }
+    }
+
+    /// Keeps a connection for the next request to `authority`; `client` is the one that it served.
+    pub(crate) fn keep(
+        self: &Rc<Self>,
+        authority: &Authority,
+        purpose: Purpose,
+        connection: Connection,
+        client: &mut Connection,
+    ) {
+        let mut pool = self.pool(purpose).borrow_mut();
+        pool.put(authority, connection, client.presence());
         if pool.wants_sweeper() {
             let upstreams = Rc::clone(self);
             tokio::task::spawn_local(async move {
                 loop {
                     tokio::time::sleep(pool::IDLE_LIMIT / 2).await;
-                    if !upstreams.pool.borrow_mut().sweep() {
+                    if !upstreams.pool(purpose).borrow_mut().sweep() {
                         break;
                     }
                 }
             });
+        }
+    }
+
+    /// Closes all pooled connections. False if there was none.
+    fn close_pooled(&self) -> bool {
+        let closed: usize = self.pools.iter().map(|pool| pool.borrow_mut().close()).sum();
+        closed > 0
+    }
+
+    /// Notes, as long as what is returned lives, that a request waits for its turn at `authority`.
+    pub(crate) fn queue(self: &Rc<Self>, authority: &Authority) -> Queued {
+        for pool in &self.pools {
+            pool.borrow_mut().queue(authority);
+        }
+        Queued {
+            upstreams: Rc::clone(self),
+            authority: authority.clone(),
+        }
+    }
+
+    /// Closes what a client that is gone has left behind, where others wait for their turn.
+    pub(crate) fn client_left(&self) {
+        for pool in &self.pools {
+            pool.borrow_mut().give_way();
         }
     }
 
@@ -228,6 +285,22 @@ impl Upstreams {
         let ip = address.ip().to_canonical();
         address.port() == self.own.port()
             && (ip == self.own.ip() || ip.is_unspecified() || (self.own.ip().is_unspecified() && ip.is_loopback()))
+    }
+}
+
+/// A request that waits for its turn at a server. Its end is the wait's.
+pub(crate) struct Queued {
+    /// Where it is noted.
+    upstreams: Rc<Upstreams>,
+    /// Where it waits.
+    authority: Authority,
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        for pool in &self.upstreams.pools {
+            pool.borrow_mut().unqueue(&self.authority);
+        }
     }
 }
 

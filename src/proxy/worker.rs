@@ -7,10 +7,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{
     access,
+    crowd::{Crowd, Seat},
     error::{ExchangeError, is_exhaustion},
-    http::{self, After},
+    http::{self, After, Terms},
     recorder::Recorder,
-    socks, tunnel,
+    sniff::{self, Inside},
+    socks,
+    tunnel::{self, Opened},
     upstream::Upstreams,
     via::Via,
     wire::connection::Connection,
@@ -24,6 +27,8 @@ use crate::{
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// How long a connection may stay silent at first.
 const FIRST_BYTE_LIMIT: Duration = Duration::from_mins(5);
+/// How long one may that is only there to be turned away.
+const TURNED_AWAY_LIMIT: Duration = Duration::from_secs(5);
 /// A fatal alert `handshake_failure`, for a client that speaks TLS to the proxy itself.
 const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 40];
 
@@ -31,6 +36,8 @@ const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 40];
 pub(crate) struct Worker {
     /// The books.
     pub(crate) recorder: Rc<Recorder>,
+    /// The clients.
+    pub(crate) crowd: Rc<Crowd>,
     /// The servers.
     pub(crate) upstreams: Rc<Upstreams>,
     /// amb's entry in `Via`.
@@ -47,6 +54,7 @@ pub(crate) struct Worker {
 pub(crate) async fn accept(worker: Rc<Worker>, listener: &TcpListener) {
     let mut pause = PAUSES.0;
     loop {
+        worker.crowd.room().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 pause = PAUSES.0;
@@ -66,23 +74,61 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: &TcpListener) {
 /// Begins to serve a connection, in a task of its own.
 pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let worker = Rc::clone(worker);
-    tokio::task::spawn_local(async move {
+    let seat = worker.crowd.seat();
+    let place = seat.place();
+    let task = tokio::task::spawn_local(async move {
         match Connection::new(stream) {
-            Ok(client) => {
-                if let After::Tunnel(client, opened) = serve(&worker, client, peer).await {
+            Ok(client) => match serve(&worker, client, peer, &seat).await {
+                After::Tunnel(client, opened) => {
                     // A task of its own: it is small, and lives long.
-                    tokio::task::spawn_local(tunnel::carry(client, opened));
+                    let place = seat.place();
+                    let task = tokio::task::spawn_local(carry(worker, client, opened, seat));
+                    place.is_served_by(task.abort_handle());
                 }
-            }
+                After::Closed => worker.upstreams.client_left(),
+            },
             Err(reason) => tracing::debug!(%reason, "a connection was gone as soon as it was accepted"),
         }
     });
+    place.is_served_by(task.abort_handle());
+}
+
+/// Carries a tunnel to its end, or the requests that are in it.
+async fn carry(worker: Rc<Worker>, mut client: Connection, mut opened: Box<Opened>, seat: Seat) {
+    let mut broke = None;
+    if let Some(authority) = opened.unseen.take() {
+        match sniff::look_inside(&mut client, &mut opened.server.connection).await {
+            Inside::Http => {
+                let Opened { server, open, .. } = *opened;
+                open.withdraw();
+                let terms = Terms::Inside {
+                    authority,
+                    prepared: Some(server),
+                };
+                match Box::pin(http::serve(&worker, client, &seat, terms)).await {
+                    After::Closed => return worker.upstreams.client_left(),
+                    After::Tunnel(still, upgraded) => (client, opened) = (still, upgraded),
+                }
+            }
+            Inside::Other => {}
+            Inside::Broken(side, reason) => broke = Some((side, reason)),
+        }
+    }
+    let outcome = tunnel::carry(&mut client, &mut opened, broke).await;
+    let Opened { server, open, .. } = *opened;
+    drop((client, server));
+    open.end(outcome);
 }
 
 /// Tells by the first byte what a client speaks, and serves it.
-async fn serve(worker: &Rc<Worker>, mut client: Connection, peer: SocketAddr) -> After {
-    let stranger = match access::judge(peer, worker.own, &worker.run_id).await {
-        access::Verdict::Allowed => None,
+async fn serve(worker: &Rc<Worker>, mut client: Connection, peer: SocketAddr, seat: &Seat) -> After {
+    let mut patience = FIRST_BYTE_LIMIT;
+    let refusal = match access::judge(peer, worker.own, &worker.run_id).await {
+        access::Verdict::Allowed if seat.fits => None,
+        access::Verdict::Allowed => {
+            patience = TURNED_AWAY_LIMIT;
+            Some(ExchangeError::TooManyClients(worker.crowd.limit()))
+        }
         access::Verdict::Gone => {
             // Only if it asked for something is there anything to record.
             if matches!(client.fill().await, Ok(1..)) {
@@ -91,14 +137,15 @@ async fn serve(worker: &Rc<Worker>, mut client: Connection, peer: SocketAddr) ->
             }
             return After::Closed;
         }
-        access::Verdict::Stranger(who) => Some(who),
+        access::Verdict::Stranger(who) => Some(ExchangeError::StrangerRefused(who)),
     };
-    match tokio::time::timeout(FIRST_BYTE_LIMIT, client.fill()).await {
-        Ok(Ok(1..)) => {}
+    seat.waits();
+    match tokio::time::timeout(patience, client.fill()).await {
+        Ok(Ok(1..)) => seat.asks(),
         _ => return After::Closed,
     }
     match client.inbox.as_slice().first() {
-        Some(4 | 5) => Box::pin(socks::serve(worker, client, stranger)).await,
+        Some(4 | 5) => Box::pin(socks::serve(worker, client, refusal)).await,
         Some(0x16) => {
             let open = worker.recorder.begin(Kind::Exchange, Protocol::Http11);
             if let Err(reason) = client.send(&TLS_ALERT).await {
@@ -110,7 +157,7 @@ async fn serve(worker: &Rc<Worker>, mut client: Connection, peer: SocketAddr) ->
             client.linger(Duration::from_secs(1)).await;
             After::Closed
         }
-        _ => http::serve(worker, client, stranger).await,
+        _ => http::serve(worker, client, seat, refusal.map_or(Terms::Proxy, Terms::Refused)).await,
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! The tests name items of a checklist of what a proxy must get right, by their numbers.
 
+mod crowd;
 mod errors;
 mod faults;
 mod framing;
 mod heads;
 mod hop;
+mod inside;
 mod interim;
 mod malformed;
 mod memory;

@@ -6,6 +6,7 @@ use super::{
     super::{
         access, blame,
         error::ExchangeError,
+        upstream::Server,
         wire::{
             connection::Connection,
             framing::{self, Framing},
@@ -15,7 +16,7 @@ use super::{
             pump::{Coding, Pump, PumpError},
         },
     },
-    Ended, Exchange, Next,
+    Ended, Exchange, Expects, Next,
 };
 use crate::traffic::Outcome;
 
@@ -45,7 +46,7 @@ impl Exchange<'_> {
     pub(super) async fn upgrade(
         &mut self,
         client: &mut Connection,
-        server: Connection,
+        server: Server,
         mut head: ResponseHead,
     ) -> Result<Ended, ExchangeError> {
         hop::strip(&mut head.fields, head.version, true);
@@ -68,18 +69,28 @@ impl Exchange<'_> {
     ) -> Result<(Next, Outcome, bool), ExchangeError> {
         let framing = framing::of_response(&head, self.request.head.method())
             .map_err(|reason| ExchangeError::ResponseMalformed(reason.to_owned()))?;
+        server.personal |= hop::authenticates_connection(&self.request.head.fields);
         let server_said = hop::strip(&mut head.fields, head.version, false);
         let contradicts = framing == Framing::Chunked && head.fields.contains("content-length");
         let coding = self.fit_to_client(&mut head, framing);
+        let withheld = self.withholds_body(client, conversation);
+        if withheld {
+            conversation.give_up_upload();
+        }
         let mut keep = !self.said.close
             && framing != Framing::UntilClose
             && framing::is_plain(&head.fields)
             && coding == Coding::Kept
-            && !is_done(client);
+            && !is_done(client)
+            && !withheld;
         if self.version == Version::Http10 && keep {
             head.fields.append("Connection", b"keep-alive");
         } else if !keep && self.version == Version::Http11 {
             head.fields.append("Connection", b"close");
+        }
+        if head.status == 401 && hop::asks_for_connection_authentication(&head.fields) {
+            // Without it a client must not go on (RFC 4559 §6); amb keeps its part by the pool.
+            head.fields.append("Proxy-Support", b"Session-Based-Authentication");
         }
         self.worker.via.add(&mut head.fields, head.version);
         self.open.record.status = Some(head.status);
@@ -133,6 +144,18 @@ impl Exchange<'_> {
             (false, false) => Next::Close,
         };
         Ok((next, outcome, reusable))
+    }
+
+    /// Whether the client was told the outcome before it began to send its body, and will not send it now. What comes next
+    /// on its connection may be its next request or the body all the same, and nobody could tell: it is closed, so that the
+    /// one is not taken for the other ([RFC 9110 §10.1.1]).
+    ///
+    /// [RFC 9110 §10.1.1]: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+    fn withholds_body(&self, client: &Connection, conversation: &Conversation) -> bool {
+        self.expects == Expects::Continue
+            && !conversation.upload_over
+            && conversation.upload.moved == 0
+            && client.inbox.is_empty()
     }
 
     /// Makes the response's framing one that the client understands.

@@ -1,6 +1,6 @@
 //! Connections that wait for the next request to the same authority.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, rc::Weak, time::Duration};
 
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
@@ -24,6 +24,29 @@ struct Waiting {
     connection: Connection,
     /// When its last exchange ended.
     since: Instant,
+    /// The connection of the client that used it last.
+    client: Weak<()>,
+}
+
+impl Waiting {
+    /// Whether it was this client's.
+    fn served(&self, client: &Weak<()>) -> bool {
+        self.client.ptr_eq(client)
+    }
+
+    /// Whether it has waited too long. One by which the server knows its user waits as long as that user is there.
+    fn is_over(&self) -> bool {
+        if self.connection.personal {
+            self.is_orphan()
+        } else {
+            self.since.elapsed() >= IDLE_LIMIT
+        }
+    }
+
+    /// Whether a program that had called directly would have closed it by now.
+    fn is_orphan(&self) -> bool {
+        self.client.strong_count() == 0
+    }
 }
 
 /// Waiting connections.
@@ -35,30 +58,43 @@ pub(crate) struct Pool {
     count: usize,
     /// Whether a sweeper is at work.
     swept: bool,
+    /// How many requests wait for their turn at an authority, where there are any.
+    queued: HashMap<Authority, usize, RandomState>,
 }
 
 impl Pool {
     /// The connection that has waited the shortest, if it is still good.
-    pub(crate) fn take(&mut self, authority: &Authority, idempotent: bool) -> Option<Connection> {
+    ///
+    /// For a request that must not run twice, the one that has served the same client; and one by which the server knows its
+    /// user for that user only.
+    pub(crate) fn take(&mut self, authority: &Authority, client: &Weak<()>, idempotent: bool) -> Option<Connection> {
         let waiting = self.waiting.get_mut(authority)?;
-        while let Some(candidate) = waiting.pop() {
+        loop {
+            let place = waiting
+                .iter()
+                .rposition(|candidate| candidate.connection.personal && candidate.served(client))
+                .or_else(|| {
+                    waiting.iter().rposition(|candidate| {
+                        !candidate.connection.personal && (idempotent || candidate.served(client))
+                    })
+                });
+            let candidate = waiting.remove(place?);
             self.count -= 1;
-            let age = candidate.since.elapsed();
             let good = if idempotent {
-                age < IDLE_LIMIT && candidate.connection.seems_idle()
+                !candidate.is_over() && candidate.connection.seems_idle()
             } else {
-                age < FRESH_LIMIT && candidate.connection.is_idle()
+                (candidate.connection.personal || candidate.since.elapsed() < FRESH_LIMIT)
+                    && candidate.connection.is_idle()
             };
             if good {
                 return Some(candidate.connection);
             }
             // A fresh enough one that only may not carry this method is closed as well: the next request opens its own.
         }
-        None
     }
 
-    /// Keeps a connection, unless there are too many already.
-    pub(crate) fn put(&mut self, authority: &Authority, connection: Connection) {
+    /// Keeps a connection that served the client of this presence, unless there are too many already.
+    pub(crate) fn put(&mut self, authority: &Authority, connection: Connection, client: Weak<()>) {
         if self.count >= IN_ALL || !connection.seems_idle() {
             return;
         }
@@ -70,9 +106,16 @@ impl Pool {
             waiting.push(Waiting {
                 connection,
                 since: Instant::now(),
+                client,
             });
             self.count += 1;
         }
+    }
+
+    /// Closes all of them, and says how many there were.
+    pub(crate) fn close(&mut self) -> usize {
+        self.waiting.clear();
+        std::mem::take(&mut self.count)
     }
 
     /// Whether somebody should begin to sweep; says so once until the pool has run empty.
@@ -83,11 +126,39 @@ impl Pool {
     /// Closes what has waited too long. False, once nothing waits any more: the sweeper goes.
     pub(crate) fn sweep(&mut self) -> bool {
         self.waiting.retain(|_, waiting| {
-            waiting.retain(|candidate| candidate.since.elapsed() < IDLE_LIMIT);
+            waiting.retain(|candidate| !candidate.is_over());
             !waiting.is_empty()
         });
         self.count = self.waiting.values().map(Vec::len).sum();
         self.swept = self.count > 0;
         self.swept
+    }
+
+    /// Notes that a request waits for its turn at `authority`, and gives way to it.
+    pub(crate) fn queue(&mut self, authority: &Authority) {
+        *self.queued.entry(authority.clone()).or_default() += 1;
+        self.give_way();
+    }
+
+    /// Notes that one such request waits no more.
+    pub(crate) fn unqueue(&mut self, authority: &Authority) {
+        if let Some(count) = self.queued.get_mut(authority) {
+            *count -= 1;
+            if *count == 0 {
+                self.queued.remove(authority);
+            }
+        }
+    }
+
+    /// Closes what waits for the next request although its client has gone, where another request waits for its turn: a
+    /// server that serves one connection at a time would go on waiting for the one, and never hear the other.
+    pub(crate) fn give_way(&mut self) {
+        for authority in self.queued.keys() {
+            if let Some(waiting) = self.waiting.get_mut(authority) {
+                let before = waiting.len();
+                waiting.retain(|candidate| !candidate.is_orphan());
+                self.count -= before - waiting.len();
+            }
+        }
     }
 }

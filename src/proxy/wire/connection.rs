@@ -9,6 +9,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    rc::{Rc, Weak},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -44,6 +45,10 @@ pub(crate) struct Connection {
     pub(crate) outbox: Buffer,
     /// Whether the other side has ended its half.
     pub(crate) ended: bool,
+    /// Whether the server knows one user by this connection, so that no other client may use it.
+    pub(crate) personal: bool,
+    /// Lives as long as the connection does; none while nobody asks for it.
+    presence: Option<Rc<()>>,
 }
 
 impl Connection {
@@ -55,12 +60,19 @@ impl Connection {
             inbox: Buffer::default(),
             outbox: Buffer::default(),
             ended: false,
+            personal: false,
+            presence: None,
         })
     }
 
     /// The socket, for its options and for splicing.
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    /// What tells, later, whether this connection is still there.
+    pub(crate) fn presence(&mut self) -> Weak<()> {
+        Rc::downgrade(self.presence.get_or_insert_default())
     }
 
     /// Who is at the other end.
@@ -163,6 +175,11 @@ impl Connection {
 
     /// Closes by a reset, so that the other side sees a failure and not an end.
     pub(crate) fn reset(self) {
+        self.reset_at_drop();
+    }
+
+    /// Makes the close that is to come a reset.
+    pub(crate) fn reset_at_drop(&self) {
         if let Err(reason) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%reason, "a connection could not be made to end by a reset");
         }

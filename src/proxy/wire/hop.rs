@@ -89,6 +89,13 @@ pub(crate) fn asks_for_websocket(fields: &Fields) -> bool {
     fields.has_member("connection", "upgrade") && fields.members("upgrade").any(is_websocket)
 }
 
+/// Whether the request asks for an upgrade to a protocol of which nothing is known, such as the raw stream of a container's
+/// engine. `h2c` is known, and never granted.
+pub(crate) fn asks_for_other_protocol(fields: &Fields) -> bool {
+    let is_known = |protocol: &[u8]| is_websocket(protocol) || protocol.eq_ignore_ascii_case(b"h2c");
+    fields.has_member("connection", "upgrade") && fields.members("upgrade").any(|protocol| !is_known(protocol))
+}
+
 /// Whether a response switches to WebSocket, and to nothing else.
 pub(crate) fn switches_to_websocket(fields: &Fields) -> bool {
     fields.contains("upgrade") && fields.members("upgrade").all(is_websocket)
@@ -97,6 +104,25 @@ pub(crate) fn switches_to_websocket(fields: &Fields) -> bool {
 /// Whether a protocol that `Upgrade` names is WebSocket.
 fn is_websocket(protocol: &[u8]) -> bool {
     protocol.eq_ignore_ascii_case(b"websocket")
+}
+
+/// Whether the request authenticates its connection rather than itself, as NTLM does and Negotiate may ([RFC 4559 §6]): what
+/// comes after it on the connection is the same user's.
+///
+/// [RFC 4559 §6]: https://www.rfc-editor.org/rfc/rfc4559#section-6
+pub(crate) fn authenticates_connection(request: &Fields) -> bool {
+    request.values("authorization").any(is_of_connection)
+}
+
+/// Whether a response asks for such an authentication, among others.
+pub(crate) fn asks_for_connection_authentication(response: &Fields) -> bool {
+    response.members("www-authenticate").any(is_of_connection)
+}
+
+/// Whether credentials or a challenge are of a scheme that authenticates connections.
+fn is_of_connection(value: &[u8]) -> bool {
+    let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+    scheme.eq_ignore_ascii_case(b"NTLM") || scheme.eq_ignore_ascii_case(b"Negotiate")
 }
 
 #[cfg(test)]

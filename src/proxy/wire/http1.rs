@@ -141,6 +141,12 @@ impl Conversation {
         self.reader = HeadReader::default();
     }
 
+    /// Takes nothing more of the request's body.
+    pub(crate) fn give_up_upload(&mut self) {
+        self.upload_over = true;
+        self.upload_refused = true;
+    }
+
     /// Waits for the next response head while the request's body goes up. Cancel safe.
     ///
     /// Lasts as long as the server thinks: the deadline is the caller's.

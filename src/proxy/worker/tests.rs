@@ -52,7 +52,8 @@ fn served(pieces: &[&'static [u8]]) -> Served {
         let began = Instant::now();
         let connection = Connection::new(stream).expect("a socket");
         let serving = tokio::task::spawn_local(async move {
-            assert!(matches!(serve(&worker, connection, peer).await, After::Closed));
+            let seat = worker.crowd.seat();
+            assert!(matches!(serve(&worker, connection, peer, &seat).await, After::Closed));
         });
         loop {
             turn().await;
@@ -82,6 +83,7 @@ fn worker(recorder: &Rc<Recorder>, own: SocketAddr) -> Rc<Worker> {
     let policy = Arc::new(PolicyOptions::default().build(&std::collections::BTreeMap::new(), &mut problems));
     Rc::new(Worker {
         recorder: Rc::clone(recorder),
+        crowd: Crowd::of_worker(1),
         via: Via::new("1", true),
         redact: Arc::clone(&policy.redact),
         upstreams: Upstreams::new(policy, own),

@@ -1,11 +1,11 @@
-//! Servers and clients that break off, stall, dribble and lie, at every point where they can; and amb out of descriptors.
+//! Servers and clients that break off, stall, dribble and lie, at every point where they can.
 
 use std::net::SocketAddr;
 
 use socket2::{Domain, Socket, Type};
 
 use super::{aimed, by_hand, get};
-use crate::support::{Amb, End, Proxy, Step, Upstream, ok};
+use crate::support::{End, Proxy, Step, Upstream, ok};
 
 /// A listener whose queue is full: connecting to it takes for ever.
 pub(super) struct FullBacklog {
@@ -212,54 +212,4 @@ fn large_bodies_arrive_byte_for_byte() {
         proxy.end().assert_exchanges(&[("ok", 1)]);
         assert!(origin.join()[0].body == upload, "the request differs: {fields}");
     }
-}
-
-/// Checklist 115: out of descriptors amb pauses, answers with a reason, and goes on when there are some again.
-#[test]
-fn amb_survives_being_out_of_descriptors() {
-    let origin = Upstream::script([ok("before"), ok("after")]);
-    let limit = rustix::process::Rlimit {
-        current: Some(48),
-        maximum: Some(48),
-    };
-    let run = Amb::run(std::iter::empty::<String>())
-        .before_exec(move || Ok(rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)?));
-    let proxy = Proxy::of(run);
-    let mut first = proxy.connect();
-    first.send("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n");
-    first.answer().assert_is(200, "");
-    let mut second = proxy.connect();
-    second.send(get(&origin).replace("HTTP/1.1", "HTTP/1.1\r\nConnection: keep-alive"));
-    second.answer().assert_is(200, "before");
-    // As many as the kernel queues: amb cannot take them all.
-    let mut crowd: Vec<_> = (0..80).map(|_| proxy.connect()).collect();
-    for member in &mut crowd {
-        member.send("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n");
-    }
-    for member in crowd.iter_mut().take(20) {
-        member.answer().assert_is(200, "");
-    }
-    // A request that needs another connection when there is none left.
-    let mut outcome = None;
-    for _ in 0..3 {
-        first.send("GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\n\r\n");
-        outcome = Some(first.answer().status());
-    }
-    assert!(matches!(outcome, Some(502 | 503)), "{outcome:?}");
-    // Room again: everybody is served.
-    for mut member in crowd.drain(..20) {
-        member.half_close();
-        member.rest();
-    }
-    while let Some(mut member) = crowd.pop() {
-        if crowd.len() % 2 == 0 {
-            drop(member);
-        } else {
-            member.half_close();
-        }
-    }
-    proxy.ask(get(&origin)).assert_is(200, "after");
-    let records = proxy.end();
-    assert_eq!(records.exchanges("cut_short"), 0, "{records:?}");
-    origin.join();
 }

@@ -89,6 +89,39 @@ fn a_refusal_instead_of_100_reaches_the_client_at_once() {
     origin.join();
 }
 
+/// Checklist 60, 45: curl keeps its body to itself once it is refused, and goes on with the next request (its test 357).
+/// What then looks like the body is a request, and must not reach the server as anything else.
+#[test]
+fn what_follows_a_refusal_instead_of_100_is_not_taken_for_the_body() {
+    for refusal in ["417 No", "401 Who", "200 OK"] {
+        let origin = Upstream::script([vec![
+            Step::ReadHead,
+            Step::Send(format!("HTTP/1.1 {refusal}\r\nContent-Length: 2\r\n\r\nno").into_bytes()),
+            Step::Stall,
+        ]]);
+        let proxy = Proxy::start();
+        let mut client = proxy.connect();
+        let request = aimed(
+            "PUT http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+            &origin,
+        );
+        client.send(&request);
+        let answer = client.answer();
+        assert_eq!(answer.body(), "no");
+        assert_eq!(
+            answer.field("connection").as_deref(),
+            Some("close"),
+            "{}",
+            answer.head()
+        );
+        client.send(&request);
+        assert!(client.rest().0.is_empty(), "a second answer");
+        proxy.end().assert_exchanges(&[("ok", 1)]);
+        origin.release();
+        assert_eq!(origin.join().len(), 1);
+    }
+}
+
 /// Checklist 61.
 #[test]
 fn an_unknown_expectation_is_the_servers_too() {

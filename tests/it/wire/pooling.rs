@@ -1,5 +1,10 @@
 //! Connections to servers: used again when that is safe, and never so that a response reaches the wrong request.
 
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+};
+
 use super::{aimed, by_hand, get};
 use crate::support::{Proxy, Step, Upstream, ok};
 
@@ -180,4 +185,108 @@ fn connections_belong_to_the_authority_that_was_asked_for() {
     proxy.end();
     let connections: Vec<_> = origin.join().iter().map(|request| request.connection).collect();
     assert_eq!(connections, [0, 1, 0]);
+}
+
+/// A server that serves one connection at a time waits for the end of one that amb keeps, while others stand in line. Each of
+/// these programs ends, and directly its connection would end with it. Otherwise each turn lasts as long as amb keeps a
+/// connection, and the last of them gives up.
+#[test]
+fn a_connection_whose_client_is_gone_does_not_keep_the_server_from_the_next_one() {
+    let turn = Arc::new(Mutex::new(()));
+    let origin = by_hand(move |mut peer, _| {
+        let turn = turn.lock();
+        while peer.until(b"\r\n\r\n").is_ok() {
+            peer.send(OK);
+        }
+        drop(turn);
+    });
+    let proxy = Proxy::start();
+    thread::scope(|scope| {
+        for _ in 0..24 {
+            scope.spawn(|| {
+                proxy.ask(get(&origin)).assert_is(200, "ok");
+            });
+        }
+    });
+    proxy.end().assert_exchanges(&[("ok", 24)]);
+}
+
+/// A POST goes over the connection that its own client has used before, as it would directly, and over nobody else's: a
+/// server may be closing that one just now, after an answer that it took for the last.
+#[test]
+fn a_post_is_not_sent_over_a_connection_that_another_client_has_used() {
+    let origin = Upstream::script([ok("hers"), ok("his"), ok("his again"), ok("hers again")]);
+    let proxy = Proxy::start();
+    let post = aimed(
+        "POST http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nContent-Length: 2\r\n\r\nhi",
+        &origin,
+    );
+    let mut clients = [proxy.connect(), proxy.connect()];
+    for (client, request, body) in [
+        (0, get(&origin), "hers"),
+        (1, post.clone(), "his"),
+        (1, post.clone(), "his again"),
+        (0, post, "hers again"),
+    ] {
+        clients[client].send(request);
+        clients[client].answer().assert_is(200, body);
+    }
+    drop(clients);
+    proxy.end().assert_exchanges(&[("ok", 4)]);
+    let connections: Vec<_> = origin.join().iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [0, 1, 1, 0]);
+}
+
+/// NTLM authenticates a connection, not a request: between its steps, and behind them, nobody else's request may go over it.
+#[test]
+fn a_connection_by_which_the_server_knows_its_user_is_that_users_alone() {
+    let origin = Upstream::script([
+        vec![
+            Step::Read,
+            Step::Send(
+                b"HTTP/1.1 401 Who\r\nWWW-Authenticate: Negotiate\r\nWWW-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            ),
+        ],
+        vec![
+            Step::Read,
+            Step::Send(
+                b"HTTP/1.1 401 Go on\r\nWWW-Authenticate: NTLM challenge\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            ),
+        ],
+        ok("hers"),
+        ok("his"),
+        ok("his"),
+        ok("hers"),
+        ok("his"),
+    ]);
+    let proxy = Proxy::start();
+    let ask = |method: &str, field: &str| {
+        aimed(
+            &format!("{method} http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\n{field}\r\n"),
+            &origin,
+        )
+    };
+    let mut him = proxy.connect();
+    him.send(get(&origin));
+    assert_eq!(
+        him.answer().field("proxy-support").as_deref(),
+        Some("Session-Based-Authentication")
+    );
+    him.send(ask("GET", "Authorization: NTLM negotiate\r\n"));
+    assert_eq!(him.answer().status(), 401);
+    let mut her = proxy.connect();
+    her.send(get(&origin));
+    her.answer().assert_is(200, "hers");
+    him.send(ask("POST", "Authorization: NTLM authenticate\r\nContent-Length: 0\r\n"));
+    him.answer().assert_is(200, "his");
+    him.send(get(&origin));
+    him.answer().assert_is(200, "his");
+    her.send(get(&origin));
+    her.answer().assert_is(200, "hers");
+    him.send(get(&origin));
+    him.answer().assert_is(200, "his");
+    drop((him, her));
+    proxy.end();
+    let connections: Vec<_> = origin.join().iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [0, 0, 1, 0, 0, 1, 0]);
 }
