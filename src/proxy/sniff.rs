@@ -104,6 +104,10 @@ pub(crate) enum Inside {
 /// Waits for whoever speaks first, as long as it takes: with HTTP that is the client. Cancel safe.
 pub(crate) async fn look_inside(client: &mut Connection, server: &mut Connection) -> Inside {
     let first = poll_fn(|cx| {
+        if !server.inbox.is_empty() {
+            // It came with a parent proxy's answer.
+            return Poll::Ready(Some(Inside::Other));
+        }
         if !client.inbox.is_empty() {
             return Poll::Ready(None);
         }
