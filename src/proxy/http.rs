@@ -118,12 +118,11 @@ async fn pass_inside(
         // Directly it would get it, and no policy for HTTP has a say in what follows.
         let purpose = Purpose::Tunnel;
         open.record.kind = Kind::Tunnel;
-        let connected = match prepared {
-            Some(server) => Ok(server),
-            None => {
-                let opened = &mut open.record.opened;
-                worker.upstreams.connect(&authority, purpose, opened).await
-            }
+        let connected = if let Some(server) = prepared {
+            Ok(server)
+        } else {
+            let opened = &mut open.record.opened;
+            worker.upstreams.connect(&authority, purpose, opened).await
         };
         return match connected {
             Ok(mut server) => {
