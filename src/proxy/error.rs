@@ -296,6 +296,7 @@ mod tests {
             ExchangeError::ClientGone,
             ExchangeError::OwnListener,
             ExchangeError::StrangerRefused(text()),
+            ExchangeError::TooManyClients(1),
             ExchangeError::NameUnresolved {
                 host: text(),
                 reason: text(),
