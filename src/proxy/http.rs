@@ -108,21 +108,19 @@ async fn pass_inside(
 ) -> Next {
     let mut open = begin(worker, &head);
     open.asks_for(head.method(), &authority);
-    // It was opened for the tunnel, which has no record any more.
-    open.record.opened = u32::from(prepared.is_some());
+    open.record.opened += u32::from(prepared.is_some());
     if let Err(error) = check_host(&head, &Target::Origin) {
         refuse(client, open, &error, Some(&head), Some(&authority)).await;
         return Next::Close;
     }
     if hop::asks_for_other_protocol(&head.fields) {
         // Directly it would get it, and no policy for HTTP has a say in what follows.
-        let purpose = Purpose::Tunnel;
         open.record.kind = Kind::Tunnel;
         let connected = if let Some(server) = prepared {
             Ok(server)
         } else {
             let opened = &mut open.record.opened;
-            worker.upstreams.connect(&authority, purpose, opened).await
+            worker.upstreams.connect(&authority, Purpose::Tunnel, opened).await
         };
         return match connected {
             Ok(mut server) => {

@@ -104,8 +104,8 @@ pub(crate) enum Inside {
 /// Waits for whoever speaks first, as long as it takes: with HTTP that is the client. Cancel safe.
 pub(crate) async fn look_inside(client: &mut Connection, server: &mut Connection) -> Inside {
     let first = poll_fn(|cx| {
+        // A parent proxy may have sent the server's first words together with its own.
         if !server.inbox.is_empty() {
-            // It came with a parent proxy's answer.
             return Poll::Ready(Some(Inside::Other));
         }
         if !client.inbox.is_empty() {

@@ -52,8 +52,10 @@ fn served(pieces: &[&'static [u8]]) -> Served {
         let began = Instant::now();
         let connection = Connection::new(stream).expect("a socket");
         let serving = tokio::task::spawn_local(async move {
-            let seat = worker.crowd.seat();
-            assert!(matches!(serve(&worker, connection, peer, &seat).await, After::Closed));
+            assert!(matches!(
+                serve(&worker, connection, peer, &worker.crowd.seat()).await,
+                After::Closed
+            ));
         });
         loop {
             turn().await;
@@ -82,8 +84,8 @@ fn worker(recorder: &Rc<Recorder>, own: SocketAddr) -> Rc<Worker> {
     let mut problems = Vec::new();
     let policy = Arc::new(PolicyOptions::default().build(&std::collections::BTreeMap::new(), &mut problems));
     Rc::new(Worker {
-        recorder: Rc::clone(recorder),
         crowd: Crowd::of_worker(1),
+        recorder: Rc::clone(recorder),
         via: Via::new("1", true),
         redact: Arc::clone(&policy.redact),
         upstreams: Upstreams::new(policy, own),
