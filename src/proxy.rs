@@ -45,6 +45,10 @@ use crate::{policy::Policy, traffic::meter::Meter};
 /// Connections that may wait to be accepted; the kernel takes less if `somaxconn` says so.
 const BACKLOG: i32 = 4096;
 
+/// How long a worker may take to hand over its sums once nothing is left to wait for. It takes no time, but on a crowded machine
+/// a second may pass before it has its turn, and records would be lost.
+const STUCK_LIMIT: Duration = Duration::from_secs(5);
+
 /// A proxy that is bound and not yet serving: connections already queue up.
 #[derive(Debug)]
 pub struct Proxy {
@@ -286,12 +290,12 @@ impl Draining {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// The sums; what is still open is cut short. A worker that is stuck for a second is given up.
+    /// The sums; what is still open is cut short. A worker that is stuck for [`STUCK_LIMIT`] is given up.
     pub fn finish(self) -> Drained {
         drop(self.hurry);
         let mut drained = Drained::default();
         for ended in self.ended {
-            match ended.recv_timeout(Duration::from_secs(1)) {
+            match ended.recv_timeout(STUCK_LIMIT) {
                 Ok(Ok(meter)) => drained.meter.merge(meter),
                 Ok(Err(reason)) => drained.lost.push(reason),
                 Err(mpsc::RecvTimeoutError::Disconnected) => {

@@ -46,7 +46,8 @@ pub struct ReportOptions {
     /// Write a report to this file: report.json or json=FILE; repeatable
     ///
     /// The file is replaced as a whole when the run is over. That it can be written is checked before the command
-    /// starts. The command's stdout is its own: to get the report from a pipe, use json=/dev/fd/3.
+    /// starts. The command's stdout is its own: to get the report from a pipe, use json=/dev/fd/3. A pipe whose reader
+    /// reads nothing for 5 s does not get it.
     #[arg(id = "report", short, long = "report", value_name = "[FMT=]FILE", value_hint = ValueHint::FilePath)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<String>>,

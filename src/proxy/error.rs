@@ -238,3 +238,107 @@ impl ExchangeError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The error types of [RFC 9209 §2.3].
+    ///
+    /// [RFC 9209 §2.3]: https://www.rfc-editor.org/rfc/rfc9209#section-2.3
+    const REGISTERED: [&str; 32] = [
+        "dns_timeout",
+        "dns_error",
+        "destination_not_found",
+        "destination_unavailable",
+        "destination_ip_prohibited",
+        "destination_ip_unroutable",
+        "connection_refused",
+        "connection_terminated",
+        "connection_timeout",
+        "connection_read_timeout",
+        "connection_write_timeout",
+        "connection_limit_reached",
+        "tls_protocol_error",
+        "tls_certificate_error",
+        "tls_alert_received",
+        "http_request_error",
+        "http_request_denied",
+        "http_response_incomplete",
+        "http_response_header_section_size",
+        "http_response_header_size",
+        "http_response_body_size",
+        "http_response_trailer_section_size",
+        "http_response_trailer_size",
+        "http_response_transfer_coding",
+        "http_response_content_coding",
+        "http_response_timeout",
+        "http_upgrade_failed",
+        "http_protocol_error",
+        "proxy_internal_response",
+        "proxy_internal_error",
+        "proxy_configuration_error",
+        "proxy_loop_detected",
+    ];
+
+    #[test]
+    fn every_error_has_a_registered_name_and_a_status_that_fits_whose_fault_it_was() {
+        let text = String::new;
+        let io = || io::Error::from(io::ErrorKind::NetworkUnreachable);
+        for error in [
+            ExchangeError::RequestMalformed(""),
+            ExchangeError::RequestHeadTooLarge,
+            ExchangeError::RequestTargetTooLong,
+            ExchangeError::RequestTimedOut(Duration::ZERO),
+            ExchangeError::VersionUnsupported,
+            ExchangeError::NotAProxyRequest,
+            ExchangeError::RequestBodyBroken(text()),
+            ExchangeError::ClientGone,
+            ExchangeError::OwnListener,
+            ExchangeError::StrangerRefused(text()),
+            ExchangeError::TooManyClients(1),
+            ExchangeError::NameUnresolved {
+                host: text(),
+                reason: text(),
+                rcode: "NXDOMAIN",
+            },
+            ExchangeError::NameTimedOut(text()),
+            ExchangeError::UpstreamRefused(text()),
+            ExchangeError::UpstreamUnroutable {
+                address: text(),
+                reason: io(),
+            },
+            ExchangeError::UpstreamConnectTimedOut {
+                address: text(),
+                limit: Duration::ZERO,
+            },
+            ExchangeError::UpstreamClosedEarly { how: text() },
+            ExchangeError::ResponseIncomplete(text()),
+            ExchangeError::ResponseMalformed(text()),
+            ExchangeError::ResponseHeadTooLarge,
+            ExchangeError::TunnelBroken(io()),
+            ExchangeError::ParentRefused {
+                parent: text(),
+                answer: text(),
+            },
+            ExchangeError::OutOfDescriptors(io()),
+            ExchangeError::Internal(text()),
+        ] {
+            let Verdict {
+                status,
+                error: name,
+                blame,
+            } = error.verdict();
+            assert!(REGISTERED.contains(&name), "{name}");
+            let fits = match blame {
+                Blame::Client => (400..500).contains(&status) || status == 505,
+                Blame::Upstream => matches!(status, 502 | 504),
+                Blame::Policy => status == 403,
+                Blame::Amb => matches!(status, 500 | 503),
+            };
+            assert!(fits, "{status} {name}: {error:?}");
+        }
+        // The client's, but it is a gateway's error by its name.
+        assert_eq!(ExchangeError::LoopDetected.verdict().status, 502);
+    }
+}

@@ -196,3 +196,34 @@ impl Drop for Open {
         self.enter();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::{Builder, LocalOptions};
+
+    use super::*;
+
+    #[test]
+    fn a_task_that_panics_leaves_its_record_and_ambs_fault_in_it() {
+        let recorder = Recorder::new(None);
+        let runtime = Builder::new_current_thread()
+            .build_local(LocalOptions::default())
+            .expect("a runtime");
+        let open = recorder.begin(Kind::Exchange, Protocol::Http11);
+        let ended = runtime.block_on(async {
+            tokio::task::spawn_local(async move {
+                let _open = open;
+                panic!("as the test wants it");
+            })
+            .await
+        });
+        assert!(ended.is_err_and(|error| error.is_panic()));
+        assert_eq!(recorder.open(), 0);
+        let traffic = recorder.take_meter().finish();
+        assert_eq!((traffic.requests.total, traffic.requests.failed), (1, 1));
+        assert_eq!(
+            (&*traffic.failures[0].error_type, traffic.failures[0].blame),
+            ("proxy_internal_error", Blame::Amb)
+        );
+    }
+}

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::{
@@ -220,16 +220,16 @@ fn stream(mut file: File, mut bytes: &[u8]) -> io::Result<()> {
 ///
 /// It does not within [`READER_LIMIT`].
 fn wait_for_room(file: &File) -> io::Result<()> {
-    let due = Instant::now() + READER_LIMIT;
+    let limit = Timespec::try_from(READER_LIMIT).map_err(io::Error::other)?;
     loop {
-        let left = Timespec::try_from(due.saturating_duration_since(Instant::now())).map_err(io::Error::other)?;
-        match poll(&mut [PollFd::new(file, PollFlags::OUT)], Some(&left)) {
+        match poll(&mut [PollFd::new(file, PollFlags::OUT)], Some(&limit)) {
             Ok(0) => {
                 let limit = humantime::format_duration(READER_LIMIT);
                 let reason = format!("its reader has read nothing for {limit}");
                 return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
             }
             Ok(_) => return Ok(()),
+            // A second signal that asks amb to end does end it, here as anywhere.
             Err(Errno::INTR) => {}
             Err(reason) => return Err(reason.into()),
         }

@@ -29,11 +29,17 @@ struct Books {
 impl Books {
     /// A proxy with nothing configured.
     fn open() -> Self {
+        Self::told(|_| {})
+    }
+
+    /// The same, whose records go to `tell` as well.
+    fn told(tell: impl Fn(&Record) + Send + Sync + 'static) -> Self {
         let (config, _) = config::load(Request::default()).unwrap();
         let (sender, records) = mpsc::channel();
         let listener: Listener = Arc::new(move |record: &Record| {
             // At the end of the test nobody listens any more.
             drop(sender.send(record.clone()));
+            tell(record);
         });
         let proxy = Proxy::bind(config.listen, 1).unwrap();
         let address = proxy.address();
@@ -163,6 +169,39 @@ fn whatever_becomes_of_a_request_it_is_one_record() {
         traffic.hosts.iter().map(|host| host.requests.total).sum::<u64>(),
         requests.total
     );
+}
+
+/// Checklist 118.
+#[test]
+fn a_panic_in_one_connection_disturbs_no_other() {
+    let books = Books::told(|record| assert_ne!(record.method, "PANIC", "as the test wants it"));
+    let server = Upstream::script([
+        vec![
+            Step::Read,
+            Step::Stall,
+            Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        ],
+        ok("hello"),
+    ]);
+    let (_kept, refused) = refusing();
+    let mut waiting = books.client(&get(server.address()));
+    server.wait_for_requests(1);
+
+    let mut broken = books.client(format!("PANIC http://{refused}/ HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    assert_eq!(books.next(), (Kind::Exchange, "connection_refused".to_owned()));
+    // Its own connection ends.
+    broken.read_to_end(&mut Vec::new()).unwrap();
+
+    server.release();
+    assert!(read_head(&mut waiting).contains(" 200 "));
+    assert_eq!(books.next(), (Kind::Exchange, "ok".to_owned()));
+    let _client = books.client(&get(server.address()));
+    assert_eq!(books.next(), (Kind::Exchange, "ok".to_owned()));
+
+    let (traffic, rest) = books.close();
+    assert_eq!(rest, []);
+    let requests = &traffic.requests;
+    assert_eq!((requests.total, requests.ok, requests.failed), (3, 2, 1));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Report files: where they cannot go is said before the start, and nobody waits for them at the end.
+//! The end of a run: what is still open, what is told and written, and that nothing of it changes how amb ends.
 
 use std::{
     fs::{self, OpenOptions},
@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::support::{Amb, Child};
+use super::support::{Amb, Child, Running, Step, Upstream, ends};
 
 /// Makes a named pipe and fills it, so that not even a short report fits. It has a reader as long as the file lives.
 fn full_pipe(path: &Path) -> fs::File {
@@ -73,4 +73,79 @@ fn a_report_without_a_reader_changes_no_status() {
     drop(full_pipe(&amb.home().join("pipe")));
     let outcome = amb.child(Child::exit(7)).status(7);
     assert!(outcome.stderr().contains("cannot write the report pipe: "), "{outcome}");
+}
+
+/// A run whose child ends with 3 while a process that it leaves behind waits for its answer.
+fn ended_with_an_open_exchange(flags: &[&str], upstream: &Upstream) -> Running {
+    let mut running = Amb::run(flags)
+        .reporting()
+        .open_stdin()
+        .env("URL", upstream.url("/").replace("127.0.0.1", "upstream.test"))
+        .shell("\"$CHILD\" --get \"$URL\" </dev/null >got 2>&1 & echo child $$; cat >/dev/null; exit 3")
+        .start();
+    let child = running.wait_for_rest("child ").parse().unwrap();
+    upstream.wait_for_requests(1);
+    running.close_stdin();
+    assert!(ends(child));
+    running
+}
+
+/// An answer that comes when the test says so.
+fn late() -> Upstream {
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_vec();
+    Upstream::script([vec![Step::Read, Step::Stall, Step::Send(answer)]])
+}
+
+/// Checklist 118.
+#[test]
+fn what_is_open_when_the_child_ends_may_come_to_its_end() {
+    let upstream = late();
+    let to = format!("upstream.test::{}", upstream.address());
+    let running = ended_with_an_open_exchange(&["--drain", "30s", "--connect-to", &to], &upstream);
+    upstream.release();
+    let outcome = running.wait();
+    outcome.assert_status(3);
+    let requests = &outcome.report.as_ref().unwrap()["totals"]["requests"];
+    assert_eq!(
+        (&requests["ok"], &requests["cut_short"]),
+        (&1.into(), &0.into()),
+        "{outcome}"
+    );
+    upstream.join();
+}
+
+/// Checklist 118.
+#[test]
+fn what_does_not_end_within_the_drain_is_cut_short_and_changes_no_status() {
+    let upstream = late();
+    let to = format!("upstream.test::{}", upstream.address());
+    let running = ended_with_an_open_exchange(&["--drain", "10ms", "--connect-to", &to], &upstream);
+    let outcome = running.wait();
+    outcome.assert_status(3);
+    let requests = &outcome.report.as_ref().unwrap()["totals"]["requests"];
+    assert_eq!(
+        (&requests["ok"], &requests["cut_short"]),
+        (&0.into(), &1.into()),
+        "{outcome}"
+    );
+}
+
+/// Checklist 118: a signal ends the child, and amb after it has told what there is to tell.
+#[test]
+fn a_run_that_a_signal_ends_is_told_in_full() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let upstream = Upstream::script([super::support::ok("hello")]);
+        let to = format!("upstream.test:80:{}", upstream.address());
+        let running = Amb::run(["--summary", "full", "--connect-to", &to])
+            .reporting()
+            .shell("\"$CHILD\" --get http://upstream.test/ --ready && exec sleep 300")
+            .start();
+        running.wait_for_line("helloready").signal(signal);
+        let outcome = running.wait();
+        outcome.assert_signal(signal);
+        assert!(outcome.stderr().contains("upstream.test"), "{outcome}");
+        let report = outcome.report.as_ref().unwrap();
+        assert_eq!(report["totals"]["requests"]["ok"], 1, "{outcome}");
+        assert_eq!(report["child"]["signal"], signal, "{outcome}");
+    }
 }

@@ -11,6 +11,7 @@ mod hop;
 mod inside;
 mod interim;
 mod malformed;
+mod memory;
 mod parent;
 mod pooling;
 mod socks;

@@ -246,6 +246,14 @@ impl Peer {
         self.stream.set_nonblocking(false).expect("a socket");
     }
 
+    /// Neither reads nor writes until the other side has ended its half, or all of it.
+    #[track_caller]
+    pub(crate) fn hold(&self) {
+        let patience = Timespec::try_from(PATIENCE).expect("a time");
+        let mut events = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        assert_ne!(poll(&mut events, Some(&patience)), Ok(0), "nobody ends the connection");
+    }
+
     /// Ends the sending half.
     pub(crate) fn half_close(&mut self) -> &mut Self {
         drop(self.stream.shutdown(Shutdown::Write));

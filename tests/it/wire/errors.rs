@@ -103,6 +103,16 @@ fn an_unknown_name_is_a_502_that_says_so() {
     proxy.end().assert_exchanges(&[("failed", 1)]);
 }
 
+/// Checklist 107: no connection leads to a multicast address, whatever the machine's routes.
+#[test]
+fn an_address_that_no_route_leads_to_is_a_502_that_says_so() {
+    let proxy = Proxy::start();
+    proxy
+        .ask("GET http://224.0.0.1/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        .assert_own(502, "destination_ip_unroutable");
+    proxy.end().assert_exchanges(&[("failed", 1)]).assert_opened(0);
+}
+
 /// Checklist 107.
 #[test]
 fn a_server_that_does_not_accept_is_a_504() {

@@ -59,10 +59,21 @@ fn a_server_may_break_off_behind_any_byte() {
             for cut in 0..response.len() {
                 let mut client = proxy.connect();
                 client.send(aimed("POST http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\n\r\n", &origin));
-                let mut answer = client.answer();
-                if answer.status() < 200 {
-                    answer = client.answer();
+                let mut answer = client.try_answer("GET");
+                if answer.as_ref().is_ok_and(|answer| answer.status() < 200) {
+                    answer = client.try_answer("GET");
                 }
+                let heads_sent = response[..cut].matches("\r\n\r\n").count();
+                let answer = match answer {
+                    Ok(answer) => answer,
+                    // The final head has gone to the client, and a reset may overtake it on the way, as it may without amb.
+                    Err(End::Reset)
+                        if matches!(end, Step::Reset) && heads_sent == response.matches("HTTP/").count() =>
+                    {
+                        continue;
+                    }
+                    Err(how) => panic!("no answer: {how:?}, cut at {cut} {end:?}: {response:?}"),
+                };
                 let explained = answer.status() == 502 && answer.field("proxy-status").is_some();
                 assert!(
                     explained || answer.end.is_some(),

@@ -59,7 +59,7 @@ fn the_first_request_takes_the_tunnels_own_connection() {
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     client.answer().assert_is(200, "one");
     drop(client);
-    proxy.end();
+    proxy.end().assert_exchanges(&[("ok", 1)]).assert_opened(1);
     assert_eq!(origin.connections(), 1);
     origin.join();
 }

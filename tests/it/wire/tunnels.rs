@@ -236,7 +236,7 @@ fn a_reader_that_stalls_stops_the_writer() {
     let (stop, stopped) = std::sync::mpsc::channel();
     let origin = by_hand(move |mut peer, _| {
         peer.take(2).unwrap();
-        peer.fill_up(&[b'x'; 1 << 16], 256 << 20);
+        peer.fill_up(&vec![b'x'; 1 << 16], 256 << 20);
         stop.send(()).unwrap();
     });
     let proxy = Proxy::start();
