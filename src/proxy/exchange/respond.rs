@@ -85,7 +85,8 @@ impl Exchange<'_> {
             && !withheld;
         if self.version == Version::Http10 && keep {
             head.fields.append("Connection", b"keep-alive");
-        } else if !keep && self.version == Version::Http11 {
+        } else if !keep && self.version == Version::Http11 && !(withheld && head.status == 417) {
+            // A 417 is repeated at once without the expectation, but by curl not if it announces the end: it finds it.
             head.fields.append("Connection", b"close");
         }
         if head.status == 401 && hop::asks_for_connection_authentication(&head.fields) {

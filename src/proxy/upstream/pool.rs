@@ -58,6 +58,8 @@ pub(crate) struct Pool {
     count: usize,
     /// Whether a sweeper is at work.
     swept: bool,
+    /// Whether there ever was one by which a server knows its user: nearly never, and then they need not be looked for.
+    personal: bool,
     /// How many requests wait for their turn at an authority, where there are any.
     queued: HashMap<Authority, usize, RandomState>,
 }
@@ -70,9 +72,11 @@ impl Pool {
     pub(crate) fn take(&mut self, authority: &Authority, client: &Weak<()>, idempotent: bool) -> Option<Connection> {
         let waiting = self.waiting.get_mut(authority)?;
         loop {
-            let place = waiting
-                .iter()
-                .rposition(|candidate| candidate.connection.personal && candidate.served(client))
+            let own = |candidate: &Waiting| candidate.connection.personal && candidate.served(client);
+            let place = self
+                .personal
+                .then(|| waiting.iter().rposition(own))
+                .flatten()
                 .or_else(|| {
                     waiting.iter().rposition(|candidate| {
                         !candidate.connection.personal && (idempotent || candidate.served(client))
@@ -103,6 +107,7 @@ impl Pool {
             None => self.waiting.entry(authority.clone()).or_default(),
         };
         if waiting.len() < PER_AUTHORITY {
+            self.personal |= connection.personal;
             waiting.push(Waiting {
                 connection,
                 since: Instant::now(),

@@ -360,8 +360,12 @@ impl ResponseHead {
     /// Parses `bytes`, one whole head with its empty line as [`end_of_head`] found it.
     ///
     /// Servers are old and are not attacking their own client: folded lines, bare line feeds and a space before the colon are
-    /// read, and passed on in plain form.
+    /// read, and passed on in plain form. So is the `ICY` with which the servers of internet radios begin; it is HTTP/1.0.
     pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self, HeadError> {
+        let bytes = match bytes.strip_prefix(b"ICY ") {
+            Some(rest) => [b"HTTP/1.0 ", rest].concat(),
+            None => bytes,
+        };
         let mut config = httparse::ParserConfig::default();
         config.allow_obsolete_multiline_headers_in_responses(true);
         config.allow_spaces_after_header_name_in_responses(true);

@@ -432,3 +432,12 @@ fn without_via_nothing_at_all_is_added() {
     let request = origin.join().remove(0);
     assert_eq!(request.head().lines().count(), 3, "{}", request.head());
 }
+
+/// The answer of an internet radio, which other proxies read too (curl's test 3025).
+#[test]
+fn an_icy_answer_is_read_as_the_http_it_is() {
+    let answer = answered("ICY 200 OK\r\nicy-name: radio\r\n\r\nmusic");
+    answer.assert_is(200, "music");
+    assert_eq!(answer.field("icy-name").as_deref(), Some("radio"));
+    answered("ICE 200 OK\r\n\r\nmusic").assert_own(502, "http_protocol_error");
+}
