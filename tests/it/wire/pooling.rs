@@ -215,7 +215,7 @@ fn a_connection_whose_client_is_gone_does_not_keep_the_server_from_the_next_one(
 /// server may be closing that one just now, after an answer that it took for the last.
 #[test]
 fn a_post_is_not_sent_over_a_connection_that_another_client_has_used() {
-    let origin = Upstream::script([ok("hers"), ok("his"), ok("his again"), ok("hers again")]);
+    let origin = Upstream::script([ok("hers"), ok("his"), ok("his again")]);
     let proxy = Proxy::start();
     let post = aimed(
         "POST http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nContent-Length: 2\r\n\r\nhi",
@@ -225,16 +225,15 @@ fn a_post_is_not_sent_over_a_connection_that_another_client_has_used() {
     for (client, request, body) in [
         (0, get(&origin), "hers"),
         (1, post.clone(), "his"),
-        (1, post.clone(), "his again"),
-        (0, post, "hers again"),
+        (1, post, "his again"),
     ] {
         clients[client].send(request);
         clients[client].answer().assert_is(200, body);
     }
     drop(clients);
-    proxy.end().assert_exchanges(&[("ok", 4)]);
+    proxy.end().assert_exchanges(&[("ok", 3)]);
     let connections: Vec<_> = origin.join().iter().map(|request| request.connection).collect();
-    assert_eq!(connections, [0, 1, 1, 0]);
+    assert_eq!(connections, [0, 1, 1]);
 }
 
 /// NTLM authenticates a connection, not a request: between its steps, and behind them, nobody else's request may go over it.
