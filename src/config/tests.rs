@@ -65,13 +65,13 @@ impl Scene {
     /// What comes of it.
     #[track_caller]
     fn config(&self) -> Config {
-        load(self.request.clone()).unwrap_or_else(|errors| panic!("{errors}")).0
+        load(&self.request).unwrap_or_else(|errors| panic!("{errors}")).0
     }
 
     /// The first lines of the mistakes.
     #[track_caller]
     fn mistakes(&self) -> Vec<String> {
-        let Err(errors) = load(self.request.clone()) else {
+        let Err(errors) = load(&self.request) else {
             panic!("no mistake was found");
         };
         let first_line = |error: &ConfigError| error.to_string().lines().next().unwrap().to_owned();
@@ -81,13 +81,12 @@ impl Scene {
     /// Where the value of `key` came from.
     #[track_caller]
     fn source(&self, key: &str) -> String {
-        let (_, sources) = load(self.request.clone()).unwrap();
+        let (_, sources) = load(&self.request).unwrap();
         let settings = sources.settings();
         let found = settings.iter().find(|setting| setting.key == key);
-        found
-            .unwrap_or_else(|| panic!("{key} is not in {settings:?}"))
-            .source
-            .clone()
+        let found = found.unwrap_or_else(|| panic!("{key} is not in {settings:?}"));
+        let places: Vec<&str> = found.sources.iter().map(|source| source.place.as_str()).collect();
+        places.join(" + ")
     }
 }
 
@@ -231,7 +230,7 @@ fn trap_a_list_replaces_the_list_below_it() {
         .file("amb.toml", "run.no-proxy = ['a', 'b']")
         .flags(&["--no-proxy", "c"]);
     assert_eq!(scene.config().inject.no_proxy, ["c"]);
-    assert_eq!(scene.source("run.no-proxy"), "command line");
+    assert_eq!(scene.source("run.no-proxy"), "--no-proxy");
 }
 
 #[test]
@@ -242,8 +241,8 @@ fn trap_a_source_is_a_place_that_the_user_knows() {
         .flags(&["--drain", "2s"]);
     assert_eq!(scene.source("run.name"), "amb.toml:2:8");
     assert_eq!(scene.source("run.threads"), "AMB_RUN__THREADS");
-    assert_eq!(scene.source("run.drain"), "command line");
-    let (_, sources) = load(scene.request.clone()).unwrap();
+    assert_eq!(scene.source("run.drain"), "--drain");
+    let (_, sources) = load(&scene.request).unwrap();
     assert_eq!(
         sources.settings().len(),
         3,
@@ -304,7 +303,7 @@ fn a_mistake_is_told_even_where_a_stronger_layer_covers_it() {
 #[test]
 fn a_mistake_in_a_file_shows_the_line_it_is_in() {
     let scene = Scene::new().file("amb.toml", "# ü\n[run]\n\tkill-aftr = '5s' # soon\n");
-    let errors = load(scene.request.clone()).unwrap_err();
+    let errors = load(&scene.request).unwrap_err();
     let expected = "amb.toml:3:2: unknown key `kill-aftr` in [run]; did you mean `kill-after`?\n \
                     3 | \tkill-aftr = '5s' # soon\n   | \t^^^^^^^^^";
     assert_eq!(errors.to_string(), expected);
@@ -337,11 +336,22 @@ fn a_value_out_of_range_is_told_with_the_place_it_came_from() {
 }
 
 #[test]
-fn a_newer_format_is_refused_as_such() {
-    let scene = Scene::new().file("amb.toml", "version = 1");
-    assert_eq!(scene.config().name, "app");
-    let scene = scene.file("amb.toml", "version = 2");
-    assert!(scene.mistakes()[0].starts_with("amb.toml:1:11: this amb knows version 1"));
+fn a_newer_format_is_a_warning_and_what_is_unknown_in_it_still_a_mistake() {
+    let scene = Scene::new().file("amb.toml", "version = 2\nrun.name = 'x'");
+    let (config, sources) = load(&scene.request).unwrap();
+    assert_eq!(config.name, "x");
+    let warnings: Vec<String> = sources.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["amb.toml:1:11: written for a newer amb: this one knows version 1, not 2\n 1 | version = 2\n   |           ^"]
+    );
+    let scene = scene.file("amb.toml", "version = 2\nrun.nmae = 'x'");
+    assert_eq!(scene.mistakes().len(), 1);
+    for text in ["version = 0", "version = -1"] {
+        let scene = Scene::new().file("amb.toml", text);
+        assert_eq!(scene.mistakes(), ["amb.toml:1:11: versions begin with 1"]);
+    }
+    assert!(load(&Scene::new().file("amb.toml", "version = 1").request).unwrap().1.warnings.is_empty());
 }
 
 #[test]

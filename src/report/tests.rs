@@ -32,7 +32,7 @@ fn refused(report: &str) -> String {
     };
     let invalid = options.build().unwrap_err();
     assert_eq!(
-        (invalid.key, invalid.flag),
+        invalid.key,
         (["report", "files"].as_slice(), "--report")
     );
     invalid.reason
