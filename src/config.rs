@@ -68,33 +68,33 @@ use crate::{
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Options {
-    /// `[timeout]`: how long things may take
+    /// How long things may take
     #[command(flatten)]
     pub timeout: TimeoutOptions,
-    /// `[upstream]`: the proxy that amb itself goes through
+    /// The proxy that amb itself goes through
     #[command(flatten)]
     pub upstream: ParentOptions,
-    /// `[connect-to]`: other hosts and ports to connect to
+    /// Other hosts and ports to connect to
     #[command(flatten)]
     #[serde(skip_serializing_if = "ConnectToOptions::is_empty")]
     pub connect_to: ConnectToOptions,
-    /// `[resolve]`: addresses that names stand for
+    /// Addresses that names stand for
     #[command(flatten)]
     #[serde(skip_serializing_if = "ResolveOptions::is_empty")]
     pub resolve: ResolveOptions,
-    /// `[headers]`: what amb adds to requests and responses
+    /// What amb adds to requests and responses
     #[command(flatten)]
     pub headers: ViaOptions,
-    /// `[report]`: what is shown and written at the end
+    /// What is shown and written at the end
     #[command(flatten)]
     pub report: ReportOptions,
-    /// `[access-log]`: a line for each exchange and tunnel
+    /// A line for each exchange and tunnel
     #[command(flatten)]
     pub access_log: AccessLogOptions,
-    /// `[log]`: what amb says of itself
+    /// What amb says of itself
     #[command(flatten)]
     pub log: LogOptions,
-    /// `[run]`: the wrapped process and the proxy beside it
+    /// The wrapped process and the proxy beside it
     #[command(flatten)]
     pub run: RunOptions,
 }
