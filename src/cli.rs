@@ -5,12 +5,12 @@
 //! not the name of a command.
 
 pub mod complete;
+pub mod config;
+mod console;
 pub mod generate;
 
 use std::{
     ffi::{OsStr, OsString},
-    fmt::Display,
-    io::{self, Write},
     path::PathBuf,
 };
 
@@ -20,10 +20,11 @@ use clap::{
     error::ErrorKind,
 };
 
+use self::config::{ConfigArgs, InitArgs, LayerArgs, TrustArgs};
+pub use self::console::{Console, print, refuse_to_start, say};
 use crate::{
-    config::{self, Options},
+    config::{Options, Request},
     exit::Exit,
-    report::color::When,
 };
 
 /// The palette of cargo's help.
@@ -100,6 +101,20 @@ pub enum Command {
     /// Show what amb does, with a server and a client of its own
     #[command(help_template = HELP_TEMPLATE)]
     Demo(DemoArgs),
+    /// Write a first amb.toml
+    Init(InitArgs),
+    /// Show, explain and check the configuration
+    Config(ConfigArgs),
+    /// Trust this project's amb.toml
+    ///
+    /// A file that comes with a checkout is not allowed to send requests elsewhere, or to write files outside the
+    /// directory, before somebody has looked at it. This says that somebody has: as long as the file stays as it is,
+    /// amb asks no more. In CI, where the checkout is your own, set AMB_TRUST=1.
+    #[expect(
+        clippy::doc_markdown,
+        reason = "this is the help text, where backticks would be noise"
+    )]
+    Trust(TrustArgs),
     /// Write what makes a shell complete amb's words and those of the wrapped command
     ///
     /// bash: source <(amb completions bash), or amb.bash in ~/.local/share/bash-completion/completions/;
@@ -114,21 +129,6 @@ pub enum Command {
     /// Write the man pages or the completion scripts
     #[command(hide = true)]
     Generate(GenerateArgs),
-}
-
-/// How amb speaks: options of every subcommand.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Output")]
-pub struct Console {
-    /// Say less: no summary and no warnings; errors stay
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Say more of what amb does; -vv for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
-    pub color: When,
 }
 
 /// `amb run`: its flags, and the command.
@@ -150,16 +150,9 @@ pub struct RunArgs {
         value_hint = ValueHint::CommandWithArguments
     )]
     pub command: Vec<OsString>,
-    /// Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]
-    #[expect(
-        clippy::doc_markdown,
-        reason = "this is the help text, where backticks would be noise"
-    )]
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Configuration")]
-    pub config: Option<PathBuf>,
-    /// Ignore the amb.toml of this directory
-    #[arg(long, help_heading = "Configuration")]
-    pub no_config: bool,
+    /// Which layers there are.
+    #[command(flatten)]
+    pub layers: LayerArgs,
     /// Show what would be done; start nothing
     #[arg(short = 'n', long, help_heading = "Configuration")]
     pub dry_run: bool,
@@ -190,19 +183,13 @@ pub struct GenerateArgs {
 }
 
 impl RunArgs {
-    /// What is asked of [`config::load`], with the surroundings taken from this process.
-    pub fn request(&self) -> config::Request {
-        let mut flags = self.options.clone();
-        flags.run = flags.run.settle();
-        config::Request {
-            flags,
-            file: self.config.clone(),
-            no_config: self.no_config,
-            // Relative paths start from here anyway.
-            directory: PathBuf::new(),
-            environment: std::env::vars_os().collect(),
-            program: self.command.first().cloned().unwrap_or_default(),
-        }
+    /// What is asked of [`load`](crate::config::load), with the surroundings taken from this process.
+    pub fn request(&self) -> Request {
+        let mut request = self.layers.request();
+        request.flags = self.options.clone();
+        request.flags.run = request.flags.run.settle();
+        request.program = self.command.first().cloned().unwrap_or_default();
+        request
     }
 }
 
@@ -222,7 +209,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
             match &mut cli.command {
                 Command::Run(args) => args.console = cli.console.clone(),
                 Command::Demo(args) => args.console = cli.console.clone(),
-                Command::DemoProgram | Command::Generate(_) | Command::Completions(_) | Command::Complete(_) => {}
+                _ => {}
             }
             Ok(cli)
         }
@@ -313,26 +300,6 @@ fn usage_error(message: &str) -> String {
         }
     }
     said
-}
-
-/// Says why `amb run` does not start.
-pub fn refuse_to_start(reason: &dyn Display) -> Exit {
-    say(reason);
-    Exit::Failed
-}
-
-/// Writes lines of amb's own to stderr, each with `amb: ` in front.
-///
-/// Never fails and never panics: if stderr is closed, there is nobody left to tell. One write for all of it, so that
-/// the child's lines do not come in between.
-pub fn say(text: &dyn Display) {
-    let mut lines = String::new();
-    for line in text.to_string().lines() {
-        lines.extend(["amb: ", line, "\n"]);
-    }
-    if io::stderr().lock().write_all(lines.as_bytes()).is_err() {
-        // Nobody left to tell.
-    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,38 @@
-//! What a run is to do: built-in defaults ‹ `amb.toml` ‹ `AMB_…__…` variables ‹ `--config` ‹ flags, merged by figment.
+//! What a run is to do: layers of values, merged by figment, the strongest of which wins.
+//!
+//! Weakest first: built-in defaults, the system's file, the user's, the project's, the profiles that were asked for,
+//! `AMB_…__…` variables, the file of `--config`, flags, `--set`. Tables are merged key by key, lists are replaced, and
+//! `extend-KEY` adds to the list that weaker layers have set.
 //!
 //! One struct a subject is its flags, its table and its variables at once: `--connect-timeout 2s` is `connect = "2s"`
 //! in `[timeout]` and `AMB_TIMEOUT__CONNECT=2s`. Every layer is read strictly and by itself, so that a mistake is
 //! found in the place where it was made even where a stronger layer covers it, and all mistakes are told at once.
 //!
 //! A value that leaves [`load`] is valid: nobody checks it again.
+//!
+//! To add a key, add a field to the options of its policy, with its documentation; to add a table, a field to
+//! [`Options`]. [`schema`] says what can stand beside a field.
 
+pub mod check;
 pub mod error;
+pub mod explain;
 pub mod files;
+pub mod init;
 mod layer;
+mod mistake;
+mod overrides;
+mod place;
 pub mod run_table;
+pub mod schema;
+mod secret;
+pub mod show;
+mod sources;
+mod stack;
+pub mod trust;
 mod variables;
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -20,14 +40,14 @@ use std::{
     time::Duration,
 };
 
-use figment::Figment;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::sources::{Role, Setting, Source, Sources, Step};
 use self::{
-    error::{ConfigError, ConfigErrors, Mark, Origin},
-    files::File,
-    layer::Layer,
+    error::{ConfigError, ConfigErrors},
     run_table::RunOptions,
+    stack::Stack,
 };
 use crate::{
     inject,
@@ -42,46 +62,39 @@ use crate::{
     supervise,
 };
 
-/// The version of the format of `amb.toml` that this amb knows.
-const FORMAT_VERSION: u32 = 1;
-
 /// Everything that can be configured, as it is written: the tables of `amb.toml`, the flags of `amb run`.
 ///
 /// Every value may be absent, and an absent value says nothing to the layers below it.
-#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Options {
-    /// The version of the file's format; 1 if absent. Not a flag.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<u32>,
-    /// `[timeout]`
+    /// How long things may take
     #[command(flatten)]
     pub timeout: TimeoutOptions,
-    /// `[upstream]`
+    /// The proxy that amb itself goes through
     #[command(flatten)]
     pub upstream: ParentOptions,
-    /// `[connect-to]`
+    /// Other hosts and ports to connect to
     #[command(flatten)]
     #[serde(skip_serializing_if = "ConnectToOptions::is_empty")]
     pub connect_to: ConnectToOptions,
-    /// `[resolve]`
+    /// Addresses that names stand for
     #[command(flatten)]
     #[serde(skip_serializing_if = "ResolveOptions::is_empty")]
     pub resolve: ResolveOptions,
-    /// `[headers]`
+    /// What amb adds to requests and responses
     #[command(flatten)]
     pub headers: ViaOptions,
-    /// `[report]`
+    /// What is shown and written at the end
     #[command(flatten)]
     pub report: ReportOptions,
-    /// `[access-log]`
+    /// A line for each exchange and tunnel
     #[command(flatten)]
     pub access_log: AccessLogOptions,
-    /// `[log]`
+    /// What amb says of itself
     #[command(flatten)]
     pub log: LogOptions,
-    /// `[run]`
+    /// The wrapped process and the proxy beside it
     #[command(flatten)]
     pub run: RunOptions,
 }
@@ -89,15 +102,21 @@ pub struct Options {
 /// What [`load`] looks at; nothing else of the surroundings is read.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// The flags, which win over every other layer.
+    /// The flags that are keys.
     pub flags: Options,
+    /// `--set`, in their order: the strongest layers of all.
+    pub overrides: Vec<String>,
+    /// `--profile`, the weakest first; none falls back to `AMB_PROFILE`, which separates them by commas.
+    pub profiles: Vec<String>,
     /// `--config`; none falls back to the variable `AMB_CONFIG`, of which an empty one counts as absent.
     pub file: Option<PathBuf>,
-    /// `--no-config`: the directory's `amb.toml` is not read.
+    /// `--no-config`: the user's and the project's file are not read.
     pub no_config: bool,
-    /// The directory that `amb.toml` is looked for in and that relative paths start from.
+    /// The system's file, [`files::SYSTEM_FILE`]; none leaves it out.
+    pub system_file: Option<PathBuf>,
+    /// The directory that the project's file is searched from, upwards, and that relative paths start from: absolute.
     pub directory: PathBuf,
-    /// The variables of amb's own environment.
+    /// The variables of amb's own environment, which also say where the user's file and its trust are.
     pub environment: Vec<(OsString, OsString)>,
     /// The program to run, which gives the run its name.
     pub program: OsString,
@@ -128,56 +147,42 @@ pub struct Config {
     pub policy: Arc<Policy>,
 }
 
-/// Where each value of a [`Config`] came from.
-#[derive(Debug)]
-pub struct Sources {
-    /// All layers, the weakest first.
-    layers: Vec<Layer>,
-    /// What they amount to.
-    merged: Figment,
-}
-
-/// A value that some layer set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
-    /// Its key: `timeout.connect`.
-    pub key: String,
-    /// Its value, as JSON.
-    pub value: String,
-    /// Where it was set last: `amb.toml:3:11`, `AMB_TIMEOUT__CONNECT`, `command line`.
-    pub source: String,
-}
-
 /// Reads all layers and makes of them what the run is to do.
 ///
 /// # Errors
 ///
-/// Every mistake of every layer, at once.
-pub fn load(request: Request) -> Result<(Config, Sources), ConfigErrors> {
-    let mut errors = Vec::new();
-    let mut layers: Vec<Layer> = Vec::new();
-    let mut read = |file: Result<Option<File>, ConfigError>, layers: &mut Vec<Layer>| match file {
-        Ok(file) => layers.extend(file.and_then(|file| Layer::of_file(file, &mut errors))),
-        Err(error) => errors.push(error),
-    };
-    if !request.no_config {
-        read(files::project(&request.directory), &mut layers);
-    }
-    let variables_at = layers.len();
-    let explicit = explicit_file(request.file, &request.environment);
-    if let Some(path) = explicit {
-        read(files::explicit(&request.directory, &path).map(Some), &mut layers);
-    }
-    let variables = variables::layers(&request.environment, &mut errors);
-    layers.splice(variables_at..variables_at, variables);
-    layers.push(Layer::of_flags(&request.flags));
+/// Every mistake of every layer, at once; or a file that has to be trusted first.
+pub fn load(request: &Request) -> Result<(Config, Sources), ConfigErrors> {
+    let mut stack = Stack::read(request);
+    stack.findings.errors.extend(trust::refusals(&stack, request));
+    settle(stack, request)
+}
 
-    let merged = layers.iter().fold(Figment::new(), |merged, layer| merged.merge(layer));
-    let sources = Sources { layers, merged };
+/// As [`load`], for those who only look: a file that nobody has trusted yet is read all the same.
+///
+/// # Errors
+///
+/// Every mistake of every layer, at once.
+pub fn inspect(request: &Request) -> Result<(Config, Sources), ConfigErrors> {
+    settle(Stack::read(request), request)
+}
+
+/// The names of all profiles of the files that would be read, sorted. Mistakes in them are passed over.
+pub fn profiles(request: &Request) -> Vec<String> {
+    let nothing_chosen = Request {
+        profiles: Vec::new(),
+        ..request.clone()
+    };
+    Stack::read(&nothing_chosen).profiles
+}
+
+/// Merges the layers and builds what they say.
+fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigErrors> {
+    let mut errors = stack.findings.errors;
     // Each layer was read by itself, so what they amount to is readable too, unless a value of one layer
     // stands where another has a table: then the layer was refused above.
-    let options = match sources.merged.extract::<Options>() {
-        Ok(options) => options,
+    let (options, sources) = match Sources::of(stack.layers, stack.findings.warnings) {
+        Ok(merged) => merged,
         Err(_) if !errors.is_empty() => return Err(ConfigErrors::new(errors)),
         Err(error) => {
             errors.extend(error.into_iter().map(|error| ConfigError::other(error.to_string())));
@@ -194,14 +199,6 @@ pub fn load(request: Request) -> Result<(Config, Sources), ConfigErrors> {
     }
 }
 
-/// The file that was asked for: by the flag, else by `AMB_CONFIG`.
-fn explicit_file(flag: Option<PathBuf>, environment: &[(OsString, OsString)]) -> Option<PathBuf> {
-    flag.or_else(|| {
-        let (_, value) = environment.iter().find(|(name, _)| name == "AMB_CONFIG")?;
-        (!value.is_empty()).then(|| PathBuf::from(value))
-    })
-}
-
 /// Makes valid values of readable ones; `problems` gets what is wrong with them.
 fn build(
     options: Options,
@@ -209,23 +206,7 @@ fn build(
     environment: &[(OsString, OsString)],
     problems: &mut Vec<Problem>,
 ) -> Config {
-    if options.version.is_some_and(|version| version != FORMAT_VERSION) {
-        problems.push(Problem {
-            key: &["version"],
-            flag: "",
-            reason: format!(
-                "this amb knows version {FORMAT_VERSION} of the format only; a newer amb may know this one"
-            ),
-        });
-    }
     let run = options.run.build(problems);
-    let mut log = options.log;
-    if log.level.is_none() {
-        let asked = environment
-            .iter()
-            .find(|(name, value)| name == "AMB_LOG" && !value.is_empty());
-        log.level = asked.map(|(_, value)| value.to_string_lossy().into_owned());
-    }
     let policy = PolicyOptions {
         timeout: options.timeout,
         connect_to: options.connect_to,
@@ -233,7 +214,7 @@ fn build(
         upstream: options.upstream,
         headers: options.headers,
     };
-    Config {
+    let config = Config {
         name: run.name.unwrap_or_else(|| {
             let program = Path::new(program);
             program
@@ -249,53 +230,38 @@ fn build(
         drain: run.drain,
         report: valid(options.report.build(), problems),
         access_log: valid(options.access_log.build(), problems),
-        log: valid(log.build(), problems),
-        policy: Arc::new(policy.build(&environment.iter().cloned().collect(), problems)),
+        log: valid(options.log.build(), problems),
+        policy: Arc::new(policy.build(&environment.iter().cloned().collect::<BTreeMap<_, _>>(), problems)),
+    };
+    check_across(&config, problems);
+    config
+}
+
+/// Finds values that are at odds with each other.
+fn check_across(config: &Config, problems: &mut Vec<Problem>) {
+    let log = config.access_log.as_ref().and_then(|target| target.file.as_deref());
+    let plain = |path: &Path| path.strip_prefix("./").unwrap_or(path).to_owned();
+    if let Some(log) = log
+        && config
+            .report
+            .files
+            .iter()
+            .any(|report| plain(&report.path) == plain(log))
+    {
+        let reason = format!(
+            "`{}` is the access log's file too, and a report replaces it",
+            log.display()
+        );
+        problems.push(Problem::between(&["report", "files"], &["access-log", "file"], reason));
     }
 }
 
 /// The value, or its default and a problem.
 fn valid<T: Default>(built: Result<T, InvalidOption>, problems: &mut Vec<Problem>) -> T {
     built.unwrap_or_else(|invalid| {
-        problems.push(Problem {
-            key: invalid.key,
-            flag: invalid.flag,
-            reason: invalid.reason,
-        });
+        problems.push(Problem::at(invalid.key, invalid.reason));
         T::default()
     })
-}
-
-impl Sources {
-    /// The problem as a mistake of the layer that the value came from.
-    fn blame(&self, problem: Problem) -> ConfigError {
-        let origin = match self.layer_of(problem.key) {
-            Some(layer) if layer.origin == Origin::Flags => Origin::Flag(problem.flag),
-            Some(layer) => layer.origin.clone(),
-            None => Origin::Elsewhere,
-        };
-        let key = problem.key.iter().map(ToString::to_string).collect();
-        ConfigError::at(origin, key, Mark::Value, problem.reason, None)
-    }
-
-    /// The strongest layer that sets `key`.
-    fn layer_of(&self, key: &[impl AsRef<str>]) -> Option<&Layer> {
-        self.layers.iter().rev().find(|layer| layer.sets(key))
-    }
-
-    /// Every value that is not a built-in default, by key.
-    pub fn settings(&self) -> Vec<Setting> {
-        let keys = Layer::merged(&self.merged);
-        keys.into_iter()
-            .map(|(key, value)| Setting {
-                source: self
-                    .layer_of(&key)
-                    .map_or_else(String::new, |layer| layer.origin.place(&key)),
-                key: error::dotted(&key),
-                value,
-            })
-            .collect()
-    }
 }
 
 #[cfg(test)]

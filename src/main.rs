@@ -19,10 +19,13 @@ fn outcome() -> Exit {
         Err(exit) => return exit,
     };
     match command {
-        Command::Run(args) => match config::load(args.request()) {
+        Command::Run(args) => match config::load(&args.request()) {
             Ok((config, sources)) => run::run(&args, &config, &sources),
             Err(mistakes) => cli::refuse_to_start(&mistakes),
         },
+        Command::Init(args) => cli::config::init(&args),
+        Command::Config(args) => cli::config::run(&args),
+        Command::Trust(args) => cli::config::trust(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoProgram => demo::program::run(),
         Command::Completions(args) => cli::complete::print_script(&args),

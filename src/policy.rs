@@ -25,11 +25,30 @@ const SHORTEST_CONNECT: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Problem {
     /// The key, as a path.
-    pub key: &'static [&'static str],
-    /// The flag that sets it.
-    pub flag: &'static str,
+    pub key: Vec<String>,
+    /// Those that it is at odds with; none if it is wrong by itself.
+    pub others: Vec<Vec<String>>,
     /// What is wrong, as a sentence fragment.
     pub reason: String,
+}
+
+impl Problem {
+    /// A value that is wrong by itself.
+    pub fn at(key: &[&str], reason: impl Into<String>) -> Self {
+        Self {
+            key: key.iter().map(ToString::to_string).collect(),
+            others: Vec::new(),
+            reason: reason.into(),
+        }
+    }
+
+    /// A value that is at odds with another.
+    pub fn between(key: &[&str], other: &[&str], reason: impl Into<String>) -> Self {
+        Self {
+            others: vec![other.iter().map(ToString::to_string).collect()],
+            ..Self::at(key, reason)
+        }
+    }
 }
 
 /// One options struct a policy.
@@ -62,24 +81,32 @@ pub struct Policy {
     pub redact: Arc<Redact>,
 }
 
+impl Policy {
+    /// What is going to happen to requests other than passing them on, for people: a sentence each, in the order in which
+    /// it happens.
+    pub fn rules(&self) -> Vec<String> {
+        let mut rules = self.reach.rules();
+        let parents = self.parent.proxies();
+        rules.extend(parents.map(|parent| {
+            format!(
+                "what is not reached directly goes through the proxy {parent} ({})",
+                parent.source
+            )
+        }));
+        rules
+    }
+}
+
 impl PolicyOptions {
     /// The valid policies; `problems` gets what is wrong. `environment` is amb's own, for the parent proxy it names.
     pub fn build(self, environment: &BTreeMap<OsString, OsString>, problems: &mut Vec<Problem>) -> Policy {
         let timeouts = self.timeout.build();
         if timeouts.connect < SHORTEST_CONNECT {
-            let reason = "is too short for any connection to open; at least 1ms".to_owned();
-            problems.push(Problem {
-                key: &["timeout", "connect"],
-                flag: "--connect-timeout",
-                reason,
-            });
+            let reason = "is too short for any connection to open; at least 1ms";
+            problems.push(Problem::at(&["timeout", "connect"], reason));
         }
         let parent = Parent::build(&self.upstream, environment).unwrap_or_else(|reason| {
-            problems.push(Problem {
-                key: &["upstream", "proxy"],
-                flag: "--upstream-proxy",
-                reason,
-            });
+            problems.push(Problem::at(&["upstream", "proxy"], reason));
             Parent::default()
         });
         Policy {

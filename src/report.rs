@@ -15,6 +15,7 @@ pub mod text;
 use std::path::PathBuf;
 
 use clap::ValueHint;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::report::{access_log::LineFormat, file::ReportFile, log::LogFormat};
@@ -25,36 +26,40 @@ use crate::report::{access_log::LineFormat, file::ReportFile, log::LogFormat};
 pub struct InvalidOption {
     /// The key in the configuration: `["report", "files"]`.
     pub key: &'static [&'static str],
-    /// The flag: `--report`.
-    pub flag: &'static str,
     /// A sentence for people, without a full stop.
     pub reason: String,
 }
 
 /// `[report]`: what is shown and written at the end.
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[command(next_help_heading = "Results")]
 pub struct ReportOptions {
     /// How much to say at the end [default: auto]
     ///
     /// It goes to stderr once the command has ended. Warnings are shown whatever is chosen.
-    #[arg(id = "summary", long = "summary", value_enum, value_name = "MODE")]
+    #[arg(id = "report.summary", long = "summary", value_enum, value_name = "MODE")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "auto"))]
     pub summary: Option<SummaryMode>,
 
-    /// Write a report to this file: report.json or json=FILE; repeatable
+    /// Write a report to this file: report.json or json=FILE; repeatable [default: none]
     ///
     /// The file is replaced as a whole when the run is over. That it can be written is checked before the command
     /// starts. The command's stdout is its own: to get the report from a pipe, use json=/dev/fd/3. A pipe whose reader
     /// reads nothing for 5 s does not get it.
-    #[arg(id = "report", short, long = "report", value_name = "[FMT=]FILE", value_hint = ValueHint::FilePath)]
+    #[arg(id = "report.files", short, long = "report", value_name = "[FMT=]FILE", value_hint = ValueHint::FilePath)]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend(
+        "default" = [],
+        "x-danger" = "writes a file outside the directory",
+        "x-danger-if" = "outside"
+    ))]
     pub files: Option<Vec<String>>,
 }
 
 /// How much the summary says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SummaryMode {
     /// On a terminal one line, or all of it if something went wrong; elsewhere only what went wrong
@@ -117,7 +122,6 @@ impl ReportOptions {
         let files = self.files.unwrap_or_default();
         let files = all(files.iter().map(|text| target(text))).map_err(|reasons| InvalidOption {
             key: &["report", "files"],
-            flag: "--report",
             reason: reasons.join("; "),
         })?;
         Ok(Report {
@@ -180,7 +184,7 @@ fn target(text: &str) -> Result<ReportTarget, String> {
 }
 
 /// `[access-log]`: a line for each exchange and tunnel.
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[command(next_help_heading = "Observability")]
 pub struct AccessLogOptions {
@@ -188,13 +192,15 @@ pub struct AccessLogOptions {
     ///
     /// Lines are written as exchanges end. If the file cannot keep up, lines are left out and counted; the command's
     /// requests never wait for it.
-    #[arg(id = "access-log", long = "access-log", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(id = "access-log.file", long = "access-log", value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-danger" = "writes a file outside the directory", "x-danger-if" = "outside"))]
     pub file: Option<PathBuf>,
 
     /// The form of these lines [default: json]
-    #[arg(id = "access-log-format", long = "access-log-format", value_enum, value_name = "FMT")]
+    #[arg(id = "access-log.format", long = "access-log-format", value_enum, value_name = "FMT")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "json"))]
     pub format: Option<LineFormat>,
 }
 
@@ -218,7 +224,6 @@ impl AccessLogOptions {
         if file.as_os_str().is_empty() {
             return Err(InvalidOption {
                 key: &["access-log", "file"],
-                flag: "--access-log",
                 reason: "the access log's file has no name".to_owned(),
             });
         }
@@ -234,19 +239,20 @@ impl AccessLogOptions {
     clippy::doc_markdown,
     reason = "this is the help text, where backticks would be noise"
 )]
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[command(next_help_heading = "Observability")]
 pub struct LogOptions {
     /// How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug
     /// [default: AMB_LOG, else warn, and error if stderr is a terminal, which is the command's while it runs]
-    #[arg(id = "log-level", long = "log-level", value_name = "LEVEL")]
+    #[arg(id = "log.level", long = "log-level", value_name = "LEVEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
 
     /// The form of these lines [default: text]
-    #[arg(id = "log-format", long = "log-format", value_enum, value_name = "FMT")]
+    #[arg(id = "log.format", long = "log-format", value_enum, value_name = "FMT")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "text"))]
     pub format: Option<LogFormat>,
 }
 
@@ -264,7 +270,6 @@ impl LogOptions {
             .transpose()
             .map_err(|reason| InvalidOption {
                 key: &["log", "level"],
-                flag: "--log-level",
                 reason,
             })?;
         Ok(log::Log {

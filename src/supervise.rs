@@ -24,6 +24,7 @@ use rustix::{
     fs::{Mode as Permissions, OFlags, open},
     process::{getpgrp, getpid, getsid},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use tracing::debug;
 
@@ -41,7 +42,7 @@ use self::{
 };
 
 /// In whose process group the child runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProcessGroup {
     /// `inherit` if amb has a controlling terminal, `new` otherwise.
@@ -86,7 +87,8 @@ pub enum Mode {
 ///
 /// A child whose proxy is gone is of no use. Not kept by the kernel across the exec of a setuid program, and not passed on
 /// to the child's own children.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String", extend("title" = "a signal, auto or none", "pattern" = "^ *(auto|none|[A-Za-z0-9+-]+) *$"))]
 pub enum OnDeath {
     /// SIGTERM in `inherit` mode; SIGKILL in `new` mode, where amb stands for a group that was to be killed.
     #[default]

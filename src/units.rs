@@ -2,8 +2,9 @@
 //!
 //! A bare number is refused with a proposal, because `timeout = 5` means five of something else to everyone who reads it.
 
-use std::{fmt, marker::PhantomData, str::FromStr, time::Duration};
+use std::{borrow::Cow, fmt, marker::PhantomData, str::FromStr, time::Duration};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A length of time with its unit: `500ms`, `5s`, `1m30s`, `2h`.
@@ -11,6 +12,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Nanosecond resolution; zero is allowed here and refused where it has no meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
+
+/// [`Period`] as a pattern, for the schema: numbers with units that humantime knows.
+const PERIOD_PATTERN: &str = "^\\s*([0-9]+\\s*(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|\
+                              hours?|hrs?|hr?|days?|d|weeks?|wks?|wk?|months?|M|years?|yrs?|yr?)\\s*)+$";
+
+/// [`ByteSize`] as a pattern, for the schema.
+const SIZE_PATTERN: &str = "^\\s*[0-9]+\\s*(GiB|MiB|KiB|GB|MB|kB|G|M|K|B)\\s*$";
 
 impl Period {
     /// A period of whole seconds.
@@ -42,6 +50,20 @@ impl fmt::Display for Period {
 impl Serialize for Period {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Period {
+    fn schema_name() -> Cow<'static, str> {
+        "Period".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "title": "a duration with its unit, such as 500ms, 5s or 1m30s",
+            "pattern": PERIOD_PATTERN,
+        })
     }
 }
 
@@ -113,6 +135,20 @@ impl Serialize for ByteSize {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // Whole bytes, so that a value survives the way through a configuration layer unrounded.
         serializer.collect_str(&format_args!("{}B", self.0))
+    }
+}
+
+impl JsonSchema for ByteSize {
+    fn schema_name() -> Cow<'static, str> {
+        "ByteSize".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "title": "a size with its unit, such as 512B, 64KiB or 10MB",
+            "pattern": SIZE_PATTERN,
+        })
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::{fmt, io, ops::Range, sync::Arc};
 
-use toml_edit::{ImDocument, Item, TableLike};
-
-use super::files::File;
+pub use super::place::Mark;
+use super::{
+    files::File,
+    place::{Spot, span_of},
+};
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,47 +15,34 @@ pub enum Origin {
     File(Arc<File>),
     /// In the variable of this name.
     Variable(String),
+    /// In a flag of its own: which one it is follows from the key.
+    Flags,
+    /// In `--set`.
+    Set,
     /// In this flag.
     Flag(&'static str),
-    /// In some flag.
-    Flags,
     /// Nowhere: the reason says by itself where the mistake is.
     Elsewhere,
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Origin {
+    /// Where the value at `key` was written: `amb.toml:3:11`, `AMB_TIMEOUT__CONNECT`, `--connect-timeout`.
+    pub(super) fn place(&self, key: &[String]) -> String {
         match self {
-            Self::File(file) => f.write_str(&file.shown),
-            Self::Variable(name) => f.write_str(name),
-            Self::Flag(flag) => f.write_str(flag),
-            Self::Flags => f.write_str("command line"),
-            Self::Elsewhere => f.write_str("built-in default"),
+            Self::File(file) => match file.span_of(key, Mark::Value) {
+                Some(span) => {
+                    let spot = Spot::of(&file.text, &span);
+                    format!("{}:{}:{}", file.shown, spot.line, spot.column)
+                }
+                None => file.shown.clone(),
+            },
+            Self::Variable(name) => name.clone(),
+            Self::Flags => super::schema::flag(key).unwrap_or_else(|| "command line".to_owned()),
+            Self::Set => format!("--set {}", dotted(key)),
+            Self::Flag(flag) => (*flag).to_owned(),
+            Self::Elsewhere => "built-in default".to_owned(),
         }
     }
-}
-
-impl Origin {
-    /// The exact place of the value at `key`: with line and column if it is in a file.
-    pub(super) fn place(&self, key: &[String]) -> String {
-        let spot = match self {
-            Self::File(file) => span_of(&file.text, key, Mark::Value).map(|span| Spot::of(&file.text, &span)),
-            _ => None,
-        };
-        spot.map_or_else(
-            || self.to_string(),
-            |spot| format!("{self}:{}:{}", spot.line, spot.column),
-        )
-    }
-}
-
-/// Which part of `key = value` a mistake is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// The key.
-    Key,
-    /// The value.
-    Value,
 }
 
 /// One mistake.
@@ -72,6 +61,8 @@ pub struct ConfigError {
     pub reason: String,
     /// What may have been meant.
     pub hint: Option<String>,
+    /// The other places that the mistake is between, each with what stands there.
+    pub others: Vec<(Origin, Vec<String>)>,
 }
 
 /// Every mistake that was found: at least one.
@@ -105,18 +96,25 @@ impl std::error::Error for ConfigErrors {}
 
 impl ConfigError {
     /// A mistake at a key.
-    pub(super) fn at(origin: Origin, key: Vec<String>, mark: Mark, reason: String, hint: Option<String>) -> Self {
+    pub(super) fn at(
+        origin: Origin,
+        key: Vec<String>,
+        mark: Mark,
+        reason: impl Into<String>,
+        hint: Option<String>,
+    ) -> Self {
         Self {
             origin,
             key,
             mark,
-            reason,
+            reason: reason.into(),
             hint,
+            others: Vec::new(),
         }
     }
 
     /// A mistake of which `reason` says all.
-    pub(super) fn other(reason: String) -> Self {
+    pub(super) fn other(reason: impl Into<String>) -> Self {
         Self::at(Origin::Elsewhere, Vec::new(), Mark::Value, reason, None)
     }
 
@@ -133,13 +131,7 @@ impl ConfigError {
 
     /// A file that is not TOML.
     pub(super) fn syntax(file: Arc<File>) -> Self {
-        Self::at(
-            Origin::File(file),
-            Vec::new(),
-            Mark::Value,
-            "is not TOML".to_owned(),
-            None,
-        )
+        Self::at(Origin::File(file), Vec::new(), Mark::Value, "is not TOML", None)
     }
 
     /// The mistake in one line, and the line that it is in.
@@ -150,9 +142,9 @@ impl ConfigError {
         if let Some(hint) = &self.hint {
             reason = format!("{reason}; {hint}");
         }
-        match &self.origin {
+        let mut text = match &self.origin {
             Origin::Elsewhere => reason,
-            Origin::File(file) => match self.locate(&file.text) {
+            Origin::File(file) => match self.locate(file) {
                 Some((span, syntax)) => {
                     let spot = Spot::of(&file.text, &span);
                     let reason = syntax.unwrap_or(reason);
@@ -160,95 +152,42 @@ impl ConfigError {
                 }
                 None => format!("{}: {reason}", file.shown),
             },
-            origin => format!("{origin}: {reason}"),
+            origin => format!("{}: {reason}", origin.place(&self.key)),
+        };
+        for (origin, key) in &self.others {
+            text.push_str(&format!("\n  the other is {} in {}", dotted(key), origin.place(key)));
+            if let Origin::File(file) = origin
+                && let Some(span) = file.span_of(key, Mark::Value)
+            {
+                text.push_str(&format!("\n{}", Spot::of(&file.text, &span)));
+            }
         }
+        text
     }
 
     /// Where in its file the mistake begins, in bytes; mistakes elsewhere come first.
     pub(super) fn position(&self) -> Option<usize> {
         match &self.origin {
-            Origin::File(file) => Some(self.locate(&file.text)?.0.start),
+            Origin::File(file) => Some(self.locate(file)?.0.start),
             _ => None,
         }
     }
 
-    /// Where in `text` the mistake is; for text that is not TOML, also the reason.
-    fn locate(&self, text: &str) -> Option<(Range<usize>, Option<String>)> {
-        if let Err(error) = ImDocument::parse(text) {
+    /// Where in the file the mistake is; for text that is not TOML, also the reason.
+    fn locate(&self, file: &File) -> Option<(Range<usize>, Option<String>)> {
+        if let Err(error) = file.document() {
             let reason = error.message().lines().map(str::trim).collect::<Vec<_>>().join(", ");
             return Some((error.span()?, Some(reason)));
         }
-        Some((span_of(text, &self.key, self.mark)?, None))
+        Some((file.span_of(&self.key, self.mark)?, None))
     }
 }
 
-/// A place in a text, with the line around it.
-#[derive(Debug, PartialEq, Eq)]
-struct Spot<'a> {
-    /// Counted from 1.
-    line: usize,
-    /// In characters, counted from 1.
-    column: usize,
-    /// In characters, at least 1; up to the end of the line.
-    width: usize,
-    /// The whole line.
-    source: &'a str,
-}
-
-impl<'a> Spot<'a> {
-    /// The place of `span`, which lies inside `text` on the borders of characters.
-    fn of(text: &'a str, span: &Range<usize>) -> Self {
-        let before = &text[..span.start];
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let source = text[start..].lines().next().unwrap_or_default();
-        let marked = text[span.clone()].lines().next().unwrap_or_default();
-        Self {
-            line: before.matches('\n').count() + 1,
-            column: before[start..].chars().count() + 1,
-            width: marked.chars().count().max(1),
-            source,
-        }
+impl File {
+    /// Where the entry at `key` stands; none if the file is no TOML, or has no such entry and no table above it.
+    fn span_of(&self, key: &[String], mark: Mark) -> Option<Range<usize>> {
+        span_of(self.document().as_ref().ok()?, key, mark)
     }
-}
-
-impl fmt::Display for Spot<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = self.line.to_string();
-        let margin = " ".repeat(number.len());
-        // Tabs are copied, so that the marks stand below what they mark however wide a tab is.
-        let indent: String = self
-            .source
-            .chars()
-            .take(self.column - 1)
-            .map(|character| if character == '\t' { '\t' } else { ' ' })
-            .collect();
-        writeln!(f, " {number} | {}", self.source)?;
-        write!(f, " {margin} | {indent}{}", "^".repeat(self.width))
-    }
-}
-
-/// Where the entry at `key` stands in `text`; the nearest table above it if it has no place of its own.
-fn span_of(text: &str, key: &[String], mark: Mark) -> Option<Range<usize>> {
-    let document = ImDocument::parse(text).ok()?;
-    let mut item: Option<&Item> = None;
-    let mut table: Option<&dyn TableLike> = Some(document.as_table());
-    let mut found = None;
-    for (index, name) in key.iter().enumerate() {
-        if let Some((written, inner)) = table.and_then(|table| table.get_key_value(name)) {
-            let last = index + 1 == key.len();
-            found = match mark {
-                Mark::Key if last => written.span(),
-                _ => inner.span().or_else(|| written.span()),
-            };
-            item = Some(inner);
-            table = inner.as_table_like();
-        } else {
-            // An element of a list has a number for its name.
-            let element = item.and_then(Item::as_array).zip(name.parse().ok());
-            return element.and_then(|(list, at)| list.get(at)?.span()).or(found);
-        }
-    }
-    found
 }
 
 /// The key as it is written in TOML: `resolve."api.example.com:80"`.
@@ -267,10 +206,10 @@ pub(super) fn dotted(key: &[String]) -> String {
 }
 
 /// The known word that `found` was probably meant to be: at most every third letter is wrong, missing or swapped.
-pub(super) fn nearest(found: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(super) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
-        .iter()
-        .map(|word| (strsim::damerau_levenshtein(found, word), *word))
+        .into_iter()
+        .map(|word| (strsim::damerau_levenshtein(found, word), word))
         .filter(|(distance, word)| *distance <= word.len().div_ceil(3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)

@@ -4,29 +4,107 @@ use std::{fmt, sync::Arc};
 
 use figment::{
     Figment, Metadata, Profile, Provider,
-    error::{Actual, Kind},
+    error::Kind,
     providers::{Format, Serialized, Toml},
     value::{Dict, Map, Value},
 };
 
 use super::{
     Options,
-    error::{ConfigError, Mark, Origin, nearest},
+    error::{ConfigError, Mark, Origin},
     files::File,
+    mistake,
 };
+
+/// What a key begins with that adds to a list instead of replacing it.
+pub(super) const EXTEND: &str = "extend-";
+
+/// The key of a file that holds the version of its format.
+pub(super) const VERSION: &str = "version";
+
+/// The version of the format that this amb knows.
+const KNOWN_VERSION: i64 = 1;
+
+/// The table of a file that holds profiles.
+pub(super) const PROFILE: &str = "profile";
+
+/// How strong a layer is, the weakest first.
+///
+/// The built-in defaults are below all of them and no layer: they are what holds where no layer says anything. Above
+/// them is the place of the central policy's defaults.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// The system's file.
+    System,
+    /// The user's file.
+    User,
+    /// The project's file.
+    Project,
+    /// `[profile.NAME]` of one of these files.
+    Profile(String),
+    /// A variable.
+    Environment,
+    /// The file of `--config`.
+    Explicit,
+    /// `[profile.NAME]` of that file.
+    ExplicitProfile(String),
+    /// A flag.
+    Flag,
+    /// `--set`.
+    Set,
+}
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("system"),
+            Self::User => f.write_str("user"),
+            Self::Project => f.write_str("project"),
+            Self::Profile(name) | Self::ExplicitProfile(name) => write!(f, "profile {name}"),
+            Self::Environment => f.write_str("environment"),
+            Self::Explicit => f.write_str("--config"),
+            Self::Flag | Self::Set => f.write_str("command line"),
+        }
+    }
+}
+
+/// What was found in layers that is worth telling.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// Nothing starts with these.
+    pub(super) errors: Vec<ConfigError>,
+    /// Everything goes on with these.
+    pub(super) warnings: Vec<ConfigError>,
+}
 
 /// The values of one source.
 #[derive(Clone)]
 pub(super) struct Layer {
-    /// Where they were written.
+    /// How strong it is.
+    pub(super) rank: Rank,
+    /// Where its values were written.
     pub(super) origin: Origin,
+    /// Where in the file they stand: empty, or `profile` and its name.
+    pub(super) within: Vec<String>,
     /// The values, as nested tables.
-    values: Dict,
+    pub(super) values: Dict,
+    /// What it adds to lists.
+    pub(super) additions: Vec<Addition>,
+}
+
+/// Elements for a list that a weaker layer has set.
+#[derive(Clone, Debug)]
+pub(super) struct Addition {
+    /// The list's key.
+    pub(super) key: Vec<String>,
+    /// What is added.
+    pub(super) elements: Vec<Value>,
 }
 
 impl fmt::Debug for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Layer")
+            .field("rank", &self.rank)
             .field("origin", &self.origin)
             .finish_non_exhaustive()
     }
@@ -36,7 +114,7 @@ impl fmt::Debug for Layer {
 /// a missing file, `Env` loses how the variable was written, `Serialized` gives a line of this program as the source.
 impl Provider for Layer {
     fn metadata(&self) -> Metadata {
-        Metadata::named(self.origin.to_string())
+        Metadata::named(self.rank.to_string())
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
@@ -45,84 +123,146 @@ impl Provider for Layer {
 }
 
 impl Layer {
-    /// What a file says, without its mistakes, which go to `errors`; none if it is not TOML at all.
-    pub(super) fn of_file(file: File, errors: &mut Vec<ConfigError>) -> Option<Self> {
-        let file = Arc::new(file);
-        let Ok(values) = Toml::from_str::<Dict>(&file.text) else {
-            errors.push(ConfigError::syntax(file));
-            return None;
-        };
-        let mut layer = Self {
-            origin: Origin::File(file),
+    /// A layer of these values, not yet checked.
+    fn new(rank: Rank, origin: Origin, values: Dict) -> Self {
+        Self {
+            rank,
+            origin,
+            within: Vec::new(),
             values,
-        };
-        let mut found = Vec::new();
-        layer.check(&mut found);
-        found.sort_by_key(ConfigError::position);
-        errors.append(&mut found);
-        Some(layer)
+            additions: Vec::new(),
+        }
     }
 
-    /// What one variable says; none if that cannot be, and then `errors` gets the reason.
-    pub(super) fn of_variable(name: &str, key: &[String], text: &str, errors: &mut Vec<ConfigError>) -> Option<Self> {
-        let layer = |value: Value| Self {
-            origin: Origin::Variable(name.to_owned()),
-            values: nest(key, value),
+    /// What a file says, and what each of its profiles says, without their mistakes, which go to `findings`; none if it
+    /// is not TOML at all.
+    pub(super) fn of_file(rank: Rank, file: File, findings: &mut Findings) -> Option<(Self, Vec<Self>)> {
+        let file = Arc::new(file);
+        let Ok(mut values) = Toml::from_str::<Dict>(&file.text) else {
+            findings.errors.push(ConfigError::syntax(file));
+            return None;
         };
-        // `2` is a number where a number belongs and a text where a name belongs, which only the reading tells.
-        let value = text.parse::<Value>().unwrap_or_else(|never| match never {});
+        let origin = Origin::File(file);
+        let mut errors = Vec::new();
+        if let Some(version) = values.remove(VERSION) {
+            check_version(&origin, &version, &mut errors, &mut findings.warnings);
+        }
+        let profiles = match values.remove(PROFILE) {
+            Some(Value::Dict(_, profiles)) => profiles,
+            Some(other) => {
+                errors.push(mistake::no_table(&origin, vec![PROFILE.to_owned()], &other.to_actual()));
+                Dict::new()
+            }
+            None => Dict::new(),
+        };
+        let mut layer = Self::new(rank.clone(), origin.clone(), values);
+        layer.check(&mut errors);
+        let mut read = Vec::new();
+        for (name, value) in profiles {
+            let within = vec![PROFILE.to_owned(), name.clone()];
+            let Value::Dict(_, values) = value else {
+                errors.push(mistake::no_table(&origin, within, &value.to_actual()));
+                continue;
+            };
+            let rank = match rank {
+                Rank::Explicit => Rank::ExplicitProfile(name),
+                _ => Rank::Profile(name),
+            };
+            let mut profile = Self::new(rank, origin.clone(), values);
+            profile.within = within;
+            profile.check(&mut errors);
+            read.push(profile);
+        }
+        errors.sort_by_key(ConfigError::position);
+        findings.errors.append(&mut errors);
+        Some((layer, read))
+    }
+
+    /// What is said by a value that may be of any type or a text, which only the reading tells: `2` is a number where a
+    /// number belongs and a text where a name belongs. None if it can be neither, and then `errors` gets the reason.
+    pub(super) fn of_text(
+        rank: &Rank,
+        origin: &Origin,
+        key: &[String],
+        value: Option<Value>,
+        text: &str,
+        errors: &mut Vec<ConfigError>,
+    ) -> Option<Self> {
+        let layer = |value: Value| Self::new(rank.clone(), origin.clone(), nest(key, value));
+        let mut as_text = layer(Value::from(text));
+        let Some(value) = value else {
+            return as_text.check(errors).then_some(as_text);
+        };
         let mut as_value = layer(value);
         if as_value.check(&mut Vec::new()) {
             return Some(as_value);
         }
-        let mut as_text = layer(Value::from(text));
         as_text.check(errors).then_some(as_text)
     }
 
     /// What the flags say. clap has read them, so there is nothing to check.
     pub(super) fn of_flags(flags: &Options) -> Self {
         let data = Serialized::defaults(flags).data().unwrap_or_default();
-        Self {
-            origin: Origin::Flags,
-            values: data.into_values().next().map(without_empty_tables).unwrap_or_default(),
-        }
+        let values = data.into_values().next().map(without_empty_tables).unwrap_or_default();
+        Self::new(Rank::Flag, Origin::Flags, values)
     }
 
-    /// Whether this layer has a value at `key`.
-    pub(super) fn sets(&self, key: &[impl AsRef<str>]) -> bool {
-        let Some((last, tables)) = key.split_last() else {
-            return false;
-        };
-        let mut table = &self.values;
-        for name in tables {
-            let Some(Value::Dict(_, inner)) = table.get(name.as_ref()) else {
-                return false;
-            };
-            table = inner;
-        }
-        table.contains_key(last.as_ref())
+    /// What is added to a list below; its rank is of no importance.
+    pub(super) fn of_list(key: &[String], elements: Vec<Value>) -> Self {
+        Self::new(Rank::Set, Origin::Elsewhere, nest(key, Value::from(elements)))
     }
 
-    /// Every key of a merged figment with its value as JSON.
-    pub(super) fn merged(merged: &Figment) -> Vec<(Vec<String>, String)> {
-        let data = merged.data().unwrap_or_default();
-        let mut found = Vec::new();
-        if let Some(table) = data.get(&Profile::Default) {
-            leaves(table, &mut Vec::new(), &mut found);
+    /// The value that this layer has at `key`.
+    pub(super) fn value(&self, key: &[String]) -> Option<&Value> {
+        value_at(&self.values, key)
+    }
+
+    /// What this layer adds to the list at `key`.
+    pub(super) fn added(&self, key: &[String]) -> Option<&[Value]> {
+        let found = self.additions.iter().find(|addition| addition.key == key)?;
+        Some(&found.elements)
+    }
+
+    /// Every key that this layer says something about.
+    pub(super) fn keys(&self) -> Vec<Vec<String>> {
+        let mut keys: Vec<Vec<String>> = leaves(&self.values).into_iter().map(|(key, _)| key).collect();
+        keys.extend(self.additions.iter().map(|addition| addition.key.clone()));
+        keys
+    }
+
+    /// Where this layer says something about `key`: its file, line and column, its variable or its flag.
+    pub(super) fn place(&self, key: &[String]) -> String {
+        self.origin.place(&self.written(key))
+    }
+
+    /// The path of `key` as it is written in this layer.
+    pub(super) fn written(&self, key: &[String]) -> Vec<String> {
+        let mut path = [self.within.as_slice(), key].concat();
+        if self.value(key).is_none()
+            && self.added(key).is_some()
+            && let Some(name) = path.last_mut()
+        {
+            name.insert_str(0, EXTEND);
         }
-        found
+        path
     }
 
     /// Takes every mistake out of the values and puts it in `errors`; whether there was none.
     ///
-    /// Reading stops at the first mistake, so each one is taken out and the rest is read again.
+    /// Reading stops at the first mistake, so each one is taken out and the rest is read again. What adds to a list is
+    /// no key that the reading knows: it is taken out in the same way, and read as the list it adds to.
     fn check(&mut self, errors: &mut Vec<ConfigError>) -> bool {
         let before = errors.len();
-        while let Err(found) = Figment::from(&*self).extract::<Options>() {
+        while let Err(found) = read(&self.values) {
             let mut removed = false;
             for error in found {
-                removed |= remove(&mut self.values, &error.path);
-                errors.push(explain(&self.origin, error));
+                if let Some((key, value)) = self.addition(&error) {
+                    self.extend(key, value, errors);
+                    removed = true;
+                    continue;
+                }
+                removed |= take(&mut self.values, &error.path).is_some();
+                errors.push(mistake::explain(&self.origin, &self.within, error));
             }
             if !removed {
                 self.values.clear();
@@ -130,17 +270,105 @@ impl Layer {
         }
         errors.len() == before
     }
+
+    /// The list's key and the value, taken out, if the mistake is no more than that the reading knows no `extend-…`.
+    fn addition(&mut self, error: &figment::Error) -> Option<(Vec<String>, Value)> {
+        let Kind::UnknownField(name, known) = &error.kind else {
+            return None;
+        };
+        let list = name.strip_prefix(EXTEND).filter(|list| known.contains(list))?;
+        let mut key = error.path.clone();
+        let value = take(&mut self.values, &key)?;
+        *key.last_mut()? = list.to_owned();
+        Some((key, value))
+    }
+
+    /// Adds `value` to the list at `key`, or says in `errors` why it cannot be.
+    fn extend(&mut self, key: Vec<String>, value: Value, errors: &mut Vec<ConfigError>) {
+        let elements = match value {
+            Value::Array(_, elements) => elements,
+            other => elements(&key, other),
+        };
+        let mut written = [self.within.as_slice(), &key].concat();
+        if let Some(name) = written.last_mut() {
+            name.insert_str(0, EXTEND);
+        }
+        match read(&nest(&key, Value::from(elements.clone()))) {
+            Ok(_) => self.additions.push(Addition { key, elements }),
+            Err(found) => {
+                for error in found {
+                    let is_list = error.path != key || !matches!(error.kind, Kind::InvalidType(..));
+                    let mut error = mistake::explain(&self.origin, &[], error);
+                    if is_list {
+                        written.extend(error.key.split_off(key.len().min(error.key.len())));
+                    } else {
+                        error.reason = format!("`{}` is no list that could be added to", super::error::dotted(&key));
+                        error.hint = None;
+                        error.mark = Mark::Key;
+                    }
+                    error.key.clone_from(&written);
+                    errors.push(error);
+                }
+            }
+        }
+    }
 }
 
-/// Removes the value at `path`, or the nearest one above it that is not a table; whether there was one.
-fn remove(table: &mut Dict, path: &[String]) -> bool {
-    let Some((name, rest)) = path.split_first() else {
-        return false;
-    };
+/// Judges the version of a file's format: one that this amb does not know yet is no mistake by itself.
+fn check_version(origin: &Origin, version: &Value, errors: &mut Vec<ConfigError>, warnings: &mut Vec<ConfigError>) {
+    let key = vec![VERSION.to_owned()];
+    match version.deserialize::<i64>().ok() {
+        Some(1..=KNOWN_VERSION) => {}
+        Some(..=0) => errors.push(ConfigError::at(
+            origin.clone(),
+            key,
+            Mark::Value,
+            "versions begin with 1",
+            None,
+        )),
+        Some(newer) => {
+            let reason = format!("written for a newer amb: this one knows version {KNOWN_VERSION}, not {newer}");
+            warnings.push(ConfigError::at(origin.clone(), key, Mark::Value, reason, None));
+        }
+        None => errors.push(mistake::no_number(origin, key, &version.to_actual())),
+    }
+}
+
+/// Reads values as options.
+fn read(values: &Dict) -> figment::Result<Options> {
+    let layer = Layer::new(Rank::Set, Origin::Elsewhere, values.clone());
+    Figment::from(&layer).extract()
+}
+
+/// The elements of the list that `key` holds, if it was written as a text with commas where that is allowed.
+pub(super) fn elements(key: &[String], value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(_, elements) => elements,
+        Value::String(_, text) if read(&nest(key, Value::from(text.as_str()))).is_ok() => {
+            let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+            words.map(Value::from).collect()
+        }
+        other => vec![other],
+    }
+}
+
+/// The value at `key`.
+pub(super) fn value_at<'a>(table: &'a Dict, key: &[String]) -> Option<&'a Value> {
+    let (name, rest) = key.split_first()?;
+    match (table.get(name)?, rest) {
+        (value, []) => Some(value),
+        (Value::Dict(_, inner), rest) => value_at(inner, rest),
+        _ => None,
+    }
+}
+
+/// Takes out the value at `path`, or the nearest one above it that is not a table.
+fn take(table: &mut Dict, path: &[String]) -> Option<Value> {
+    let (name, rest) = path.split_first()?;
     match table.get_mut(name) {
-        Some(Value::Dict(_, inner)) if !rest.is_empty() => remove(inner, rest),
-        Some(_) => table.remove(name).is_some(),
-        None => false,
+        Some(Value::Dict(_, inner)) if !rest.is_empty() => take(inner, rest),
+        Some(_) => table.remove(name),
+        None => None,
     }
 }
 
@@ -166,79 +394,20 @@ fn without_empty_tables(table: Dict) -> Dict {
         .collect()
 }
 
-/// Collects every value of `table` that is not a table.
-fn leaves(table: &Dict, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, String)>) {
-    for (name, value) in table {
-        path.push(name.clone());
-        if let Value::Dict(_, inner) = value {
-            leaves(inner, path, found);
-        } else {
-            found.push((path.clone(), serde_json::to_string(value).unwrap_or_default()));
+/// Every value of `table` that is not a table, with its key.
+pub(super) fn leaves(table: &Dict) -> Vec<(Vec<String>, &Value)> {
+    /// Those of a table inside, at `path`.
+    fn collect<'a>(table: &'a Dict, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, &'a Value)>) {
+        for (name, value) in table {
+            path.push(name.clone());
+            match value {
+                Value::Dict(_, inner) => collect(inner, path, found),
+                other => found.push((path.clone(), other)),
+            }
+            path.pop();
         }
-        path.pop();
     }
-}
-
-/// A mistake that figment found, in amb's words: figment's own name profiles and types of this program.
-fn explain(origin: &Origin, error: figment::Error) -> ConfigError {
-    let key = error.path;
-    let (mark, reason, hint) = match error.kind {
-        Kind::UnknownField(found, expected) => {
-            let reason = match key.split_last() {
-                Some((_, tables)) if !tables.is_empty() => {
-                    format!("unknown key `{found}` in [{}]", super::error::dotted(tables))
-                }
-                _ => format!("unknown key `{found}`"),
-            };
-            let hint = match nearest(&found, expected) {
-                Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known are {}", expected.join(", ")),
-            };
-            (Mark::Key, reason, Some(hint))
-        }
-        Kind::UnknownVariant(found, expected) => {
-            let reason = format!("`{found}` is not one of {}", expected.join(", "));
-            let hint = nearest(&found, expected).map(|known| format!("did you mean `{known}`?"));
-            (Mark::Value, reason, hint)
-        }
-        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
-            let reason = format!("expected {}, found {}", wanted(&expected), shown(&found));
-            (Mark::Value, reason, None)
-        }
-        // A key that is an entry's name can itself be malformed, as in [connect-to].
-        Kind::Message(reason) if key.last().is_some_and(|name| reason.starts_with(&format!("`{name}`"))) => {
-            (Mark::Key, reason, None)
-        }
-        Kind::Message(reason) => (Mark::Value, reason, None),
-        other => (Mark::Value, other.to_string(), None),
-    };
-    ConfigError::at(origin.clone(), key, mark, reason, hint)
-}
-
-/// What was expected, in words for people.
-fn wanted(expected: &str) -> &str {
-    match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
-        "a boolean" => "true or false",
-        "a string" => "a text",
-        "a sequence" => "a list",
-        "a map" => "a table",
-        other if other.starts_with("struct ") => "a table",
-        other => other,
-    }
-}
-
-/// What was found, in words for people.
-fn shown(found: &Actual) -> String {
-    match found {
-        Actual::Bool(value) => format!("`{value}`"),
-        Actual::Unsigned(value) => format!("`{value}`"),
-        Actual::Signed(value) => format!("`{value}`"),
-        Actual::Float(value) => format!("`{value}`"),
-        Actual::Char(value) => format!("`{value}`"),
-        Actual::Str(value) => format!("the text `{value}`"),
-        Actual::Seq => "a list".to_owned(),
-        Actual::Map => "a table".to_owned(),
-        other => other.to_string(),
-    }
+    let mut found = Vec::new();
+    collect(table, &mut Vec::new(), &mut found);
+    found
 }

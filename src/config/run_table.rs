@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
@@ -18,73 +19,98 @@ const DEFAULT_DRAIN: Period = Period::seconds(1);
 const MOST_THREADS: u16 = 64;
 
 /// The table `[run]`, its flags and its variables `AMB_RUN__…`.
-#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct RunOptions {
-    /// Hosts the command should reach directly; added to its own NO_PROXY
+    /// Hosts the command should reach directly; added to its own NO_PROXY [default: none]
     ///
     /// Comma-separated and repeatable, in the spelling of NO_PROXY.
     #[expect(
         clippy::doc_markdown,
         reason = "this is the help text, where backticks would be noise"
     )]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Requests")]
+    #[arg(
+        id = "run.no-proxy",
+        long = "no-proxy",
+        value_name = "LIST",
+        value_delimiter = ',',
+        help_heading = "Requests"
+    )]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
+    #[schemars(schema_with = "list_schema", extend("default" = []))]
     pub no_proxy: Option<Vec<String>>,
 
-    /// Send requests to loopback through the proxy too
+    /// Send requests to loopback through the proxy too [default: false]
     ///
     /// By default the loopback addresses are reached directly. --no-proxy-loopback undoes it.
     #[arg(
-        long,
+        id = "run.proxy-loopback",
+        long = "proxy-loopback",
         num_args = 0,
         default_missing_value = "true",
-        overrides_with_all = ["proxy_loopback", "no_proxy_loopback"],
+        overrides_with_all = ["run.proxy-loopback", "no-proxy-loopback"],
         help_heading = "Requests"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false))]
     pub proxy_loopback: Option<bool>,
 
     /// Undoes `--proxy-loopback`; only a flag. See [`RunOptions::settle`].
     #[arg(
-        long,
+        id = "no-proxy-loopback",
+        long = "no-proxy-loopback",
         hide = true,
-        overrides_with_all = ["proxy_loopback", "no_proxy_loopback"],
+        overrides_with_all = ["run.proxy-loopback", "no-proxy-loopback"],
         help_heading = "Requests"
     )]
     #[serde(skip)]
     pub no_proxy_loopback: bool,
 
     /// Label for logs and reports [default: the command's name]
-    #[arg(long, help_heading = "Process")]
+    #[arg(id = "run.name", long = "name", value_name = "NAME", help_heading = "Process")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 
     /// Where the proxy listens; port 0 takes a free one [default: 127.0.0.1:0]
-    #[arg(long, value_name = "ADDR", help_heading = "Process")]
+    #[arg(id = "run.listen", long = "listen", value_name = "ADDR", help_heading = "Process")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "127.0.0.1:0"))]
     pub listen: Option<ListenAddress>,
 
     /// Threads that serve the proxy, 1 to 64 [default: 1]
-    #[arg(long, value_name = "N", help_heading = "Process")]
+    #[arg(id = "run.threads", long = "threads", value_name = "N", help_heading = "Process")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = 1, "minimum" = 1, "maximum" = 64))]
     pub threads: Option<u16>,
 
-    /// Families of variables to put in the command's environment, such as proxy,node
+    /// Families of variables to put in the command's environment, such as proxy,node [default: default]
     ///
     /// Comma-separated. The words none, default and all are lists of their own; a name with a minus in front is left out
     /// of the default: --inject=-java.
-    #[arg(long, value_name = "LIST", help_heading = "Process")]
+    #[arg(id = "run.inject", long = "inject", value_name = "LIST", help_heading = "Process")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = ["default"]))]
     pub inject: Option<FamilyList>,
 
     /// Which process group the command gets [default: auto]
-    #[arg(long, value_name = "GROUP", value_enum, help_heading = "Process")]
+    #[arg(
+        id = "run.process-group",
+        long = "process-group",
+        value_name = "GROUP",
+        value_enum,
+        help_heading = "Process"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "auto"))]
     pub process_group: Option<ProcessGroup>,
 
     /// Stop the command after this; exit with 124 [default: never]
-    #[arg(long, value_name = "DURATION", help_heading = "Process")]
+    #[arg(
+        id = "run.run-timeout",
+        long = "run-timeout",
+        value_name = "DURATION",
+        help_heading = "Process"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_timeout: Option<Period>,
 
@@ -92,20 +118,33 @@ pub struct RunOptions {
     ///
     /// As with timeout(1): SIGKILL, after the first SIGTERM, SIGINT, SIGHUP or SIGQUIT that was passed on or the end
     /// of --run-timeout.
-    #[arg(short, long, value_name = "DURATION", help_heading = "Process")]
+    #[arg(
+        id = "run.kill-after",
+        short = 'k',
+        long = "kill-after",
+        value_name = "DURATION",
+        help_heading = "Process"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_after: Option<Period>,
 
     /// Signal for the command if amb itself is killed, or none [default: auto]
     ///
     /// auto sends TERM, or KILL to a process group of its own; none sends nothing.
-    #[arg(long, value_name = "SIGNAL", help_heading = "Process")]
+    #[arg(
+        id = "run.on-death",
+        long = "on-death",
+        value_name = "SIGNAL",
+        help_heading = "Process"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "auto"))]
     pub on_death: Option<OnDeath>,
 
     /// How long open requests may go on when the command has ended [default: 1s]
-    #[arg(long, value_name = "DURATION", help_heading = "Process")]
+    #[arg(id = "run.drain", long = "drain", value_name = "DURATION", help_heading = "Process")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "1s"))]
     pub drain: Option<Period>,
 }
 
@@ -137,26 +176,23 @@ impl RunOptions {
 
     /// Makes valid values; `problems` gets what is wrong with them.
     pub(super) fn build(self, problems: &mut Vec<Problem>) -> RunTable {
-        let mut refuse = |key, flag, reason: &str| {
-            let reason = reason.to_owned();
-            problems.push(Problem { key, flag, reason });
-        };
+        let mut refuse = |name: &str, reason: &str| problems.push(Problem::at(&["run", name], reason));
         if self.name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-            refuse(&["run", "name"], "--name", "is empty");
+            refuse("name", "is empty");
         }
         if self
             .threads
             .is_some_and(|threads| !(1..=MOST_THREADS).contains(&threads))
         {
-            refuse(&["run", "threads"], "--threads", "must be 1 to 64");
+            refuse("threads", "must be 1 to 64");
         }
         let zero = |period: Option<Period>| period.is_some_and(|period| period.0.is_zero());
         let instant = "must be longer than nothing; leave it out for no limit";
         if zero(self.run_timeout) {
-            refuse(&["run", "run-timeout"], "--run-timeout", instant);
+            refuse("run-timeout", instant);
         }
         if zero(self.kill_after) {
-            refuse(&["run", "kill-after"], "--kill-after", instant);
+            refuse("kill-after", instant);
         }
         let injected = inject::Settings::default();
         RunTable {
@@ -183,7 +219,8 @@ impl RunOptions {
 }
 
 /// An address of the loopback for the proxy to listen on. Default: `127.0.0.1:0`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String", extend("title" = "an address of the loopback with a port", "pattern" = "^(127\\.[0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]+$"))]
 pub struct ListenAddress(pub SocketAddr);
 
 impl Default for ListenAddress {
@@ -226,6 +263,14 @@ impl<'de> Deserialize<'de> for ListenAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
+}
+
+/// The schema of what [`list`] reads.
+fn list_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "title": "a list of texts",
+        "anyOf": [{ "type": "array", "items": { "type": "string" } }, { "type": "string" }],
+    })
 }
 
 /// Reads a list, or a text with commas between its elements, as a variable has to be written.

@@ -1,5 +1,10 @@
 //! Layers, their order, their mistakes; the traps of figment each have a test of their own.
 
+mod declared;
+mod precedence;
+mod random;
+mod trust;
+
 use std::{fs, net::Ipv4Addr};
 
 use clap::Parser;
@@ -42,6 +47,35 @@ impl Scene {
         self
     }
 
+    /// The system's file, which is elsewhere for this once.
+    fn system(mut self, text: &str) -> Self {
+        let path = self.directory.path().join("system.toml");
+        fs::write(&path, text).unwrap();
+        self.request.system_file = Some(path);
+        self
+    }
+
+    /// The user's file.
+    fn user(self, text: &str) -> Self {
+        let home = self.directory.path().join("home");
+        let directory = home.join(".config/amb");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("amb.toml"), text).unwrap();
+        self.variable("HOME", home.to_str().unwrap())
+    }
+
+    /// A profile that is asked for.
+    fn profile(mut self, name: &str) -> Self {
+        self.request.profiles.push(name.to_owned());
+        self
+    }
+
+    /// A setting on the command line.
+    fn set(mut self, setting: &str) -> Self {
+        self.request.overrides.push(setting.to_owned());
+        self
+    }
+
     /// A variable.
     fn variable(mut self, name: &str, value: &str) -> Self {
         self.request.environment.push((name.into(), value.into()));
@@ -65,13 +99,13 @@ impl Scene {
     /// What comes of it.
     #[track_caller]
     fn config(&self) -> Config {
-        load(self.request.clone()).unwrap_or_else(|errors| panic!("{errors}")).0
+        load(&self.request).unwrap_or_else(|errors| panic!("{errors}")).0
     }
 
     /// The first lines of the mistakes.
     #[track_caller]
     fn mistakes(&self) -> Vec<String> {
-        let Err(errors) = load(self.request.clone()) else {
+        let Err(errors) = load(&self.request) else {
             panic!("no mistake was found");
         };
         let first_line = |error: &ConfigError| error.to_string().lines().next().unwrap().to_owned();
@@ -81,13 +115,12 @@ impl Scene {
     /// Where the value of `key` came from.
     #[track_caller]
     fn source(&self, key: &str) -> String {
-        let (_, sources) = load(self.request.clone()).unwrap();
+        let (_, sources) = load(&self.request).unwrap();
         let settings = sources.settings();
         let found = settings.iter().find(|setting| setting.key == key);
-        found
-            .unwrap_or_else(|| panic!("{key} is not in {settings:?}"))
-            .source
-            .clone()
+        let found = found.unwrap_or_else(|| panic!("{key} is not in {settings:?}"));
+        let places: Vec<&str> = found.sources.iter().map(|source| source.place.as_str()).collect();
+        places.join(" + ")
     }
 }
 
@@ -146,6 +179,7 @@ fn a_value_is_spelled_alike_in_file_variable_and_flag() {
 #[test]
 fn a_flag_that_was_not_given_leaves_the_file_alone() {
     let scene = Scene::new()
+        .variable("AMB_TRUST", "1")
         .file("amb.toml", "[connect-to]\n'a:80' = 'b:81'\n[run]\nno-proxy = ['x']")
         .flags(&["--drain", "2s"]);
     let config = scene.config();
@@ -156,6 +190,7 @@ fn a_flag_that_was_not_given_leaves_the_file_alone() {
 #[test]
 fn redirects_of_all_layers_add_up_and_the_stronger_wins() {
     let scene = Scene::new()
+        .variable("AMB_TRUST", "1")
         .file("amb.toml", "[connect-to]\n'a:80' = 'b:81'\n'c:80' = 'd:81'\n")
         .flags(&["--connect-to", "a:80:e:82", "--resolve", "e:82:127.0.0.1"]);
     let policy = scene.config().policy;
@@ -165,13 +200,16 @@ fn redirects_of_all_layers_add_up_and_the_stronger_wins() {
 }
 
 #[test]
-fn no_config_leaves_out_the_directorys_file_only() {
+fn no_config_leaves_out_the_users_and_the_projects_file_only() {
     let mut scene = Scene::new()
+        .system("run.threads = 2")
+        .user("broken")
         .file("amb.toml", "broken")
         .file("other.toml", "run.name = 'explicit'")
         .explicit("other.toml");
     scene.request.no_config = true;
-    assert_eq!(scene.config().name, "explicit");
+    let config = scene.config();
+    assert_eq!((config.name.as_str(), config.threads), ("explicit", 2));
 }
 
 #[test]
@@ -181,6 +219,108 @@ fn amb_config_names_a_file_unless_it_is_empty() {
     assert_eq!(Scene::new().variable("AMB_CONFIG", "").config().name, "app");
     let missing = Scene::new().variable("AMB_CONFIG", "missing.toml");
     assert_eq!(missing.mistakes(), ["missing.toml: there is no such file"]);
+}
+
+#[test]
+fn a_setting_is_toml_or_a_text() {
+    let scene = Scene::new()
+        .set("timeout.connect=2s")
+        .set("run.no-proxy=[\"a\", \"b\"]")
+        .set("run.threads = 2")
+        .set("run.name=123")
+        .set("connect-to.\"a:80\"='b:81'")
+        .set("run.extend-no-proxy=c,d");
+    let config = scene.config();
+    assert_eq!(config.policy.timeouts.connect, Duration::from_secs(2));
+    assert_eq!(config.inject.no_proxy, ["a", "b", "c", "d"]);
+    assert_eq!((config.threads, config.name.as_str()), (2, "123"));
+    assert_eq!(config.policy.reach.target("a", 80), ("b", 81));
+    assert_eq!(scene.source("run.threads"), "--set run.threads");
+    assert_eq!(
+        scene.source("run.no-proxy"),
+        "--set run.no-proxy + --set run.extend-no-proxy"
+    );
+}
+
+#[test]
+fn a_profile_holds_only_when_asked_for_and_the_last_one_wins() {
+    let text = "run.name = 'x'\n[profile.a.run]\nname = 'a'\nthreads = 2\n[profile.b.run]\nname = 'b'\n";
+    let scene = || Scene::new().file("amb.toml", text);
+    assert_eq!(scene().config().name, "x");
+    assert_eq!(scene().profile("a").profile("b").config().name, "b");
+    assert_eq!(scene().profile("b").profile("a").config().name, "a");
+    assert_eq!(scene().profile("a").profile("b").config().threads, 2);
+    assert_eq!(scene().variable("AMB_PROFILE", "a, b").config().name, "b");
+    let flag = scene().variable("AMB_PROFILE", "b").profile("a");
+    assert_eq!(flag.config().name, "a", "the flag takes the place of the variable");
+    assert_eq!(flag.source("run.name"), "amb.toml:3:8");
+    assert_eq!(profiles(&scene().request), ["a", "b"]);
+    assert_eq!(
+        scene().profile("c").variable("AMB_PROFILE", "bb").mistakes(),
+        ["--profile: there is no [profile.c]; did you mean `a`?"]
+    );
+}
+
+#[test]
+fn a_profile_is_checked_even_if_nobody_asks_for_it() {
+    let scene = Scene::new().file("amb.toml", "[profile.a.run]\nnmae = 'a'\n[profile]\nb = 5\n");
+    assert_eq!(
+        scene.mistakes(),
+        [
+            "amb.toml:2:1: unknown key `nmae` in [run]; did you mean `name`?",
+            "amb.toml:4:5: expected a table, found `5`",
+        ]
+    );
+}
+
+#[test]
+fn what_extends_adds_to_the_lists_below_it_and_to_the_built_in_default() {
+    let scene = Scene::new()
+        .system("run.extend-no-proxy = ['s']")
+        .user("run.no-proxy = ['u']")
+        .file("amb.toml", "[run]\nextend-no-proxy = ['p']\nextend-inject = ['pip']\n")
+        .variable("AMB_RUN__EXTEND_NO_PROXY", "v,w");
+    let config = scene.config();
+    assert_eq!(config.inject.no_proxy, ["u", "p", "v", "w"]);
+    let families = inject::Settings::default().families.len();
+    assert_eq!(config.inject.families.len(), families + 1);
+    assert!(
+        scene
+            .source("run.no-proxy")
+            .ends_with("amb.toml:1:16 + amb.toml:2:19 + AMB_RUN__EXTEND_NO_PROXY")
+    );
+    assert_eq!(scene.source("run.inject"), "built-in default + amb.toml:3:17");
+}
+
+#[test]
+fn only_a_list_can_be_extended() {
+    let scene = Scene::new().file(
+        "amb.toml",
+        "[run]\nextend-name = 'x'\nextend-no-proxy = [5]\nextend-no-prxy = []\nextend-inject = ['pi']\n",
+    );
+    assert_eq!(
+        scene.mistakes(),
+        [
+            "amb.toml:2:1: `run.name` is no list that could be added to",
+            "amb.toml:3:20: expected a text, found `5`",
+            "amb.toml:4:1: unknown key `extend-no-prxy` in [run]; did you mean `extend-no-proxy`?",
+            "amb.toml:5:17: `pi` is not a family of variables: did you mean `pip`?",
+        ]
+    );
+}
+
+#[test]
+fn values_at_odds_with_each_other_name_both_sources() {
+    let scene = Scene::new()
+        .file("amb.toml", "report.files = ['./a.json']")
+        .variable("AMB_ACCESS_LOG__FILE", "a.json");
+    let errors = load(&scene.request).unwrap_err().to_string();
+    assert_eq!(
+        errors,
+        "amb.toml:1:16: `a.json` is the access log's file too, and a report replaces it\n \
+         1 | report.files = ['./a.json']\n   |                ^^^^^^^^^^^^\n  \
+         the other is access-log.file in AMB_ACCESS_LOG__FILE"
+    );
 }
 
 // The traps of figment.
@@ -231,7 +371,7 @@ fn trap_a_list_replaces_the_list_below_it() {
         .file("amb.toml", "run.no-proxy = ['a', 'b']")
         .flags(&["--no-proxy", "c"]);
     assert_eq!(scene.config().inject.no_proxy, ["c"]);
-    assert_eq!(scene.source("run.no-proxy"), "command line");
+    assert_eq!(scene.source("run.no-proxy"), "--no-proxy");
 }
 
 #[test]
@@ -242,8 +382,8 @@ fn trap_a_source_is_a_place_that_the_user_knows() {
         .flags(&["--drain", "2s"]);
     assert_eq!(scene.source("run.name"), "amb.toml:2:8");
     assert_eq!(scene.source("run.threads"), "AMB_RUN__THREADS");
-    assert_eq!(scene.source("run.drain"), "command line");
-    let (_, sources) = load(scene.request.clone()).unwrap();
+    assert_eq!(scene.source("run.drain"), "--drain");
+    let (_, sources) = load(&scene.request).unwrap();
     assert_eq!(
         sources.settings().len(),
         3,
@@ -304,7 +444,7 @@ fn a_mistake_is_told_even_where_a_stronger_layer_covers_it() {
 #[test]
 fn a_mistake_in_a_file_shows_the_line_it_is_in() {
     let scene = Scene::new().file("amb.toml", "# ü\n[run]\n\tkill-aftr = '5s' # soon\n");
-    let errors = load(scene.request.clone()).unwrap_err();
+    let errors = load(&scene.request).unwrap_err();
     let expected = "amb.toml:3:2: unknown key `kill-aftr` in [run]; did you mean `kill-after`?\n \
                     3 | \tkill-aftr = '5s' # soon\n   | \t^^^^^^^^^";
     assert_eq!(errors.to_string(), expected);
@@ -337,11 +477,28 @@ fn a_value_out_of_range_is_told_with_the_place_it_came_from() {
 }
 
 #[test]
-fn a_newer_format_is_refused_as_such() {
-    let scene = Scene::new().file("amb.toml", "version = 1");
-    assert_eq!(scene.config().name, "app");
-    let scene = scene.file("amb.toml", "version = 2");
-    assert!(scene.mistakes()[0].starts_with("amb.toml:1:11: this amb knows version 1"));
+fn a_newer_format_is_a_warning_and_what_is_unknown_in_it_still_a_mistake() {
+    let scene = Scene::new().file("amb.toml", "version = 2\nrun.name = 'x'");
+    let (config, sources) = load(&scene.request).unwrap();
+    assert_eq!(config.name, "x");
+    let warnings: Vec<String> = sources.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["amb.toml:1:11: written for a newer amb: this one knows version 1, not 2\n 1 | version = 2\n   |           ^"]
+    );
+    let scene = scene.file("amb.toml", "version = 2\nrun.nmae = 'x'");
+    assert_eq!(scene.mistakes().len(), 1);
+    for text in ["version = 0", "version = -1"] {
+        let scene = Scene::new().file("amb.toml", text);
+        assert_eq!(scene.mistakes(), ["amb.toml:1:11: versions begin with 1"]);
+    }
+    assert!(
+        load(&Scene::new().file("amb.toml", "version = 1").request)
+            .unwrap()
+            .1
+            .warnings
+            .is_empty()
+    );
 }
 
 #[test]
@@ -371,7 +528,10 @@ fn a_value_in_the_place_of_a_table_is_refused() {
 
 #[test]
 fn the_example_is_sound() {
-    let config = Scene::new().file("amb.toml", include_str!("example.toml")).config();
+    let config = Scene::new()
+        .variable("AMB_TRUST", "1")
+        .file("amb.toml", include_str!("example.toml"))
+        .config();
     assert_eq!(config.name, "billing");
     assert_eq!(config.policy.reach.target("other", 443), ("staging.example.com", 443));
 }
@@ -379,6 +539,7 @@ fn the_example_is_sound() {
 #[test]
 fn loading_costs_the_run_next_to_nothing() {
     let scene = Scene::new()
+        .variable("AMB_TRUST", "1")
         .file("amb.toml", include_str!("example.toml"))
         .variable("AMB_RUN__NAME", "x")
         .flags(&["--drain", "2s"]);

@@ -5,44 +5,64 @@
 
 use std::ffi::OsString;
 
+use figment::value::Value;
+
 use super::{
     error::{ConfigError, Mark, Origin},
-    layer::Layer,
+    layer::{Layer, Rank},
 };
+
+/// The variable that stands for `log.level` without being spelled like a key, as `RUST_LOG` does elsewhere.
+const LOG: &str = "AMB_LOG";
 
 /// A layer for each variable that is a key, in the order of their names; mistakes go to `errors`.
 pub(super) fn layers(environment: &[(OsString, OsString)], errors: &mut Vec<ConfigError>) -> Vec<Layer> {
     let mut found: Vec<_> = environment
         .iter()
         .filter_map(|(name, value)| Some((name.to_str()?, key(name.to_str()?)?, value)))
+        .filter(|(name, _, value)| *name != LOG || !value.is_empty())
         .collect();
     found.sort();
     let mut layers = Vec::new();
     for (name, key, value) in found {
+        let origin = Origin::Variable(name.to_owned());
         if let Some(text) = value.to_str() {
-            layers.extend(Layer::of_variable(name, &key, text, errors));
-        } else {
-            let origin = Origin::Variable(name.to_owned());
-            errors.push(ConfigError::at(
-                origin,
-                key,
-                Mark::Value,
-                "is not UTF-8".to_owned(),
-                None,
+            let value = text.parse::<Value>().unwrap_or_else(|never| match never {});
+            layers.extend(Layer::of_text(
+                &Rank::Environment,
+                &origin,
+                &key,
+                Some(value),
+                text,
+                errors,
             ));
+        } else {
+            errors.push(ConfigError::at(origin, key, Mark::Value, "is not UTF-8", None));
         }
     }
     layers
 }
 
 /// The key that a variable stands for: `AMB_ACCESS_LOG__FILE` is `access-log.file`.
-fn key(name: &str) -> Option<Vec<String>> {
+pub(super) fn key(name: &str) -> Option<Vec<String>> {
+    if name == LOG {
+        return Some(vec!["log".to_owned(), "level".to_owned()]);
+    }
     let path = name.strip_prefix("AMB_")?;
     path.contains("__").then(|| {
         path.split("__")
             .map(|part| part.to_ascii_lowercase().replace('_', "-"))
             .collect()
     })
+}
+
+/// The variable that stands for a key.
+pub(super) fn name(key: &[String]) -> String {
+    let parts: Vec<String> = key
+        .iter()
+        .map(|part| part.replace('-', "_").to_ascii_uppercase())
+        .collect();
+    format!("AMB_{}", parts.join("__"))
 }
 
 #[cfg(test)]
@@ -55,6 +75,7 @@ mod tests {
             ("AMB_RUN__NAME", Some(vec!["run", "name"])),
             ("AMB_ACCESS_LOG__FILE", Some(vec!["access-log", "file"])),
             ("AMB_RUN__KILL_AFTER", Some(vec!["run", "kill-after"])),
+            ("AMB_LOG", Some(vec!["log", "level"])),
             ("AMB_RUN_ID", None),
             ("AMB_CONFIG", None),
             ("LAMB_RUN__NAME", None),

@@ -11,9 +11,10 @@
 //! * `GIT_SSH_COMMAND`, `GIT_PROXY_COMMAND`: they replace a program rather than name a proxy.
 //! * `_JAVA_OPTIONS`: it overrides the options on the user's own command line.
 
-use std::{collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, str::FromStr};
 
 use clap::ValueEnum;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{Environment, Loopback, Origin, java};
@@ -303,6 +304,26 @@ impl fmt::Display for FamilyList {
             write!(f, "{comma}{family}")?;
         }
         Ok(())
+    }
+}
+
+impl JsonSchema for FamilyList {
+    fn schema_name() -> Cow<'static, str> {
+        "FamilyList".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<String> = all().iter().map(ToString::to_string).collect();
+        let words: Vec<String> = ["all", "none", "default"]
+            .into_iter()
+            .map(ToOwned::to_owned)
+            .chain(names.iter().cloned())
+            .chain(names.iter().map(|name| format!("-{name}")))
+            .collect();
+        json_schema!({
+            "title": "a list of families",
+            "anyOf": [{ "type": "array", "items": { "enum": words } }, { "type": "string", "minLength": 1 }],
+        })
     }
 }
 

@@ -18,35 +18,38 @@ use std::{
 };
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use address::{Credentials, Kind, ParentProxy, Secret};
 use exceptions::{Exceptions, Host};
 
 /// Which proxy amb uses itself.
-#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ParentOptions {
-    /// Reach the network through this proxy
+    /// Reach the network through this proxy [default: as amb's own environment says]
     ///
     /// `http://`, `socks5://` or `socks5h://` with `[USER:PASSWORD@]HOST[:PORT]`; `none` for a direct connection.
     /// Hosts in `NO_PROXY`, and this machine itself, are reached directly all the same.
-    /// By default it is taken from `http_proxy`, `https_proxy` and `all_proxy`.
+    /// Without it, it is taken from `http_proxy`, `https_proxy` and `all_proxy`.
     #[arg(
-        id = "upstream-proxy",
+        id = "upstream.proxy",
         long = "upstream-proxy",
         value_name = "URL|none",
         help_heading = "Requests"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-danger" = "sends every request through a proxy of its choice"))]
     pub proxy: Option<UpstreamProxy>,
 }
 
 /// What `--upstream-proxy` was given, not yet read. It may hold a password, so `Debug` does not show it.
 ///
 /// Any text is taken here: what is wrong with it is for [`Parent::build`] to say, which does not repeat the password.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(extend("title" = "the URL of a proxy, or none"))]
 pub struct UpstreamProxy(pub String);
 
 impl FromStr for UpstreamProxy {

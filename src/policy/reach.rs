@@ -9,9 +9,16 @@
 //!
 //! Source: <https://curl.se/docs/manpage.html#--connect-to>, <https://curl.se/docs/manpage.html#--resolve>
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// [`Place`] as a pattern, for the schema: no more than a sieve.
+const PLACE_PATTERN: &str = r"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):[0-9]*$";
+
+/// [`Name`] as a pattern, for the schema.
+const NAME_PATTERN: &str = r"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+):[0-9]+$";
 
 /// Connections that go to another host or port: the table `[connect-to]`, the flag `--connect-to`.
 ///
@@ -124,6 +131,26 @@ impl Reach {
         resolutions.reverse();
         resolutions.sort_by_key(|entry| entry.name.host.is_none());
         Self { redirects, resolutions }
+    }
+
+    /// What is redirected, for people: a sentence each, in the order in which they are searched.
+    pub fn rules(&self) -> Vec<String> {
+        let part = |place: &Place, any: &str, any_port: &str| match (&place.host, place.port) {
+            (None, None) => format!("{any}, {any_port}"),
+            (Some(host), None) => format!("{host}, {any_port}"),
+            (None, Some(port)) => format!("{any}, port {port}"),
+            (Some(_), Some(_)) => place.to_string(),
+        };
+        let redirects = self.redirects.iter().map(|entry| {
+            let from = part(&entry.from, "any host", "any port");
+            let to = part(&entry.to, "the same host", "the same port");
+            format!("connections to {from} go to {to}")
+        });
+        let resolutions = self.resolutions.iter().map(|entry| {
+            let Resolution { name, addresses } = entry;
+            format!("{name} is at {addresses}, without asking the resolver")
+        });
+        redirects.chain(resolutions).collect()
     }
 
     /// The host and port to connect to for a request to `host` (no brackets) and `port`.
@@ -366,6 +393,44 @@ impl<'de> de::Visitor<'de> for AddressesVisitor {
             return Err(de::Error::custom("the list is empty"));
         }
         Ok(Addresses(addresses))
+    }
+}
+
+impl JsonSchema for ConnectToOptions {
+    fn schema_name() -> Cow<'static, str> {
+        "ConnectTo".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "propertyNames": { "pattern": PLACE_PATTERN },
+            "additionalProperties": { "type": "string", "title": "HOST2:PORT2", "pattern": PLACE_PATTERN },
+            "x-entry": "HOST:PORT",
+            "x-danger": "sends requests to another host than the one they name",
+        })
+    }
+}
+
+impl JsonSchema for ResolveOptions {
+    fn schema_name() -> Cow<'static, str> {
+        "Resolve".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "propertyNames": { "pattern": NAME_PATTERN },
+            "additionalProperties": {
+                "title": "an address, or a list of them",
+                "anyOf": [
+                    { "type": "string", "minLength": 1 },
+                    { "type": "array", "minItems": 1, "items": { "type": "string", "minLength": 1 } },
+                ],
+            },
+            "x-entry": "HOST:PORT",
+            "x-danger": "sends requests to another address than their name has",
+        })
     }
 }
 

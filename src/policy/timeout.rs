@@ -3,24 +3,26 @@
 use std::time::Duration;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::Period;
 
 /// Timeouts as they are configured: the table `[timeout]`.
-#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TimeoutOptions {
     /// How long a connection may take to open, name resolution included [default: 10s]
     ///
     /// An overrun is answered with 504 and `connection_timeout`, or `dns_timeout` if the name was still being looked up.
     #[arg(
-        id = "connect-timeout",
+        id = "timeout.connect",
         long = "connect-timeout",
         value_name = "DURATION",
         help_heading = "Resilience"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "10s"))]
     pub connect: Option<Period>,
 }
 

@@ -20,6 +20,7 @@ use std::{
 };
 
 use rustix::fs::OFlags;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -37,7 +38,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The form of the lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LineFormat {
     /// A JSON object a line, named as OpenTelemetry names things

@@ -6,6 +6,7 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 
 use crate::traffic::{
@@ -14,6 +15,15 @@ use crate::traffic::{
     meter::{Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels},
     summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
 };
+
+/// The schema of the report, as a JSON Schema. Fields that it does not name are allowed: newer reports may have them.
+pub fn schema() -> serde_json::Value {
+    let settings = SchemaSettings::draft07().for_serialize();
+    settings
+        .into_generator()
+        .into_root_schema_for::<Report<'_>>()
+        .to_value()
+}
 
 /// The report, indented and with a newline at its end.
 pub fn render(summary: &Summary) -> Vec<u8> {
@@ -30,7 +40,7 @@ pub(crate) fn time(time: SystemTime) -> String {
 }
 
 /// The whole report.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Report<'a> {
     /// Names the schema.
     #[serde(rename = "$schema")]
@@ -61,14 +71,14 @@ struct Report<'a> {
 }
 
 /// amb itself.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Amb<'a> {
     /// Its version.
     version: &'a str,
 }
 
 /// The run.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Run<'a> {
     /// See [`crate::traffic::summary::Run`], as for all of these.
     id: &'a str,
@@ -85,14 +95,14 @@ struct Run<'a> {
 }
 
 /// Where the configuration came from.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Config<'a> {
     /// Files, variables, flags; the weakest first.
     sources: &'a [String],
 }
 
 /// How the child ended. Its three values are null where there is none, as a process has always either or neither.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ChildEnd<'a> {
     /// Its process identifier.
     pid: Option<u32>,
@@ -122,7 +132,7 @@ impl<'a> ChildEnd<'a> {
 }
 
 /// How amb ends.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Exit {
     /// Its status, as a shell sees it.
     code: i32,
@@ -131,7 +141,7 @@ struct Exit {
 }
 
 /// All traffic.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Totals<'a> {
     /// Exchanges.
     requests: TotalRequests<'a>,
@@ -147,7 +157,7 @@ struct Totals<'a> {
 }
 
 /// All exchanges.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct TotalRequests<'a> {
     /// Their counts.
     #[serde(flatten)]
@@ -158,7 +168,7 @@ struct TotalRequests<'a> {
 }
 
 /// How long things took; each absent if it never happened.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Times<'a> {
     /// Exchanges, until they were over.
     #[serde(rename = "latency_seconds", skip_serializing_if = "Option::is_none")]
@@ -172,7 +182,7 @@ struct Times<'a> {
 }
 
 /// One host and port.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Host<'a> {
     /// Its name.
     #[serde(rename = "host")]
@@ -213,7 +223,7 @@ impl<'a> Host<'a> {
 }
 
 /// Failures that are alike.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Group<'a> {
     /// How many.
     count: u64,

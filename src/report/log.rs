@@ -9,6 +9,7 @@ use std::{
     str::FromStr,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::{
     Event, Level, Subscriber,
@@ -29,7 +30,7 @@ use tracing_subscriber::{
 use crate::report::text::{Charset, escape};
 
 /// The form of the lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
     /// Lines for people, which begin with `amb: `

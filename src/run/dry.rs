@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     cli::RunArgs,
-    config::{Config, Sources},
+    config::{Config, Sources, show},
     exit::Exit,
     inject,
 };
@@ -30,19 +30,18 @@ pub(super) fn run(args: &RunArgs, config: &Config, sources: &Sources) -> Exit {
 fn describe(args: &RunArgs, config: &Config, sources: &Sources) -> String {
     let words: Vec<String> = args.command.iter().map(|word| quoted(word)).collect();
     let mut text = format!("command\n  {}\n\n", words.join(" "));
-    let settings = sources.settings();
-    text.push_str(if settings.is_empty() {
-        "configuration: the built-in defaults\n"
-    } else {
-        "configuration\n"
-    });
-    for setting in settings {
-        // Writing to a string cannot fail.
-        let written = writeln!(text, "  {} = {}    ({})", setting.key, setting.value, setting.source);
-        debug_assert!(written.is_ok());
+    text.push_str("configuration\n");
+    for line in show::all(sources).lines() {
+        text.extend(["  ", line, "\n"]);
     }
-    for parent in config.policy.parent.proxies() {
-        let written = writeln!(text, "  parent proxy {parent}    ({})", parent.source);
+    let rules = config.policy.rules();
+    text.push_str(if rules.is_empty() {
+        "\nrules: none\n"
+    } else {
+        "\nrules, in the order in which they apply\n"
+    });
+    for rule in rules {
+        let written = writeln!(text, "  {rule}");
         debug_assert!(written.is_ok());
     }
     let shown = "environment of the command, compared with this one";

@@ -69,14 +69,6 @@ impl Outcome<'_> {
             .collect();
         warnings.extend(self.access_log.as_ref().and_then(AccessLogEnd::warning));
         let lossy = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
-        let mut sources: Vec<String> = self
-            .sources
-            .settings()
-            .into_iter()
-            .map(|setting| setting.source)
-            .collect();
-        sources.sort();
-        sources.dedup();
         let marker = format!("{}={}", crate::inject::RUN_ID, self.run_id);
         Summary {
             run: summary::Run {
@@ -85,7 +77,7 @@ impl Outcome<'_> {
                 command: self.args.command.iter().map(lossy).collect(),
                 started_at: self.started_at,
                 duration: self.duration,
-                config_sources: sources,
+                config_sources: self.sources.places(),
                 amb_version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             child: child(self.pid, self.ended),

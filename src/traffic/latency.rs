@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 /// Values that are kept as they are, before a histogram is made.
@@ -129,7 +130,7 @@ impl Durations {
 /// How long something took, of all the times it was done. Never of none: that is an absent `Latency`.
 ///
 /// Written in seconds; the field names are those of the JSON report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Latency {
     /// How many were measured, at least 1.
     pub count: u64,

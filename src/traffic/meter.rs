@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use foldhash::fast::RandomState;
@@ -194,7 +195,7 @@ pub struct HostTraffic {
 /// How many exchanges there were, and how they ended: `total` is the sum of the five that follow it.
 ///
 /// The field names are those of the JSON report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Requests {
     /// All.
     pub total: u64,
@@ -250,7 +251,7 @@ impl Requests {
 }
 
 /// How often servers answered with a status of each class.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StatusClasses {
     /// Switched to another protocol.
     #[serde(rename = "1xx")]
@@ -292,7 +293,7 @@ impl StatusClasses {
 }
 
 /// How many tunnels there were, and how they ended: `total` is the sum of the five that follow it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tunnels {
     /// All.
     pub total: u64,
@@ -344,7 +345,7 @@ impl Tunnels {
 /// Connections to servers, as far as records tell.
 ///
 /// One that could not be opened is a failure and not counted here; one that was counts whatever came of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Connections {
     /// Opened for an exchange or a tunnel.
     pub opened: u64,
@@ -353,7 +354,7 @@ pub struct Connections {
 }
 
 /// Bytes on the wire: heads, bodies and what was tunnelled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Bytes {
     /// To servers.
     pub sent: u64,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::traffic::meter::{OTHER_HOST, Traffic};
@@ -96,7 +97,7 @@ pub struct Signal {
 }
 
 /// How the child ended, in a word; these are the words of the JSON report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildOutcome {
     /// It exited by itself.
@@ -121,7 +122,7 @@ pub struct Exit {
 }
 
 /// What decided how amb ends; these are the words of the JSON report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitReason {
     /// The child's own status.
@@ -135,7 +136,7 @@ pub enum ExitReason {
 }
 
 /// Something the user should know of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Warning {
     /// A stable name for programs: `report_not_written`.
     pub code: String,

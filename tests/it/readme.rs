@@ -117,7 +117,7 @@ fn every_key_in_the_table_of_options_is_a_key() {
     let table = section(&readme, "options");
     let known = |key: &str| {
         let variable = format!("AMB_{}", key.replace('.', "__").replace('-', "_").to_ascii_uppercase());
-        let result = config::load(Request {
+        let result = config::load(&Request {
             environment: vec![(variable.into(), OsString::from("x"))],
             no_config: true,
             ..Request::default()
@@ -139,7 +139,7 @@ fn the_example_is_the_file_and_can_be_loaded() {
     assert_eq!(example, read("src/config/example.toml"));
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("amb.toml"), example).unwrap();
-    let loaded = config::load(Request {
+    let loaded = config::load(&Request {
         directory: directory.path().to_owned(),
         ..Request::default()
     });

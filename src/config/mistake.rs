@@ -1,0 +1,96 @@
+//! A mistake that figment found, in amb's words: figment's own name profiles and types of this program.
+
+use figment::error::{Actual, Error, Kind};
+
+use super::{
+    error::{ConfigError, Mark, Origin, dotted, nearest},
+    layer::{EXTEND, PROFILE, VERSION},
+};
+
+/// The mistake, in a layer that stands `within` a table of its file.
+pub(super) fn explain(origin: &Origin, within: &[String], error: Error) -> ConfigError {
+    let key = error.path;
+    let (mark, reason, hint) = match error.kind {
+        Kind::UnknownField(found, expected) => {
+            let tables = key.split_last().map_or(&[][..], |(_, tables)| tables);
+            let reason = match tables {
+                [] => format!("unknown key `{found}`"),
+                tables => format!("unknown key `{found}` in [{}]", dotted(tables)),
+            };
+            // The top of a file has more keys than a layer.
+            let top = tables.is_empty() && within.is_empty() && matches!(origin, Origin::File(_));
+            let more: &[&str] = if top { &[PROFILE, VERSION] } else { &[] };
+            let known: Vec<&str> = expected.iter().chain(more).copied().collect();
+            (Mark::Key, reason, Some(meant(&found, &known)))
+        }
+        Kind::UnknownVariant(found, expected) => {
+            let reason = format!("`{found}` is not one of {}", expected.join(", "));
+            let hint = nearest(&found, expected.iter().copied()).map(|known| format!("did you mean `{known}`?"));
+            (Mark::Value, reason, hint)
+        }
+        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+            let reason = format!("expected {}, found {}", wanted(&expected), shown(&found));
+            (Mark::Value, reason, None)
+        }
+        // A key that is an entry's name can itself be malformed, as in [connect-to].
+        Kind::Message(reason) if key.last().is_some_and(|name| reason.starts_with(&format!("`{name}`"))) => {
+            (Mark::Key, reason, None)
+        }
+        Kind::Message(reason) => (Mark::Value, reason, None),
+        other => (Mark::Value, other.to_string(), None),
+    };
+    ConfigError::at(origin.clone(), [within, &key].concat(), mark, reason, hint)
+}
+
+/// What somebody may have meant who wrote `found`.
+fn meant(found: &str, known: &[&str]) -> String {
+    if let Some(list) = found.strip_prefix(EXTEND)
+        && let Some(known) = nearest(list, known.iter().copied())
+    {
+        return format!("did you mean `{EXTEND}{known}`?");
+    }
+    match nearest(found, known.iter().copied()) {
+        Some(known) => format!("did you mean `{known}`?"),
+        None => format!("known are {}", known.join(", ")),
+    }
+}
+
+/// A value that stands in the place of a table.
+pub(super) fn no_table(origin: &Origin, key: Vec<String>, found: &Actual) -> ConfigError {
+    let reason = format!("expected a table, found {}", shown(found));
+    ConfigError::at(origin.clone(), key, Mark::Value, reason, None)
+}
+
+/// A value that stands in the place of a whole number.
+pub(super) fn no_number(origin: &Origin, key: Vec<String>, found: &Actual) -> ConfigError {
+    let reason = format!("expected a whole number, found {}", shown(found));
+    ConfigError::at(origin.clone(), key, Mark::Value, reason, None)
+}
+
+/// What was expected, in words for people.
+fn wanted(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "a boolean" => "true or false",
+        "a string" | "path string" => "a text",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        other if other.starts_with("struct ") => "a table",
+        other => other,
+    }
+}
+
+/// What was found, in words for people.
+fn shown(found: &Actual) -> String {
+    match found {
+        Actual::Bool(value) => format!("`{value}`"),
+        Actual::Unsigned(value) => format!("`{value}`"),
+        Actual::Signed(value) => format!("`{value}`"),
+        Actual::Float(value) => format!("`{value}`"),
+        Actual::Char(value) => format!("`{value}`"),
+        Actual::Str(value) => format!("the text `{value}`"),
+        Actual::Seq => "a list".to_owned(),
+        Actual::Map => "a table".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,118 @@
+//! Where something stands in a file, and how that is shown: line, column, the line itself and marks below it.
+
+use std::{fmt, ops::Range};
+
+use toml_edit::{ImDocument, Item, TableLike};
+
+/// Which part of `key = value` is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The key.
+    Key,
+    /// The value.
+    Value,
+}
+
+/// A place in a text, with the line around it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Spot<'a> {
+    /// Counted from 1.
+    pub(super) line: usize,
+    /// In characters, counted from 1.
+    pub(super) column: usize,
+    /// In characters, at least 1; up to the end of the line.
+    width: usize,
+    /// The whole line.
+    source: &'a str,
+}
+
+impl<'a> Spot<'a> {
+    /// The place of `span`, which lies inside `text` on the borders of characters.
+    pub(super) fn of(text: &'a str, span: &Range<usize>) -> Self {
+        let before = &text[..span.start];
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let source = text[start..].lines().next().unwrap_or_default();
+        let marked = text[span.clone()].lines().next().unwrap_or_default();
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: before[start..].chars().count() + 1,
+            width: marked.chars().count().max(1),
+            source,
+        }
+    }
+}
+
+impl fmt::Display for Spot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.line.to_string();
+        let margin = " ".repeat(number.len());
+        // Tabs are copied, so that the marks stand below what they mark however wide a tab is.
+        let indent: String = self
+            .source
+            .chars()
+            .take(self.column - 1)
+            .map(|character| if character == '\t' { '\t' } else { ' ' })
+            .collect();
+        writeln!(f, " {number} | {}", without_secrets(self.source))?;
+        write!(f, " {margin} | {indent}{}", "^".repeat(self.width))
+    }
+}
+
+/// A line of a file as it may be shown: what can be the user and password of a URL is starred out, one star a character,
+/// so that what stands behind it keeps its column. Control characters, which could steer a terminal, become spaces.
+fn without_secrets(line: &str) -> String {
+    let end = line.rfind('@').unwrap_or(0);
+    let begin = line[..end]
+        .find("://")
+        .map(|at| at + "://".len())
+        .or_else(|| line[..end].find(['"', '\'']).map(|at| at + 1))
+        .unwrap_or(end);
+    line.char_indices()
+        .map(|(at, character)| match character {
+            _ if (begin..end).contains(&at) => '*',
+            '\t' => '\t',
+            other if other.is_control() => ' ',
+            other => other,
+        })
+        .collect()
+}
+
+/// Where the entry at `key` stands; the nearest table above it if it has no place of its own.
+pub(super) fn span_of(document: &ImDocument<String>, key: &[String], mark: Mark) -> Option<Range<usize>> {
+    let mut item: Option<&Item> = None;
+    let mut table: Option<&dyn TableLike> = Some(document.as_table());
+    let mut found = None;
+    for (index, name) in key.iter().enumerate() {
+        if let Some((written, inner)) = table.and_then(|table| table.get_key_value(name)) {
+            let last = index + 1 == key.len();
+            found = match mark {
+                Mark::Key if last => written.span(),
+                _ => inner.span().or_else(|| written.span()),
+            };
+            item = Some(inner);
+            table = inner.as_table_like();
+        } else {
+            // An element of a list has a number for its name.
+            let element = item.and_then(Item::as_array).zip(name.parse().ok());
+            return element.and_then(|(list, at)| list.get(at)?.span()).or(found);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_line_is_starred_out_and_nothing_moves() {
+        for (line, shown) in [
+            ("proxy = 'http://u:p@host'", "proxy = 'http://***@host'"),
+            ("proxy = \"me:p@ss@host\"", "proxy = \"*******@host\""),
+            ("name = 'x' # nothing", "name = 'x' # nothing"),
+            ("name = 'a\u{1b}[31m'", "name = 'a [31m'"),
+        ] {
+            assert_eq!(without_secrets(line), shown);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What the layers amount to, and where each value came from.
+
+use figment::{
+    Figment, Provider,
+    value::{Dict, Value},
+};
+
+use super::{
+    Options,
+    error::{ConfigError, Mark, Origin, dotted},
+    layer::{Layer, elements, leaves, value_at},
+    schema, secret,
+};
+use crate::policy::Problem;
+
+/// Where each value of a [`Config`](super::Config) came from.
+#[derive(Debug)]
+pub struct Sources {
+    /// All layers, the weakest first.
+    layers: Vec<Layer>,
+    /// What they amount to.
+    merged: Dict,
+    /// What the user should know of, though nothing is wrong.
+    pub warnings: Vec<ConfigError>,
+}
+
+/// A value that some layer set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// Its key: `timeout.connect`.
+    pub key: String,
+    /// Its value, as it may be shown.
+    pub value: serde_json::Value,
+    /// The layer that decided it, then those that added to it, the weakest first.
+    pub sources: Vec<Source>,
+}
+
+impl Setting {
+    /// The value as TOML.
+    pub fn toml(&self) -> String {
+        secret::toml(&self.value)
+    }
+}
+
+/// A layer that has a say in a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Which layer: `project`, `environment`.
+    pub layer: String,
+    /// Where in it: `amb.toml:3:11`, `AMB_TIMEOUT__CONNECT`, `--connect-timeout`.
+    pub place: String,
+}
+
+/// What one layer says about a value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Who says it.
+    pub source: Source,
+    /// What it says, as it may be shown; null for a built-in default that is no value.
+    pub value: serde_json::Value,
+    /// What comes of it.
+    pub role: Role,
+}
+
+/// What becomes of what a layer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It holds.
+    Wins,
+    /// It is added to what a weaker layer says.
+    Adds,
+    /// A stronger layer says something else.
+    Covered,
+}
+
+impl Sources {
+    /// Merges the layers, the weakest of which comes first.
+    ///
+    /// # Errors
+    ///
+    /// None, if each layer can be read by itself, unless a value of one stands where another has a table.
+    pub(super) fn of(layers: Vec<Layer>, warnings: Vec<ConfigError>) -> Result<(Options, Self), figment::Error> {
+        let mut merged = Figment::new();
+        for (at, layer) in layers.iter().enumerate() {
+            merged = merged.merge(layer);
+            for addition in &layer.additions {
+                let list = list(&layers[..=at], &addition.key);
+                let list = list.into_iter().map(|(element, _)| element).collect();
+                merged = merged.merge(Layer::of_list(&addition.key, list));
+            }
+        }
+        let options = merged.extract()?;
+        let merged = merged.data()?.into_values().next().unwrap_or_default();
+        let sources = Self {
+            layers,
+            merged,
+            warnings,
+        };
+        Ok((options, sources))
+    }
+
+    /// The problem as a mistake of the layers that its values came from.
+    pub(super) fn blame(&self, problem: Problem) -> ConfigError {
+        let (origin, written) = self.written(&problem.key);
+        let mut error = ConfigError::at(origin, written, Mark::Value, problem.reason, None);
+        error.others = problem.others.iter().map(|key| self.written(key)).collect();
+        error
+    }
+
+    /// Where the value of `key` was written: the layer's origin and the key in it.
+    fn written(&self, key: &[String]) -> (Origin, Vec<String>) {
+        match self.saying(key).next() {
+            Some(layer) => (layer.origin.clone(), layer.written(key)),
+            None => (Origin::Elsewhere, key.to_vec()),
+        }
+    }
+
+    /// The layers that say something about `key`, the strongest first.
+    fn saying<'a>(&'a self, key: &'a [String]) -> impl Iterator<Item = &'a Layer> {
+        let layers = self.layers.iter().rev();
+        layers.filter(|layer| layer.value(key).is_some() || layer.added(key).is_some())
+    }
+
+    /// Every value that is not a built-in default, by key.
+    pub fn settings(&self) -> Vec<Setting> {
+        leaves(&self.merged)
+            .into_iter()
+            .map(|(key, value)| Setting {
+                key: dotted(&key),
+                value: shown(&key, value),
+                sources: self.sources(&key),
+            })
+            .collect()
+    }
+
+    /// The value of `key` that holds, as it may be shown; none if it is a built-in default.
+    pub fn value(&self, key: &[String]) -> Option<serde_json::Value> {
+        value_at(&self.merged, key).map(|value| shown(key, value))
+    }
+
+    /// The keys below `key` that some layer has set, or `key` itself.
+    pub fn keys_below(&self, key: &[String]) -> Vec<Vec<String>> {
+        let keys = leaves(&self.merged).into_iter().map(|(found, _)| found);
+        keys.filter(|found| found.starts_with(key)).collect()
+    }
+
+    /// The layer that decided `key`, then those that added to it, the weakest first.
+    pub fn sources(&self, key: &[String]) -> Vec<Source> {
+        let mut sources = Vec::new();
+        for (layer, adds) in self.said(key) {
+            sources.push(layer.map_or_else(built_in, |layer| source(layer, key)));
+            if !adds {
+                break;
+            }
+        }
+        // What one layer both sets and adds to comes from one place.
+        sources.dedup();
+        sources.reverse();
+        sources
+    }
+
+    /// Every place that has a say in some value, sorted, each once.
+    pub fn places(&self) -> Vec<String> {
+        let keys = leaves(&self.merged).into_iter().map(|(key, _)| key);
+        let sources = keys.flat_map(|key| self.sources(&key));
+        let mut places: Vec<String> = sources.map(|source| source.place).collect();
+        places.sort();
+        places.dedup();
+        places
+    }
+
+    /// What every layer says about `key`, the strongest first; the built-in default is the last.
+    pub fn history(&self, key: &[String]) -> Vec<Step> {
+        let mut decided = false;
+        let step = |(layer, adds): (Option<&Layer>, bool)| {
+            let role = match (decided, adds) {
+                (true, _) => Role::Covered,
+                (false, true) => Role::Adds,
+                (false, false) => Role::Wins,
+            };
+            decided |= !adds;
+            let (source, value) = match layer {
+                None => (built_in(), schema::default_of(key).unwrap_or_default()),
+                Some(layer) => {
+                    let value = match layer.added(key) {
+                        Some(added) if adds => Some(Value::from(added.to_vec())),
+                        _ => layer.value(key).cloned(),
+                    };
+                    (
+                        source(layer, key),
+                        value.map(|value| shown(key, &value)).unwrap_or_default(),
+                    )
+                }
+            };
+            Step { source, value, role }
+        };
+        self.said(key).map(step).collect()
+    }
+
+    /// Who says something about `key`, and whether it adds: the strongest first, the built-in default, which is no layer,
+    /// as the last.
+    fn said<'a>(&'a self, key: &'a [String]) -> impl Iterator<Item = (Option<&'a Layer>, bool)> {
+        let says = |layer: &'a Layer| {
+            let adds = layer.added(key).is_some().then_some((Some(layer), true));
+            let sets = layer.value(key).is_some().then_some((Some(layer), false));
+            adds.into_iter().chain(sets)
+        };
+        self.saying(key).flat_map(says).chain([(None, false)])
+    }
+}
+
+/// A layer as the source of what it says about `key`.
+fn source(layer: &Layer, key: &[String]) -> Source {
+    Source {
+        layer: layer.rank.to_string(),
+        place: layer.place(key),
+    }
+}
+
+/// The source of what no layer says.
+fn built_in() -> Source {
+    Source {
+        layer: "built-in".to_owned(),
+        place: "built-in default".to_owned(),
+    }
+}
+
+/// The list that these layers make of `key`, each element with the place of its layer; none for the built-in default.
+fn list(layers: &[Layer], key: &[String]) -> Vec<(Value, Option<usize>)> {
+    let set = layers.iter().rposition(|layer| layer.value(key).is_some());
+    let base = match set.and_then(|at| layers[at].value(key)) {
+        Some(value) => elements(key, value.clone()),
+        None => {
+            let default = schema::default_of(key).and_then(|value| Value::serialize(value).ok());
+            default.map_or_else(Vec::new, |value| elements(key, value))
+        }
+    };
+    let mut list: Vec<_> = base.into_iter().map(|element| (element, set)).collect();
+    for (at, layer) in layers.iter().enumerate().skip(set.unwrap_or(0)) {
+        let added = layer.added(key).unwrap_or_default();
+        list.extend(added.iter().map(|element| (element.clone(), Some(at))));
+    }
+    list
+}
+
+/// A value as it may be shown.
+fn shown(key: &[String], value: &Value) -> serde_json::Value {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    secret::value(value, schema::is_secret(key))
+}
