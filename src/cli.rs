@@ -8,6 +8,7 @@ pub mod complete;
 pub mod config;
 mod console;
 pub mod generate;
+pub mod help;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -15,13 +16,13 @@ use std::{
 };
 
 use clap::{
-    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint,
+    Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint,
     builder::{Styles, styling::AnsiColor},
     error::ErrorKind,
 };
 
 use self::config::{ConfigArgs, InitArgs, LayerArgs, TrustArgs};
-pub use self::console::{Console, print, refuse_to_start, say};
+pub use self::console::{Console, print, print_paged, refuse_to_start, say};
 use crate::{
     config::{Options, Request},
     exit::Exit,
@@ -62,11 +63,25 @@ const RUN_EXIT_STATUS: &str = "\
 Exit status: the command's own, and its signal if it died of one;
 124 --run-timeout; 125 amb could not start; 126 not executable; 127 not found.";
 
+/// What a report of a fault should say about the program; the commit if whoever built it said which.
+fn long_version() -> String {
+    format!(
+        "{}\ncommit: {}\nplatform: {} {}\nconfiguration: version {}\nreport: schema {}",
+        env!("CARGO_PKG_VERSION"),
+        option_env!("AMB_BUILD_COMMIT").unwrap_or("unknown"),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        crate::config::KNOWN_VERSION,
+        crate::report::json::SCHEMA_VERSION,
+    )
+}
+
 /// Give one process an ambassador: a local proxy for its outbound traffic.
 #[derive(Debug, Parser)]
 #[command(
     name = "amb",
     version,
+    long_version = long_version(),
     styles = STYLES,
     max_term_width = 100,
     help_template = HELP_TEMPLATE,
@@ -74,6 +89,7 @@ Exit status: the command's own, and its signal if it died of one;
     after_help = "Nothing amb does outlives the command.",
     subcommand_required = true,
     arg_required_else_help = true,
+    disable_help_subcommand = true,
     infer_subcommands = false
 )]
 pub struct Cli {
@@ -120,6 +136,8 @@ pub enum Command {
     /// bash: source <(amb completions bash), or amb.bash in ~/.local/share/bash-completion/completions/;
     /// zsh: _amb in a directory of $fpath; fish: amb.fish in ~/.config/fish/completions/.
     Completions(complete::CompletionsArgs),
+    /// Help on a subcommand or a topic: exit-codes, env, config, filters, differences
+    Help(help::HelpArgs),
     /// Answer a shell's question
     #[command(hide = true)]
     Complete(complete::CompleteArgs),
@@ -202,6 +220,7 @@ impl RunArgs {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let read = command()
+        .color(color(&arguments))
         .try_get_matches_from(&arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match read {
@@ -214,6 +233,27 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
             Ok(cli)
         }
         Err(error) => Err(refuse(&error, &arguments)),
+    }
+}
+
+/// How clap may colour its help, by `--color` among arguments that it has not read yet. By itself it knows all variables
+/// but `FORCE_COLOR`.
+fn color(arguments: &[OsString]) -> ColorChoice {
+    let mut said = None;
+    let mut arguments = arguments.iter().skip(1).take_while(|argument| *argument != "--");
+    while let Some(argument) = arguments.next() {
+        said = match argument.to_str() {
+            Some("--color") => arguments.next().and_then(|when| when.to_str()),
+            Some(argument) => argument.strip_prefix("--color=").or(said),
+            None => said,
+        };
+    }
+    let forced = std::env::var_os("FORCE_COLOR").is_some_and(|value| !value.is_empty() && value != "0");
+    match said {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ if forced && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) => ColorChoice::Always,
+        _ => ColorChoice::Auto,
     }
 }
 

@@ -43,6 +43,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::layer::KNOWN_VERSION;
 pub use self::sources::{Role, Setting, Source, Sources, Step};
 use self::{
     error::{ConfigError, ConfigErrors},

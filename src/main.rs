@@ -14,8 +14,8 @@ fn main() {
 
 /// Reads the command line and does what it says.
 fn outcome() -> Exit {
-    let command = match cli::parse(std::env::args_os()) {
-        Ok(cli) => cli.command,
+    let (command, console) = match cli::parse(std::env::args_os()) {
+        Ok(cli) => (cli.command, cli.console),
         Err(exit) => return exit,
     };
     match command {
@@ -28,6 +28,7 @@ fn outcome() -> Exit {
         Command::Trust(args) => cli::config::trust(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoProgram => demo::program::run(),
+        Command::Help(args) => cli::help::run(&args, console.color),
         Command::Completions(args) => cli::complete::print_script(&args),
         Command::Complete(args) => cli::complete::print_candidates(&args),
         Command::Generate(args) => cli::generate::run(&args),

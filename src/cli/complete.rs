@@ -3,6 +3,8 @@
 //! amb's own words come from the definition of the command line, so that no script has to know them. What belongs to the wrapped
 //! command is handed over to the shell, whose business it is: amb only says where that command begins.
 
+mod values;
+
 use std::{
     ffi::OsString,
     io::{self, Write},
@@ -118,7 +120,7 @@ enum Completion {
 
 /// Completes the word `index` of `words`.
 fn complete(words: &[OsString], index: usize) -> Completion {
-    let command = generate::public_command();
+    let command = values::completed(generate::public_command());
     if let Some(begin) = command_begin(&command, words, index) {
         return Completion::OfCommand(begin);
     }

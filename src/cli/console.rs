@@ -1,8 +1,12 @@
 //! How amb speaks: its options, and its own lines.
 
 use std::{
+    env,
+    ffi::OsString,
     fmt::Display,
-    io::{self, Write},
+    io::{self, IsTerminal, Seek, Write},
+    os::unix::process::CommandExt,
+    process::Command,
 };
 
 use clap::Args;
@@ -52,4 +56,35 @@ pub fn print(text: &str) -> Exit {
         // A reader that has gone away wants no more of it.
         Err(_) => Exit::Negative,
     }
+}
+
+/// The pager of somebody who has named none: it shows colours and lets short text stand.
+const USUAL_PAGER: &str = "less -FIRX";
+
+/// Writes what was asked for to stdout: page by page, if a person looks at it there. Then amb becomes the pager, so that
+/// nobody has to stay and watch it.
+pub fn print_paged(text: &str) -> Exit {
+    let named = ["AMB_PAGER", "PAGER"].iter().find_map(env::var_os);
+    let pager = named.unwrap_or_else(|| OsString::from(USUAL_PAGER));
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() || pager.is_empty() || pager == "cat" {
+        return print(text);
+    }
+    if let Ok(input) = kept(text) {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(&pager).stdin(input);
+        if env::var_os("LESS").is_none() {
+            command.env("LESS", "FIRX");
+        }
+        let reason = command.exec();
+        tracing::debug!(%reason, "the pager does not start");
+    }
+    print(text)
+}
+
+/// A file without a name that holds `text`, read from its beginning.
+fn kept(text: &str) -> io::Result<std::fs::File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }

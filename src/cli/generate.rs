@@ -2,16 +2,14 @@
 //!
 //! The output depends on nothing but the definition of the command line: no date, no terminal, no environment.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::Path,
-};
+mod manual;
+
+use std::{fs, io, path::Path};
 
 use clap::{Args, ValueEnum};
 use clap_mangen::Man;
 
-use super::{GenerateArgs, complete::Shell};
+use super::{GenerateArgs, complete::Shell, help::TOPICS};
 use crate::exit::Exit;
 
 /// What can be written.
@@ -75,6 +73,7 @@ pub(super) fn public_command() -> clap::Command {
         .before_help(text(whole.get_before_help()))
         .after_help(text(whole.get_after_help()))
         .subcommand_required(true)
+        .disable_help_subcommand(true)
         .subcommands(
             whole
                 .get_subcommands()
@@ -83,34 +82,74 @@ pub(super) fn public_command() -> clap::Command {
         )
 }
 
-/// `amb.1` and a page for each subcommand.
+/// `amb.1`, a page for each subcommand, one for the file, and one for each topic.
 fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut amb = public_command().disable_help_subcommand(true);
+    let mut amb = public_command();
     amb.build();
-    let mut pages = vec![("amb.1".to_owned(), page(amb.clone())?)];
-    for subcommand in amb.get_subcommands().filter(|command| !command.is_hide_set()) {
-        let name = format!("amb-{}", subcommand.get_name());
-        pages.push((format!("{name}.1"), page(subcommand.clone().display_name(name))?));
+    let mut pages = Vec::new();
+    add_pages(&amb, "amb", &mut pages)?;
+    pages.push(("amb.toml.5".to_owned(), manual::of_file().into_bytes()));
+    for topic in TOPICS {
+        pages.push((format!("{}.7", topic.page), topic.manual().into_bytes()));
     }
     Ok(pages)
 }
 
+/// The page of `command`, which is called `name` there, and those of its subcommands.
+fn add_pages(command: &clap::Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
+    pages.push((
+        format!("{name}.1"),
+        page(command.clone().display_name(name.to_owned()))?,
+    ));
+    let public = |command: &&clap::Command| !command.is_hide_set() && command.get_name() != "help";
+    for subcommand in command.get_subcommands().filter(public) {
+        add_pages(subcommand, &format!("{name}-{}", subcommand.get_name()), pages)?;
+    }
+    Ok(())
+}
+
+/// When this version was made, in the footer of its manual. By hand: what is built must not depend on the day.
+const RELEASED: &str = "2026-11-23";
+
+/// The first line of a page.
+pub(super) fn header(title: &str, section: u8) -> String {
+    format!(
+        ".TH {} {section} {RELEASED} \"amb {}\" amb\n",
+        title.to_uppercase(),
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
 /// The page of one command: clap's sections, then the examples that its help begins with.
 fn page(command: clap::Command) -> io::Result<Vec<u8>> {
-    let mut page = Vec::new();
+    let mut sections = Vec::new();
     let examples = command.get_before_help().map(ToString::to_string);
-    Man::new(command)
-        .source(concat!("amb ", env!("CARGO_PKG_VERSION")))
-        .manual("amb")
-        .render(&mut page)?;
-    if let Some(examples) = examples {
-        writeln!(page, ".SH EXAMPLES\n.nf")?;
-        for line in examples.lines().skip(1) {
-            writeln!(page, "{}", line.trim_start().replace('\\', "\\e").replace('-', "\\-"))?;
+    let title = command.get_display_name().unwrap_or("amb").to_owned();
+    let man = Man::new(command);
+    man.render(&mut sections)?;
+    // Its title has no place for a date: the version would stand there.
+    let mut page = header(&title, 1);
+    let rendered = String::from_utf8_lossy(&sections);
+    let body: Vec<&str> = rendered.lines().filter(|line| !line.starts_with(".TH ")).collect();
+    for (number, line) in body.iter().enumerate() {
+        // A break beside a paragraph's is one too many, as mandoc(1) says.
+        let beside = |other: Option<&&str>| matches!(other, Some(&"" | &".sp" | &".RS" | &".PP"));
+        let before = number.checked_sub(1).and_then(|before| body.get(before));
+        if *line == ".br" && (beside(before) || beside(body.get(number + 1))) {
+            continue;
         }
-        writeln!(page, ".fi")?;
+        page.push_str(line);
+        page.push('\n');
     }
-    Ok(page)
+    if let Some(examples) = examples {
+        page.push_str(".SH EXAMPLES\n.nf\n");
+        for line in examples.lines().skip(1) {
+            page.push_str(&line.trim_start().replace('\\', "\\e").replace('-', "\\-"));
+            page.push('\n');
+        }
+        page.push_str(".fi\n");
+    }
+    Ok(page.into_bytes())
 }
 
 /// A completion script for each shell.

@@ -23,7 +23,7 @@ pub(super) const EXTEND: &str = "extend-";
 pub(super) const VERSION: &str = "version";
 
 /// The version of the format that this amb knows.
-const KNOWN_VERSION: i64 = 1;
+pub const KNOWN_VERSION: i64 = 1;
 
 /// The table of a file that holds profiles.
 pub(super) const PROFILE: &str = "profile";

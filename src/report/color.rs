@@ -45,6 +45,12 @@ impl Stream {
         Self::decide(when, terminal, size, |name| std::env::var_os(name))
     }
 
+    /// What stdout can show, likewise.
+    pub fn stdout(when: When) -> Self {
+        let size = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+        Self::decide(when, io::stdout().is_terminal(), size, |name| std::env::var_os(name))
+    }
+
     /// The same, of what is known of the stream: whether it is a terminal, its columns, and the variables.
     pub fn decide(
         when: When,

@@ -16,6 +16,9 @@ use crate::traffic::{
     summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
 };
 
+/// The version of the report's schema.
+pub const SCHEMA_VERSION: &str = "1.0";
+
 /// The schema of the report, as a JSON Schema. Fields that it does not name are allowed: newer reports may have them.
 pub fn schema() -> serde_json::Value {
     let settings = SchemaSettings::draft07().for_serialize();
@@ -270,7 +273,7 @@ impl<'a> Report<'a> {
         let traffic = &summary.traffic;
         Self {
             schema: "urn:amb:report:1",
-            schema_version: "1.0",
+            schema_version: SCHEMA_VERSION,
             amb: Amb {
                 version: &run.amb_version,
             },

@@ -56,3 +56,17 @@ fn what_is_generated_depends_on_no_surroundings() {
         assert_eq!(written("40", "0"), written("200", "1"), "{what}");
     }
 }
+
+#[test]
+fn no_page_has_a_fault_that_mandoc_knows() {
+    let man = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    let pages = fs::read_dir(man).unwrap().map(|page| page.unwrap().path());
+    match Command::new("mandoc")
+        .args(["-Tlint", "-Wwarning"])
+        .args(pages)
+        .output()
+    {
+        Ok(said) => assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout)),
+        Err(reason) => eprintln!("skipped: mandoc does not start: {reason}"),
+    }
+}
