@@ -178,16 +178,16 @@ impl RunOptions {
     pub(super) fn build(self, problems: &mut Vec<Problem>) -> RunTable {
         let mut refuse = |name: &str, reason: &str| problems.push(Problem::at(&["run", name], reason));
         if self.name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-            refuse("name", "is empty");
+            refuse("name", "the name is empty");
         }
         if self
             .threads
             .is_some_and(|threads| !(1..=MOST_THREADS).contains(&threads))
         {
-            refuse("threads", "must be 1 to 64");
+            refuse("threads", "expected 1 to 64 threads");
         }
         let zero = |period: Option<Period>| period.is_some_and(|period| period.0.is_zero());
-        let instant = "must be longer than nothing; leave it out for no limit";
+        let instant = "expected more than 0s; leave it out for no limit";
         if zero(self.run_timeout) {
             refuse("run-timeout", instant);
         }

@@ -123,6 +123,7 @@ impl Stack {
         stack.layers.extend(explicit_profiles);
         stack.layers.push(Layer::of_flags(&request.flags));
         stack.layers.extend(overrides::layers(&request.overrides, errors));
+        stack.findings.warnings.extend(variables::near_misses(environment));
         stack
     }
 
@@ -137,7 +138,7 @@ impl Stack {
         let (layers, path, found) = match found {
             Ok(Some(file)) => {
                 let path = file.path.clone();
-                match Layer::of_file(rank.clone(), file, &mut self.findings) {
+                match Layer::of_file(&rank, file, &mut self.findings) {
                     Some((layer, profiles)) => {
                         let found = match &layer.origin {
                             Origin::File(file) => Found::File(Arc::clone(file)),

@@ -109,7 +109,7 @@ impl Scene {
             panic!("no mistake was found");
         };
         let first_line = |error: &ConfigError| error.to_string().lines().next().unwrap().to_owned();
-        errors.0.iter().map(first_line).collect()
+        errors.mistakes.iter().map(first_line).collect()
     }
 
     /// Where the value of `key` came from.
@@ -310,6 +310,18 @@ fn only_a_list_can_be_extended() {
 }
 
 #[test]
+fn an_entry_is_the_same_however_its_name_is_spelled() {
+    let scene = Scene::new()
+        .system("connect-to = { 'a.test:80' = 's:1', 'b.test:80' = 's:1' }")
+        .user("[connect-to]\n'A.Test.:80' = 'u:1'\n");
+    let config = scene.config();
+    assert_eq!(config.policy.reach.target("a.test", 80), ("u", 1));
+    assert_eq!(config.policy.reach.target("b.test", 80), ("s", 1));
+    let source = scene.source("connect-to.\"a.test:80\"");
+    assert!(source.ends_with("amb.toml:2:16"), "{source}");
+}
+
+#[test]
 fn values_at_odds_with_each_other_name_both_sources() {
     let scene = Scene::new()
         .file("amb.toml", "report.files = ['./a.json']")
@@ -422,7 +434,7 @@ fn all_mistakes_of_all_layers_are_told_at_once() {
         scene.mistakes(),
         [
             "amb.toml:1:1: unknown key `rnu`; did you mean `run`?",
-            "amb.toml:3:11: expected a whole number, found the text `two`",
+            "amb.toml:3:11: expected a whole number from 1 to 64, found the text `two`",
             "amb.toml:4:9: `5` has no unit: did you mean \"5s\"?",
             "amb.toml:5:18: expected a text, found `5`",
             "amb.toml:6:17: `nwe` is not one of auto, inherit, new; did you mean `new`?",
@@ -464,15 +476,15 @@ fn a_value_out_of_range_is_told_with_the_place_it_came_from() {
     assert_eq!(
         file.mistakes(),
         [
-            "amb.toml:2:11: must be 1 to 64",
-            "amb.toml:3:15: must be longer than nothing; leave it out for no limit",
+            "amb.toml:2:11: expected 1 to 64 threads",
+            "amb.toml:3:15: expected more than 0s; leave it out for no limit",
         ]
     );
     let variable = Scene::new().variable("AMB_RUN__THREADS", "65");
-    assert_eq!(variable.mistakes(), ["AMB_RUN__THREADS: must be 1 to 64"]);
+    assert_eq!(variable.mistakes(), ["AMB_RUN__THREADS: expected 1 to 64 threads"]);
     let flag = Scene::new().flags(&["--threads", "65", "--connect-timeout", "0s"]);
     let mistakes = flag.mistakes();
-    assert_eq!(mistakes[0], "--threads: must be 1 to 64");
+    assert_eq!(mistakes[0], "--threads: expected 1 to 64 threads");
     assert!(mistakes[1].starts_with("--connect-timeout: "), "{mistakes:?}");
 }
 

@@ -30,7 +30,7 @@ use super::{
 };
 
 /// The variable that trusts every file.
-const VARIABLE: &str = "AMB_TRUST";
+pub(super) const VARIABLE: &str = "AMB_TRUST";
 
 /// The keys that are marked `x-danger`, sorted, and whether they are so only for a file outside the working directory.
 ///
@@ -229,7 +229,7 @@ pub fn grant(request: &Request, path: Option<&Path>) -> Result<String, ConfigErr
     let shown = file.shown.clone();
     store.add(&file).map_err(|error| unkept(&store, &error))?;
     let mut findings = Findings::default();
-    let Some((layer, profiles)) = Layer::of_file(Rank::Project, file, &mut findings) else {
+    let Some((layer, profiles)) = Layer::of_file(&Rank::Project, file, &mut findings) else {
         return Ok(format!(
             "{shown} is trusted as it is now, but it is not TOML: see `amb config check`\n"
         ));
