@@ -34,7 +34,7 @@ impl Books {
 
     /// The same, whose records go to `tell` as well.
     fn told(tell: impl Fn(&Record) + Send + Sync + 'static) -> Self {
-        let (config, _) = config::load(Request::default()).unwrap();
+        let (config, _) = config::load(&Request::default()).unwrap();
         let (sender, records) = mpsc::channel();
         let listener: Listener = Arc::new(move |record: &Record| {
             // At the end of the test nobody listens any more.
