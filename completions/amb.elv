@@ -70,7 +70,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --dry-run 'Show what would be done; start nothing'
             cand --no-via 'Leave out the Via header that amb adds to requests and responses'
             cand --proxy-loopback 'Send requests to loopback through the proxy too [default: false]'
-            cand --no-proxy-loopback 'Undoes `--proxy-loopback`; only a flag. See [`RunOptions::settle`]'
+            cand --no-proxy-loopback 'Leave requests to loopback alone, whatever was said before'
             cand -q 'Say less: no summary and no warnings; errors stay'
             cand --quiet 'Say less: no summary and no warnings; errors stay'
             cand -v 'Say more of what amb does; -vv for everything'

@@ -6,7 +6,7 @@ pub(super) mod page;
 
 use clap::Args;
 
-use self::page::Page;
+use self::page::{Page, escaped};
 use super::{command, generate::header, print_paged, say};
 use crate::{
     exit::Exit,
@@ -80,15 +80,20 @@ impl Topic {
 
     /// Its page of the manual.
     pub(super) fn manual(self) -> String {
-        let mut page = header(self.page, 7);
-        page.push_str(&format!(
-            ".SH NAME\n{} \\- {}\n.SH DESCRIPTION\n",
-            self.page, self.about
-        ));
         let text = self.text().roff();
-        page.push_str(text.strip_prefix(".PP\n").unwrap_or(&text));
-        page.push_str(".SH SEE ALSO\n.BR amb (1),\n.BR amb\\-run (1),\n.BR amb.toml (5)\n");
-        page
+        let name = escaped(self.page);
+        [
+            &header(self.page, 7),
+            ".SH NAME\n",
+            &name,
+            " \\- ",
+            &escaped(self.about),
+            "\n.SH DESCRIPTION\n",
+            // The heading begins a paragraph already.
+            text.strip_prefix(".PP\n").unwrap_or(&text),
+            ".SH SEE ALSO\n.BR amb (1),\n.BR amb\\-run (1),\n.BR amb.toml (5)\n",
+        ]
+        .concat()
     }
 }
 

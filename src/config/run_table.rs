@@ -55,7 +55,7 @@ pub struct RunOptions {
     #[schemars(extend("default" = false))]
     pub proxy_loopback: Option<bool>,
 
-    /// Undoes `--proxy-loopback`; only a flag. See [`RunOptions::settle`].
+    /// Leave requests to loopback alone, whatever was said before
     #[arg(
         id = "no-proxy-loopback",
         long = "no-proxy-loopback",

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::Path};
 
-use crate::support::Terminal;
+use crate::support::{Terminal, say_skipped};
 
 /// A shell, and how it is made to complete.
 struct Shell {
@@ -43,10 +43,10 @@ const SHELLS: [Shell; 3] = [
 fn check(line: &str, said: &str) {
     for shell in SHELLS {
         if !Path::new(shell.needs).exists() {
-            eprintln!(
-                "skipped: {} or its completions are not installed ({})",
+            say_skipped(&format!(
+                "{} or its completions are not installed ({})",
                 shell.program, shell.needs
-            );
+            ));
             continue;
         }
         let mut path = OsString::from(Path::new(env!("CARGO_BIN_EXE_amb")).parent().unwrap());

@@ -67,6 +67,6 @@ fn no_page_has_a_fault_that_mandoc_knows() {
         .output()
     {
         Ok(said) => assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout)),
-        Err(reason) => eprintln!("skipped: mandoc does not start: {reason}"),
+        Err(reason) => crate::support::say_skipped(&format!("mandoc does not start: {reason}")),
     }
 }

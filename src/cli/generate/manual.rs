@@ -1,7 +1,5 @@
 //! `amb.toml.5`: every key, from what stands beside the options.
 
-use std::fmt::Write as _;
-
 use crate::{
     cli::help::page::{escaped, guarded},
     config::schema::{self, Key},
@@ -47,37 +45,40 @@ const END: &str = "\
 
 /// The page.
 pub(super) fn of_file() -> String {
-    let mut page = super::header("amb.toml", 5) + BEGINNING;
+    let mut page = super::header("amb.toml", 5) + BEGINNING + ".SH KEYS\n";
     let mut table = None;
-    page.push_str(".SH KEYS\n");
     for key in schema::keys() {
-        let (_, above) = key.path.split_last().expect("a key has a name");
-        if table != Some(above) {
-            table = Some(above);
-            if !above.is_empty() {
-                // Writing to a string cannot fail.
-                let _ = writeln!(page, ".SS [{}]", escaped(&above.join(".")));
+        let above = key.path.split_last().map(|(_, above)| above);
+        if table != above {
+            table = above;
+            let title = escaped(&above.unwrap_or_default().join("."));
+            if !title.is_empty() {
+                page.extend([".SS [", &title, "]\n"]);
             }
         }
         page.push_str(&entry(key));
     }
-    page.push_str(END);
-    page
+    page + END
 }
 
 /// What there is to know of a key.
 fn entry(key: &Key) -> String {
-    let mut entry = format!(".TP\n\\fB{}\\fR", escaped(&key.name()));
-    if let Some(name) = &key.entry {
-        let _ = write!(entry, ".\\fI{}\\fR", escaped(name));
-    }
-    let _ = writeln!(entry, "\n{}: {}.", guarded(&escaped(&key.summary)), escaped(&key.kind));
-    for paragraph in key.details.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
-        let _ = writeln!(entry, ".IP\n{}", guarded(&escaped(&paragraph.replace('\n', " "))));
-    }
-    for (word, meaning) in &key.choices {
-        let _ = writeln!(entry, ".IP\n\\fB{}\\fR: {}", escaped(word), escaped(meaning));
-    }
+    let name = match &key.entry {
+        Some(entry) => format!("\\fB{}\\fR.\\fI{}\\fR", escaped(&key.name()), escaped(entry)),
+        None => format!("\\fB{}\\fR", escaped(&key.name())),
+    };
+    let summary = guarded(&escaped(&key.summary));
+    let mut lines = vec![format!(".TP\n{name}\n{summary}: {}.", escaped(&key.kind))];
+    let details = key.details.split("\n\n").filter(|paragraph| !paragraph.is_empty());
+    lines.extend(details.map(|paragraph| format!(".IP\n{}", guarded(&escaped(&paragraph.replace('\n', " "))))));
+    let choices = key.choices.iter();
+    lines.extend(choices.map(|(word, meaning)| format!(".IP\n\\fB{}\\fR: {}", escaped(word), escaped(meaning))));
+    lines.push(format!(".IP\n{}\n", facts(key).join(" ")));
+    lines.join("\n")
+}
+
+/// Where a key can be set and what it is otherwise, a sentence each.
+fn facts(key: &Key) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some(default) = &key.default_text {
         facts.push(format!("Default: {}.", escaped(default)));
@@ -97,6 +98,5 @@ fn entry(key: &Key) -> String {
             escaped(&danger.does)
         ));
     }
-    let _ = writeln!(entry, ".IP\n{}", facts.join(" "));
-    entry
+    facts
 }

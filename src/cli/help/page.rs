@@ -1,7 +1,5 @@
 //! A page of text: read from Markdown, written for a terminal or for man(1).
 
-use std::fmt::Write as _;
-
 use anstyle::{AnsiColor, Style};
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
@@ -179,7 +177,8 @@ impl Page {
         let mut last_was_item = false;
         for block in &self.blocks {
             let is_item = matches!(block, Block::Item(_));
-            if !out.is_empty() && !(is_item && last_was_item) {
+            let joins = is_item && last_was_item;
+            if !out.is_empty() && !joins {
                 out.push('\n');
             }
             last_was_item = is_item;
@@ -208,23 +207,20 @@ impl Page {
 
     /// The page for man(1), without its header.
     pub(super) fn roff(&self) -> String {
-        let mut out = String::new();
-        for block in &self.blocks {
-            // Writing to a string cannot fail.
-            let _ = match block {
-                Block::Heading(spans) => writeln!(out, ".SS {}", escaped(&plain(spans))),
-                Block::Paragraph(spans) => writeln!(out, ".PP\n{}", marked(spans)),
-                Block::Item(spans) => writeln!(out, ".IP \\(bu 2\n{}", marked(spans)),
-                Block::Code(code) => writeln!(out, ".PP\n.RS 4\n.nf\n{}.fi\n.RE", lines(code)),
-                Block::Table(titles, rows) => rows.iter().try_for_each(|row| {
-                    let (term, text) = row
-                        .split_first()
-                        .map_or((&[][..], Vec::new()), |(term, rest)| (&term[..], joined(titles, rest)));
-                    writeln!(out, ".TP\n{}\n{}", marked(term), marked(&text))
-                }),
-            };
-        }
-        out
+        let piece = |block: &Block| match block {
+            Block::Heading(spans) => format!(".SS {}\n", escaped(&plain(spans))),
+            Block::Paragraph(spans) => format!(".PP\n{}\n", marked(spans)),
+            Block::Item(spans) => format!(".IP \\(bu 2\n{}\n", marked(spans)),
+            Block::Code(code) => format!(".PP\n.RS 4\n.nf\n{}.fi\n.RE\n", lines(code)),
+            Block::Table(titles, rows) => {
+                let entry = |row: &Vec<Vec<Span>>| match row.split_first() {
+                    Some((term, rest)) => format!(".TP\n{}\n{}\n", marked(term), marked(&joined(titles, rest))),
+                    None => String::new(),
+                };
+                rows.iter().map(entry).collect()
+            }
+        };
+        self.blocks.iter().map(piece).collect()
     }
 }
 
