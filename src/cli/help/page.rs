@@ -236,7 +236,7 @@ fn joined(titles: &[String], cells: &[Vec<Span>]) -> Vec<Span> {
         if number > 0 && !cell.is_empty() {
             let title = titles.get(number + 1).map(String::as_str).unwrap_or_default();
             text.push(Span {
-                text: format!("; {}: ", title.to_lowercase()),
+                text: format!("; {} ", title.to_lowercase()),
                 kind: Kind::Plain,
             });
         }
@@ -267,40 +267,46 @@ fn definition(titles: &[String], row: &[Vec<Span>], width: usize, stream: &Strea
 fn wrapped(spans: &[Span], first: &str, next: &str, width: usize, stream: &Stream) -> String {
     let mut out = first.to_owned();
     let mut column = first.chars().count();
-    let mut begun = false;
-    let mut space = false;
-    for span in spans {
-        let style = match span.kind {
-            Kind::Plain => Style::new(),
-            Kind::Literal => LITERAL,
-            Kind::Strong => STRONG,
-        };
-        for piece in span.text.split_inclusive(' ') {
-            let word = piece.trim_end_matches(' ');
-            let length = word.chars().count();
-            if length > 0 {
-                if begun && space && column + 1 + length > width {
-                    out.push('\n');
-                    out.push_str(next);
-                    column = next.chars().count();
-                } else if begun && space {
-                    out.push(' ');
-                    column += 1;
-                }
-                out.push_str(&if span.kind == Kind::Plain {
-                    word.to_owned()
-                } else {
-                    stream.paint(style, word)
-                });
-                column += length;
-                begun = true;
-                space = false;
-            }
-            space |= piece.len() > word.len();
+    for (number, word) in words(spans).iter().enumerate() {
+        let length: usize = word.iter().map(|(_, piece)| piece.chars().count()).sum();
+        if number > 0 && column + 1 + length > width {
+            out.extend(["\n", next]);
+            column = next.chars().count();
+        } else if number > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        column += length;
+        for (kind, piece) in word {
+            out.push_str(&match kind {
+                Kind::Plain => (*piece).to_owned(),
+                Kind::Literal => stream.paint(LITERAL, piece),
+                Kind::Strong => stream.paint(STRONG, piece),
+            });
         }
     }
     out.push('\n');
     out
+}
+
+/// The words of `spans`, each in pieces of one kind.
+fn words(spans: &[Span]) -> Vec<Vec<(Kind, &str)>> {
+    let mut words = Vec::new();
+    let mut word = Vec::new();
+    for span in spans {
+        for (number, piece) in span.text.split(' ').enumerate() {
+            if number > 0 && !word.is_empty() {
+                words.push(std::mem::take(&mut word));
+            }
+            if !piece.is_empty() {
+                word.push((span.kind, piece));
+            }
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
 }
 
 /// `spans` with roff's fonts.
@@ -345,13 +351,13 @@ mod tests {
     fn a_terminal_gets_lines_of_its_width() {
         let stream = Stream::decide(When::Never, false, Some(30), |_| None);
         let expected =
-            "One --flag and more words.\n\n  - first\n  - second one\n\n  a       bee; c: c\n\nSub\n\n    .x = \"y\"\n";
+            "One --flag and more words.\n\n  - first\n  - second one\n\n  a       bee; c c\n\nSub\n\n    .x = \"y\"\n";
         assert_eq!(Page::parse(TEXT).for_terminal(&stream), expected);
     }
 
     #[test]
     fn man_gets_its_requests_and_no_others() {
-        let expected = ".PP\nOne \\fB\\-\\-flag\\fR and more words.\n.IP \\(bu 2\nfirst\n.IP \\(bu 2\n\\fBsecond\\fR one\n.TP\n\\fBa\\fR\nbee; c: c\n.SS Sub\n.PP\n.RS 4\n.nf\n\\&.x = \"y\"\n.fi\n.RE\n";
+        let expected = ".PP\nOne \\fB\\-\\-flag\\fR and more words.\n.IP \\(bu 2\nfirst\n.IP \\(bu 2\n\\fBsecond\\fR one\n.TP\n\\fBa\\fR\nbee; c c\n.SS Sub\n.PP\n.RS 4\n.nf\n\\&.x = \"y\"\n.fi\n.RE\n";
         assert_eq!(Page::parse(TEXT).roff(), expected);
     }
 }
