@@ -43,7 +43,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand -s 'Set any key, over all else: -s timeout.connect=2s; repeatable'
             cand --set 'Set any key, over all else: -s timeout.connect=2s; repeatable'
             cand --connect-timeout 'How long a connection may take to open, name resolution included [default: 10s]'
-            cand --upstream-proxy 'Reach the network through this proxy [default: as amb''s own environment says]'
+            cand --upstream-proxy 'Reach the network through this proxy [default: amb''s own environment]'
             cand --connect-to 'Connect to HOST2:PORT2 instead of HOST:PORT; an empty HOST or PORT fits any'
             cand --resolve 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *'
             cand --summary 'How much to say at the end [default: auto]'

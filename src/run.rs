@@ -89,9 +89,7 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
     let run_id = run_id(started_at);
     config.log.clone().start().map_err(StartError::Report)?;
     count_panics();
-    if !args.console.quiet {
-        cli::config::warn(&sources.warnings);
-    }
+    cli::config::warn(&args.console, &sources.warnings);
 
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
     let (reports, access_log) = outputs(config).map_err(StartError::Report)?;
