@@ -86,7 +86,9 @@ fn facts(key: &Key) -> Vec<String> {
     if let Some(flag) = &key.flag {
         facts.push(format!("Flag: \\fB{}\\fR.", escaped(flag)));
     }
-    facts.push(format!("Variable: \\fB{}\\fR.", escaped(&key.variable)));
+    if let Some(variable) = &key.variable {
+        facts.push(format!("Variable: \\fB{}\\fR.", escaped(variable)));
+    }
     if let Some(danger) = &key.danger {
         let only = if danger.only_outside {
             " where it names a file outside the directory"
