@@ -24,7 +24,7 @@ use thiserror::Error;
 
 use self::outcome::Outcome;
 use crate::{
-    cli::{self, RunArgs},
+    cli::{self, Console, RunArgs},
     config::{Config, Sources},
     exit::Exit,
     inject,
@@ -87,7 +87,8 @@ pub fn run(args: &RunArgs, config: &Config, sources: &Sources) -> Exit {
 fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, StartError> {
     let started_at = SystemTime::now();
     let run_id = run_id(started_at);
-    config.log.clone().start().map_err(StartError::Report)?;
+    let Console { quiet, verbose, .. } = args.console;
+    config.log.clone().start(quiet, verbose).map_err(StartError::Report)?;
     count_panics();
     cli::config::warn(&args.console, &sources.warnings);
 
@@ -103,6 +104,7 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
         address: config.listen,
         reason,
     })?;
+    tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
     let mut spawn = command(args);
     let inherited: BTreeMap<OsString, OsString> = env::vars_os().collect();
     let changes = inject::changes(&inherited, proxy.address(), &run_id, &config.inject);
@@ -113,6 +115,7 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
     spawn.restore_nofile = raise_descriptor_limit();
     let child = spawn.start(&config.supervise, &mut signals)?;
     let pid = child.id();
+    tracing::info!(pid, "the command runs");
 
     // The child runs by now; its first connection waits in the socket's queue until the proxy is at work.
     let mut standby = proxy.stand_by(&config.policy, &run_id, listener.as_ref());
@@ -122,6 +125,8 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
     });
     let ended = Supervisor::new(child, &config.supervise).run(&mut signals, errand);
     let duration = started_at.elapsed().unwrap_or_default();
+
+    tracing::info!(pid, status = Exit::from(ended).status(), "the command has ended");
 
     let stderr = Stream::stderr(args.console.color);
     let drained = drain(standby, &mut signals, config.drain, &stderr);

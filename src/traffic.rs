@@ -106,6 +106,27 @@ pub enum Outcome {
     CutShort,
 }
 
+impl Outcome {
+    /// Its name in logs and reports: `aborted`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed(_) => "failed",
+            Self::Denied(_) => "denied",
+            Self::ClientAborted => "aborted",
+            Self::CutShort => "cut_short",
+        }
+    }
+
+    /// What failed, if anything did.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) | Self::Denied(failure) => Some(failure),
+            Self::Ok | Self::ClientAborted | Self::CutShort => None,
+        }
+    }
+}
+
 /// What failed, and whose fault it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

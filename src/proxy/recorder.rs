@@ -112,6 +112,16 @@ impl Recorder {
 
     /// Enters a finished record.
     fn enter(&self, record: &Record) {
+        tracing::debug!(
+            host = record.host,
+            port = record.port,
+            status = record.status,
+            sent = record.bytes_sent,
+            received = record.bytes_received,
+            "{} {}",
+            record.method,
+            record.outcome.name(),
+        );
         self.meter.borrow_mut().add(record);
         self.one_less();
         // Last, so that the books are right even if it panics.

@@ -72,16 +72,20 @@ pub fn levels(text: &str) -> Result<Targets, String> {
 }
 
 impl Log {
-    /// Starts the log, for all threads and for good.
+    /// Starts the log, for all threads and for good. `quiet` and `verbose` are what `-q` and `-v` say, which count where
+    /// nobody has named a level.
     ///
     /// # Errors
     ///
     /// It was started before.
-    pub fn start(self) -> Result<(), String> {
-        let usual = if io::stderr().is_terminal() {
-            LevelFilter::ERROR
-        } else {
-            LevelFilter::WARN
+    pub fn start(self, quiet: bool, verbose: u8) -> Result<(), String> {
+        let usual = match verbose {
+            _ if quiet => LevelFilter::ERROR,
+            0 if io::stderr().is_terminal() => LevelFilter::ERROR,
+            0 => LevelFilter::WARN,
+            1 => LevelFilter::INFO,
+            2 => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
         };
         tracing::subscriber::set_global_default(self.subscriber(usual, io::stderr)).map_err(|reason| reason.to_string())
     }

@@ -149,3 +149,33 @@ fn a_run_that_a_signal_ends_is_told_in_full() {
         assert_eq!(report["child"]["signal"], signal, "{outcome}");
     }
 }
+
+#[test]
+fn amb_says_as_much_as_was_asked_for() {
+    let answer = || super::support::ok("hello");
+    let upstream = Upstream::script([answer(), answer(), answer()]);
+    let url = upstream.url("/");
+    for (flags, info, debug) in [
+        (vec![], false, false),
+        (vec!["-v"], true, false),
+        (vec!["-vv"], true, true),
+    ] {
+        let said = Amb::run([&flags[..], &["--proxy-loopback"]].concat())
+            .child(Child::get(&url))
+            .success();
+        let said = said.stderr();
+        assert_eq!(
+            said.contains("amb: info: the command runs (pid="),
+            info,
+            "{flags:?}: {said}"
+        );
+        assert_eq!(
+            said.contains("amb: debug: GET ok (host=127.0.0.1"),
+            debug,
+            "{flags:?}: {said}"
+        );
+    }
+    let refused = Child::get("http://127.0.0.1:1/");
+    let said = Amb::run(["-q", "--proxy-loopback"]).child(refused).success();
+    assert_eq!(said.stderr(), "");
+}

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     report::{access_log::LineFormat, json},
-    traffic::{Kind, Outcome, Protocol, Record, latency::in_seconds},
+    traffic::{Kind, Protocol, Record, latency::in_seconds},
 };
 
 /// The record as a line with its end.
@@ -59,13 +59,7 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
         Kind::Exchange => "exchange",
         Kind::Tunnel => "tunnel",
     };
-    let (outcome, failure) = match &record.outcome {
-        Outcome::Ok => ("ok", None),
-        Outcome::Failed(failure) => ("failed", Some(failure)),
-        Outcome::Denied(failure) => ("denied", Some(failure)),
-        Outcome::ClientAborted => ("aborted", None),
-        Outcome::CutShort => ("cut_short", None),
-    };
+    let (outcome, failure) = (record.outcome.name(), record.outcome.failure());
     let (path, query) = match record.path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (&*record.path, None),
