@@ -240,6 +240,10 @@ mod tests {
             ("amb run --summary=c", vec!["--summary=compact"]),
             ("amb --color n", vec!["never"]),
             ("amb completions f", vec!["fish"]),
+            ("amb help exi", vec!["exit-codes"]),
+            ("amb run --set timeout.c", vec!["timeout.connect="]),
+            ("amb run -s report.summary=c", vec!["report.summary=compact"]),
+            ("amb config explain run.thr", vec!["run.threads"]),
             ("amb completions ", vec!["bash", "zsh", "fish", "powershell", "elvish"]),
         ] {
             assert_eq!(

@@ -6,7 +6,7 @@ use clap::{Arg, Command};
 use clap_complete::{CompletionCandidate, engine::ArgValueCompleter};
 
 use crate::{
-    cli::config::LayerArgs,
+    cli::{config::LayerArgs, generate, help::TOPICS},
     config::{self, schema},
 };
 
@@ -28,6 +28,7 @@ fn completer(argument: &Arg) -> Option<Completer> {
         "set" => Some(assignments),
         "key" => Some(keys),
         "profiles" => Some(profiles),
+        "words" => Some(subjects),
         _ if matches!(argument.get_long(), Some("connect-to" | "resolve" | "no-proxy")) => Some(hosts),
         _ => None,
     }
@@ -79,6 +80,17 @@ fn keys(typed: &OsStr) -> Vec<CompletionCandidate> {
         .iter()
         .map(|key| CompletionCandidate::new(key.name()).help(Some(key.summary.clone().into())));
     beginning(typed, candidates)
+}
+
+/// What there is help on.
+fn subjects(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let command = generate::public_command();
+    let subcommands = command.get_subcommands().map(|subcommand| {
+        let about = subcommand.get_about().cloned();
+        CompletionCandidate::new(subcommand.get_name()).help(about)
+    });
+    let topics = TOPICS.map(|topic| CompletionCandidate::new(topic.name).help(Some(topic.about.into())));
+    beginning(typed, subcommands.chain(topics))
 }
 
 /// The profiles of the files that are found from here.
