@@ -115,6 +115,7 @@ impl Stack {
         stack.layers.extend(explicit_profiles);
         stack.layers.push(Layer::of_flags(&request.flags));
         stack.layers.extend(overrides::layers(&request.overrides, errors));
+        stack.findings.warnings.extend(variables::near_misses(environment));
         stack
     }
 

@@ -30,7 +30,7 @@ use super::{
 };
 
 /// The variable that trusts every file.
-const VARIABLE: &str = "AMB_TRUST";
+pub(super) const VARIABLE: &str = "AMB_TRUST";
 
 /// The keys that are marked `x-danger`, sorted, and whether they are so only for a file outside the working directory.
 ///

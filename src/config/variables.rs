@@ -10,10 +10,20 @@ use figment::value::Value;
 use super::{
     error::{ConfigError, Mark, Origin},
     layer::{Layer, Rank},
+    schema,
 };
 
 /// The variable that stands for `log.level` without being spelled like a key, as `RUST_LOG` does elsewhere.
 const LOG: &str = "AMB_LOG";
+
+/// The variables that steer amb, or that it gives its child, and are no keys.
+const CONTROLS: [&str; 5] = [
+    "AMB_CONFIG",
+    super::stack::PROFILE_VARIABLE,
+    super::trust::VARIABLE,
+    crate::inject::RUN_ID,
+    crate::inject::PROXY_URL,
+];
 
 /// A layer for each variable that is a key, in the order of their names; mistakes go to `errors`.
 pub(super) fn layers(environment: &[(OsString, OsString)], errors: &mut Vec<ConfigError>) -> Vec<Layer> {
@@ -34,6 +44,25 @@ pub(super) fn layers(environment: &[(OsString, OsString)], errors: &mut Vec<Conf
         }
     }
     layers
+}
+
+/// A warning of each variable that would be a key with one more underscore, and so is none.
+pub(super) fn near_misses(environment: &[(OsString, OsString)]) -> Vec<ConfigError> {
+    let mut found: Vec<_> = environment
+        .iter()
+        .filter_map(|(name, _)| name.to_str())
+        .filter(|name| name.starts_with("AMB_") && key(name).is_none() && !CONTROLS.contains(name))
+        .collect();
+    found.sort_unstable();
+    found
+        .into_iter()
+        .filter_map(|name| {
+            let meant = schema::keys().iter().find(|key| key.variable.replace("__", "_") == name)?;
+            let hint = format!("did you mean `{}`?", meant.variable);
+            let origin = Origin::Variable(name.to_owned());
+            Some(ConfigError::at(origin, Vec::new(), Mark::Key, "is not read", Some(hint)))
+        })
+        .collect()
 }
 
 /// The key that a variable stands for: `AMB_ACCESS_LOG__FILE` is `access-log.file`.
@@ -72,9 +101,24 @@ mod tests {
             ("AMB_RUN_ID", None),
             ("AMB_CONFIG", None),
             ("LAMB_RUN__NAME", None),
+            ("AMB_TIMEOUT_CONNECT", None),
         ] {
             let expected = expected.map(|parts| parts.into_iter().map(ToOwned::to_owned).collect());
             assert_eq!(key(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_variable_with_one_underscore_too_few_is_told() {
+        let names = ["AMB_TIMEOUT_CONNECT", "AMB_RUN_ID", "AMB_OTHER", "AMB_RUN__NAME", "AMB_RUN_KILL_AFTER"];
+        let environment: Vec<_> = names.iter().map(|name| ((*name).into(), "x".into())).collect();
+        let told: Vec<String> = near_misses(&environment).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "AMB_RUN_KILL_AFTER: is not read; did you mean `AMB_RUN__KILL_AFTER`?",
+                "AMB_TIMEOUT_CONNECT: is not read; did you mean `AMB_TIMEOUT__CONNECT`?",
+            ]
+        );
     }
 }

@@ -1,5 +1,8 @@
 //! A mistake on the command line or in the configuration: one clear line, status 125, and nothing was started.
 
+mod commands;
+mod gallery;
+
 use std::{
     ffi::OsString,
     fs,
@@ -15,6 +18,8 @@ struct Scene {
     directory: TempDir,
     /// What it is given besides the bare minimum.
     environment: Vec<(OsString, OsString)>,
+    /// The directory inside in which it runs, if it is another.
+    inside: Option<String>,
 }
 
 impl Scene {
@@ -23,6 +28,7 @@ impl Scene {
         Self {
             directory: TempDir::new().unwrap(),
             environment: Vec::new(),
+            inside: None,
         }
     }
 
@@ -47,7 +53,7 @@ impl Scene {
     fn amb(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_amb"))
             .args(arguments)
-            .current_dir(self.path())
+            .current_dir(self.path().join(self.inside.as_deref().unwrap_or_default()))
             .env_clear()
             .env("HOME", self.path())
             .env("PATH", "/usr/bin:/bin")

@@ -29,7 +29,7 @@ struct Books {
 impl Books {
     /// A proxy with nothing configured.
     fn open() -> Self {
-        let (config, _) = config::load(Request::default()).unwrap();
+        let (config, _) = config::load(&Request::default()).unwrap();
         let (sender, records) = mpsc::channel();
         let listener: Listener = Arc::new(move |record: &Record| {
             // At the end of the test nobody listens any more.
