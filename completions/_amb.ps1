@@ -32,28 +32,35 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run a command behind a proxy of its own')
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show what amb does, with a server and a client of its own')
+            [CompletionResult]::new('init', 'init', [CompletionResultType]::ParameterValue, 'Write a first amb.toml')
+            [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Show, explain and check the configuration')
+            [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Trust this project''s amb.toml')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
         'amb;run' {
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
+            [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]')
+            [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
             [CompletionResult]::new('--connect-timeout', '--connect-timeout', [CompletionResultType]::ParameterName, 'How long a connection may take to open, name resolution included [default: 10s]')
-            [CompletionResult]::new('--upstream-proxy', '--upstream-proxy', [CompletionResultType]::ParameterName, 'Reach the network through this proxy')
+            [CompletionResult]::new('--upstream-proxy', '--upstream-proxy', [CompletionResultType]::ParameterName, 'Reach the network through this proxy [default: as amb''s own environment says]')
             [CompletionResult]::new('--connect-to', '--connect-to', [CompletionResultType]::ParameterName, 'Connect to HOST2:PORT2 instead of HOST:PORT; an empty HOST or PORT fits any')
             [CompletionResult]::new('--resolve', '--resolve', [CompletionResultType]::ParameterName, 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *')
             [CompletionResult]::new('--summary', '--summary', [CompletionResultType]::ParameterName, 'How much to say at the end [default: auto]')
-            [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable')
-            [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable')
+            [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable [default: none]')
+            [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable [default: none]')
             [CompletionResult]::new('--access-log', '--access-log', [CompletionResultType]::ParameterName, 'Append a line for each exchange and tunnel to this file; - is stderr [default: none]')
             [CompletionResult]::new('--access-log-format', '--access-log-format', [CompletionResultType]::ParameterName, 'The form of these lines [default: json]')
             [CompletionResult]::new('--log-level', '--log-level', [CompletionResultType]::ParameterName, 'How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug [default: AMB_LOG, else warn, and error if stderr is a terminal, which is the command''s while it runs]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'The form of these lines [default: text]')
-            [CompletionResult]::new('--no-proxy', '--no-proxy', [CompletionResultType]::ParameterName, 'Hosts the command should reach directly; added to its own NO_PROXY')
+            [CompletionResult]::new('--no-proxy', '--no-proxy', [CompletionResultType]::ParameterName, 'Hosts the command should reach directly; added to its own NO_PROXY [default: none]')
             [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'Label for logs and reports [default: the command''s name]')
             [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Where the proxy listens; port 0 takes a free one [default: 127.0.0.1:0]')
             [CompletionResult]::new('--threads', '--threads', [CompletionResultType]::ParameterName, 'Threads that serve the proxy, 1 to 64 [default: 1]')
-            [CompletionResult]::new('--inject', '--inject', [CompletionResultType]::ParameterName, 'Families of variables to put in the command''s environment, such as proxy,node')
+            [CompletionResult]::new('--inject', '--inject', [CompletionResultType]::ParameterName, 'Families of variables to put in the command''s environment, such as proxy,node [default: default]')
             [CompletionResult]::new('--process-group', '--process-group', [CompletionResultType]::ParameterName, 'Which process group the command gets [default: auto]')
             [CompletionResult]::new('--run-timeout', '--run-timeout', [CompletionResultType]::ParameterName, 'Stop the command after this; exit with 124 [default: never]')
             [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'Kill the command this long after it was first told to stop [default: never]')
@@ -61,11 +68,11 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--on-death', '--on-death', [CompletionResultType]::ParameterName, 'Signal for the command if amb itself is killed, or none [default: auto]')
             [CompletionResult]::new('--drain', '--drain', [CompletionResultType]::ParameterName, 'How long open requests may go on when the command has ended [default: 1s]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
-            [CompletionResult]::new('--no-config', '--no-config', [CompletionResultType]::ParameterName, 'Ignore the amb.toml of this directory')
+            [CompletionResult]::new('--no-config', '--no-config', [CompletionResultType]::ParameterName, 'Ignore the user''s and the project''s file')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Show what would be done; start nothing')
             [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Show what would be done; start nothing')
             [CompletionResult]::new('--no-via', '--no-via', [CompletionResultType]::ParameterName, 'Leave out the Via header that amb adds to requests and responses')
-            [CompletionResult]::new('--proxy-loopback', '--proxy-loopback', [CompletionResultType]::ParameterName, 'Send requests to loopback through the proxy too')
+            [CompletionResult]::new('--proxy-loopback', '--proxy-loopback', [CompletionResultType]::ParameterName, 'Send requests to loopback through the proxy too [default: false]')
             [CompletionResult]::new('--no-proxy-loopback', '--no-proxy-loopback', [CompletionResultType]::ParameterName, 'Undoes `--proxy-loopback`; only a flag. See [`RunOptions::settle`]')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
@@ -85,9 +92,160 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'amb;init' {
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--no-schema', '--no-schema', [CompletionResultType]::ParameterName, 'Do not write the schema, which editors complete and check amb.toml by')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'amb;config' {
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Show what holds')
+            [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Explain a key: what it is for, what every layer says, which of them wins')
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Look for mistakes in all that would be read, or in these files')
+            [CompletionResult]::new('schema', 'schema', [CompletionResultType]::ParameterValue, 'Print the JSON Schema of amb.toml, for editors')
+            [CompletionResult]::new('path', 'path', [CompletionResultType]::ParameterValue, 'Say where files are looked for, and which are there')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'amb;config;show' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
+            [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]')
+            [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--origin', '--origin', [CompletionResultType]::ParameterName, 'Say where each value comes from')
+            [CompletionResult]::new('--changed', '--changed', [CompletionResultType]::ParameterName, 'Leave out built-in defaults')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'As JSON')
+            [CompletionResult]::new('--no-config', '--no-config', [CompletionResultType]::ParameterName, 'Ignore the user''s and the project''s file')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'amb;config;explain' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
+            [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]')
+            [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--no-config', '--no-config', [CompletionResultType]::ParameterName, 'Ignore the user''s and the project''s file')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'amb;config;check' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
+            [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]')
+            [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--no-config', '--no-config', [CompletionResultType]::ParameterName, 'Ignore the user''s and the project''s file')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'amb;config;schema' {
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'That of the JSON report instead')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'amb;config;path' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
+            [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]')
+            [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--no-config', '--no-config', [CompletionResultType]::ParameterName, 'Ignore the user''s and the project''s file')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'amb;config;help' {
+            [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Show what holds')
+            [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Explain a key: what it is for, what every layer says, which of them wins')
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Look for mistakes in all that would be read, or in these files')
+            [CompletionResult]::new('schema', 'schema', [CompletionResultType]::ParameterValue, 'Print the JSON Schema of amb.toml, for editors')
+            [CompletionResult]::new('path', 'path', [CompletionResultType]::ParameterValue, 'Say where files are looked for, and which are there')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'amb;config;help;show' {
+            break
+        }
+        'amb;config;help;explain' {
+            break
+        }
+        'amb;config;help;check' {
+            break
+        }
+        'amb;config;help;schema' {
+            break
+        }
+        'amb;config;help;path' {
+            break
+        }
+        'amb;config;help;help' {
+            break
+        }
+        'amb;trust' {
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--remove', '--remove', [CompletionResultType]::ParameterName, 'Trust it no more')
+            [CompletionResult]::new('--list', '--list', [CompletionResultType]::ParameterName, 'List what is trusted')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
         'amb;help' {
             [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run a command behind a proxy of its own')
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show what amb does, with a server and a client of its own')
+            [CompletionResult]::new('init', 'init', [CompletionResultType]::ParameterValue, 'Write a first amb.toml')
+            [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Show, explain and check the configuration')
+            [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Trust this project''s amb.toml')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -95,6 +253,35 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             break
         }
         'amb;help;demo' {
+            break
+        }
+        'amb;help;init' {
+            break
+        }
+        'amb;help;config' {
+            [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Show what holds')
+            [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Explain a key: what it is for, what every layer says, which of them wins')
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Look for mistakes in all that would be read, or in these files')
+            [CompletionResult]::new('schema', 'schema', [CompletionResultType]::ParameterValue, 'Print the JSON Schema of amb.toml, for editors')
+            [CompletionResult]::new('path', 'path', [CompletionResultType]::ParameterValue, 'Say where files are looked for, and which are there')
+            break
+        }
+        'amb;help;config;show' {
+            break
+        }
+        'amb;help;config;explain' {
+            break
+        }
+        'amb;help;config;check' {
+            break
+        }
+        'amb;help;config;schema' {
+            break
+        }
+        'amb;help;config;path' {
+            break
+        }
+        'amb;help;trust' {
             break
         }
         'amb;help;help' {

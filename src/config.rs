@@ -181,12 +181,14 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
     let mut errors = stack.findings.errors;
     // Each layer was read by itself, so what they amount to is readable too, unless a value of one layer
     // stands where another has a table: then the layer was refused above.
-    let (options, sources) = match Sources::of(stack.layers, stack.findings.warnings) {
+    let warnings = stack.findings.warnings;
+    let (options, sources) = match Sources::of(stack.layers, warnings.clone()) {
         Ok(merged) => merged,
-        Err(_) if !errors.is_empty() => return Err(ConfigErrors::new(errors)),
         Err(error) => {
-            errors.extend(error.into_iter().map(|error| ConfigError::other(error.to_string())));
-            return Err(ConfigErrors::new(errors));
+            if errors.is_empty() {
+                errors.extend(error.into_iter().map(|error| ConfigError::other(error.to_string())));
+            }
+            return Err(ConfigErrors::new(errors, warnings));
         }
     };
     let mut problems = Vec::new();
@@ -195,7 +197,7 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
     if errors.is_empty() {
         Ok((config, sources))
     } else {
-        Err(ConfigErrors::new(errors))
+        Err(ConfigErrors::new(errors, warnings))
     }
 }
 
@@ -242,9 +244,16 @@ fn check_across(config: &Config, problems: &mut Vec<Problem>) {
     let log = config.access_log.as_ref().and_then(|target| target.file.as_deref());
     let plain = |path: &Path| path.strip_prefix("./").unwrap_or(path).to_owned();
     if let Some(log) = log
-        && config.report.files.iter().any(|report| plain(&report.path) == plain(log))
+        && config
+            .report
+            .files
+            .iter()
+            .any(|report| plain(&report.path) == plain(log))
     {
-        let reason = format!("`{}` is the access log's file too, and a report replaces it", log.display());
+        let reason = format!(
+            "`{}` is the access log's file too, and a report replaces it",
+            log.display()
+        );
         problems.push(Problem::between(&["report", "files"], &["access-log", "file"], reason));
     }
 }

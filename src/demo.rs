@@ -113,7 +113,7 @@ fn interferes(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else {
         return false;
     };
-    name == "AMB_CONFIG"
+    matches!(name, "AMB_CONFIG" | "AMB_PROFILE")
         || name.starts_with("AMB_") && name.contains("__")
         || name.to_ascii_lowercase().ends_with("_proxy")
 }
@@ -143,6 +143,7 @@ mod tests {
     fn what_is_configured_around_the_demo_is_left_out() {
         for name in [
             "AMB_CONFIG",
+            "AMB_PROFILE",
             "AMB_TIMEOUT__CONNECT",
             "http_proxy",
             "HTTPS_PROXY",

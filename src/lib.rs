@@ -16,7 +16,7 @@
 //! | [`policy`] | what is to happen to a request: where a name leads, by which proxy, within what time |
 //! | [`traffic`] | a record for each exchange and tunnel, and their sums |
 //! | [`report`] | what people and programs read of it |
-//! | [`config`] | layers, their sources, all mistakes at once |
+//! | [`config`] | layers, their sources, all mistakes at once; `config/stack.rs` has the layers in their order |
 //! | [`cli`] | subcommands, flags, help, and how amb's own lines are written |
 //! | [`exit`] | every way in which amb ends |
 //! | [`units`] | durations and sizes as people write them |
@@ -73,6 +73,11 @@
 //!     `layers::every_module_keeps_to_its_layer`.
 //! 12. **README, man pages and completions are what the program is.** Tests:
 //!     `readme::the_table_of_options_is_that_of_the_help`, `generated::the_man_pages_are_those_of_this_command_line`.
+//!
+//! 13. **A key is declared in one place**: the field of its options, with what it is for, its default, its flag, whether it is
+//!     dangerous in a file that was merely found. Schema, `amb config` and documentation are read off it. Tests:
+//!     `config::commands::explain_names_every_layer_and_the_winner`,
+//!     `config::gallery::every_mistake_is_told_so_that_it_can_be_mended`.
 //!
 //! `readme::every_invariant_names_tests_that_exist` holds this list.
 

@@ -87,7 +87,12 @@ impl Policy {
     pub fn rules(&self) -> Vec<String> {
         let mut rules = self.reach.rules();
         let parents = self.parent.proxies();
-        rules.extend(parents.map(|parent| format!("what is not reached directly goes through the proxy {parent} ({})", parent.source)));
+        rules.extend(parents.map(|parent| {
+            format!(
+                "what is not reached directly goes through the proxy {parent} ({})",
+                parent.source
+            )
+        }));
         rules
     }
 }
@@ -97,10 +102,12 @@ impl PolicyOptions {
     pub fn build(self, environment: &BTreeMap<OsString, OsString>, problems: &mut Vec<Problem>) -> Policy {
         let timeouts = self.timeout.build();
         if timeouts.connect < SHORTEST_CONNECT {
-            let reason = "is too short for any connection to open; at least 1ms";
+            let reason = "no connection opens in so short a time; at least 1ms";
             problems.push(Problem::at(&["timeout", "connect"], reason));
         }
         let parent = Parent::build(&self.upstream, environment).unwrap_or_else(|reason| {
+            // Whoever tells it says where it comes from.
+            let reason = reason.strip_prefix("--upstream-proxy: ").unwrap_or(&reason);
             problems.push(Problem::at(&["upstream", "proxy"], reason));
             Parent::default()
         });

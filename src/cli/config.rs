@@ -64,10 +64,6 @@ pub enum ConfigAction {
     /// Look for mistakes in all that would be read, or in these files
     Check(CheckArgs),
     /// Print the JSON Schema of amb.toml, for editors
-    #[expect(
-        clippy::doc_markdown,
-        reason = "this is the help text, where backticks would be noise"
-    )]
     Schema(SchemaArgs),
     /// Say where files are looked for, and which are there
     Path(PathArgs),
@@ -136,10 +132,6 @@ pub struct InitArgs {
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: Option<PathBuf>,
     /// Do not write the schema, which editors complete and check amb.toml by
-    #[expect(
-        clippy::doc_markdown,
-        reason = "this is the help text, where backticks would be noise"
-    )]
     #[arg(long)]
     pub no_schema: bool,
 }

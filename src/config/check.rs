@@ -1,6 +1,6 @@
 //! `amb config check`: every mistake, without a run.
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use super::{
     Request,
@@ -44,7 +44,7 @@ impl Checked {
         let stack = Stack::read(request);
         let refused = trust::refusals(&stack, request);
         if !refused.is_empty() {
-            self.warnings.push(ConfigErrors::new(refused).to_string());
+            self.warnings.push(ConfigErrors::new(refused, Vec::new()).to_string());
         }
         self.one(request);
     }
@@ -61,7 +61,13 @@ impl Checked {
             };
             if let Err(mistakes) = inspect(&with_profile) {
                 let known = &mut self.mistakes;
-                known.extend(mistakes.0.into_iter().filter(|mistake| !known.contains(mistake)).collect::<Vec<_>>());
+                known.extend(
+                    mistakes
+                        .mistakes
+                        .into_iter()
+                        .filter(|mistake| !known.contains(mistake))
+                        .collect::<Vec<_>>(),
+                );
             }
         }
         if self.mistakes.len() > before {
@@ -69,15 +75,17 @@ impl Checked {
         }
         for looked in &stack.looked {
             if let Found::File(file) = &looked.found {
-                self.sound.push_str(&format!("{}: sound\n", file.shown));
+                // Writing to a string cannot fail.
+                writeln!(self.sound, "{}: sound", file.shown).unwrap_or_default();
             }
         }
         if !stack.profiles.is_empty() {
             let profiles = stack.profiles.join(", ");
-            self.sound.push_str(&format!("with each of these profiles as well: {profiles}\n"));
+            writeln!(self.sound, "with each of these profiles as well: {profiles}").unwrap_or_default();
         }
         if self.sound.is_empty() {
-            self.sound.push_str("there is no file to check, and everything else is sound\n");
+            self.sound
+                .push_str("there is no file to check, and everything else is sound\n");
         }
     }
 
@@ -85,7 +93,10 @@ impl Checked {
     fn take<T>(&mut self, loaded: Result<(T, super::Sources), ConfigErrors>) {
         match loaded {
             Ok((_, sources)) => self.warnings.extend(sources.warnings.iter().map(ToString::to_string)),
-            Err(mistakes) => self.mistakes.extend(mistakes.0),
+            Err(found) => {
+                self.mistakes.extend(found.mistakes);
+                self.warnings.extend(found.warnings.iter().map(ToString::to_string));
+            }
         }
     }
 }

@@ -1,6 +1,11 @@
 //! A mistake in the configuration: what is wrong, exactly where, and what may have been meant.
 
-use std::{fmt, io, ops::Range, sync::Arc};
+use std::{
+    fmt::{self, Write as _},
+    io,
+    ops::Range,
+    sync::Arc,
+};
 
 pub use super::place::Mark;
 use super::{
@@ -45,6 +50,17 @@ impl Origin {
     }
 }
 
+/// What is mostly behind a mistake in TOML, by what its parser says of it.
+const SYNTAX: [(&str, &str); 4] = [
+    ("invalid string, expected", "a text stands in quotes"),
+    ("invalid basic string", "is its closing quote missing?"),
+    ("invalid literal string", "is its closing quote missing?"),
+    (
+        "invalid table header, expected",
+        "a table begins with its name in brackets, such as [run]",
+    ),
+];
+
 /// One mistake.
 ///
 /// Shows as one line, followed by the line of the file that it is in, if it is in a file.
@@ -62,31 +78,48 @@ pub struct ConfigError {
     /// What may have been meant.
     pub hint: Option<String>,
     /// The other places that the mistake is between, each with what stands there.
-    pub others: Vec<(Origin, Vec<String>)>,
+    pub others: Box<[(Origin, Vec<String>)]>,
 }
 
 /// Every mistake that was found: at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<ConfigError>);
+pub struct ConfigErrors {
+    /// The mistakes: those of one place together, in the order in which they stand there.
+    pub mistakes: Vec<ConfigError>,
+    /// What is worth knowing besides, and may be the reason of it all.
+    pub warnings: Vec<ConfigError>,
+}
 
 impl ConfigErrors {
     /// The mistakes in their order. One that was found twice counts once: `--config` may name the project's own file.
-    pub(super) fn new(errors: Vec<ConfigError>) -> Self {
+    pub(super) fn new(errors: Vec<ConfigError>, warnings: Vec<ConfigError>) -> Self {
         let mut once: Vec<ConfigError> = Vec::with_capacity(errors.len());
         for error in errors {
             if !once.contains(&error) {
                 once.push(error);
             }
         }
-        Self(once)
+        let places: Vec<Origin> = once.iter().map(|error| error.origin.clone()).collect();
+        let place = |error: &ConfigError| match &error.origin {
+            Origin::File(_) => places.iter().position(|place| *place == error.origin),
+            _ => places.iter().position(|place| !matches!(place, Origin::File(_))),
+        };
+        once.sort_by_key(|error| (place(error), error.position()));
+        Self {
+            mistakes: once,
+            warnings,
+        }
     }
 }
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        for (index, error) in self.mistakes.iter().enumerate() {
             f.write_str(if index == 0 { "" } else { "\n" })?;
             error.fmt(f)?;
+        }
+        for warning in &self.warnings {
+            write!(f, "\nwarning: {warning}")?;
         }
         Ok(())
     }
@@ -109,7 +142,7 @@ impl ConfigError {
             mark,
             reason: reason.into(),
             hint,
-            others: Vec::new(),
+            others: Box::default(),
         }
     }
 
@@ -155,11 +188,12 @@ impl ConfigError {
             origin => format!("{}: {reason}", origin.place(&self.key)),
         };
         for (origin, key) in &self.others {
-            text.push_str(&format!("\n  the other is {} in {}", dotted(key), origin.place(key)));
+            // Writing to a string cannot fail.
+            write!(text, "\n  the other is {} in {}", dotted(key), origin.place(key)).unwrap_or_default();
             if let Origin::File(file) = origin
                 && let Some(span) = file.span_of(key, Mark::Value)
             {
-                text.push_str(&format!("\n{}", Spot::of(&file.text, &span)));
+                write!(text, "\n{}", Spot::of(&file.text, &span)).unwrap_or_default();
             }
         }
         text
@@ -177,7 +211,9 @@ impl ConfigError {
     fn locate(&self, file: &File) -> Option<(Range<usize>, Option<String>)> {
         if let Err(error) = file.document() {
             let reason = error.message().lines().map(str::trim).collect::<Vec<_>>().join(", ");
-            return Some((error.span()?, Some(reason)));
+            let remedy = SYNTAX.iter().find(|(found, _)| reason.starts_with(found));
+            let remedy = remedy.map_or_else(String::new, |(_, remedy)| format!("; {remedy}"));
+            return Some((error.span()?, Some(format!("{reason}{remedy}"))));
         }
         Some((file.span_of(&self.key, self.mark)?, None))
     }

@@ -42,7 +42,11 @@ fn one(sources: &Sources, key: &Key, path: &[String]) -> String {
     let value = sources.value(path).or_else(|| key.default.clone());
     let mut text = match &value {
         Some(value) => format!("{} = {}\n\n", dotted(path), secret::toml(value)),
-        None => format!("{}: {}\n\n", dotted(path), key.default_text.as_deref().unwrap_or("not set")),
+        None => format!(
+            "{}: {}\n\n",
+            dotted(path),
+            key.default_text.as_deref().unwrap_or("not set")
+        ),
     };
     let rows: Vec<[String; 4]> = history
         .iter()
@@ -62,10 +66,20 @@ fn one(sources: &Sources, key: &Key, path: &[String]) -> String {
                 "built-in" => "",
                 layer => layer,
             };
-            [format!("{sign}{said}"), step.source.place.clone(), layer.to_owned(), verdict.to_owned()]
+            [
+                format!("{sign}{said}"),
+                step.source.place.clone(),
+                layer.to_owned(),
+                verdict.to_owned(),
+            ]
         })
         .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or_default()
+    };
     let (first, second, third) = (width(0), width(1), width(2));
     for [said, place, layer, verdict] in &rows {
         let line = format!("  {said:<first$}  {place:<second$}  {layer:<third$}  {verdict}");
@@ -97,7 +111,12 @@ fn about(key: &Key) -> String {
         writeln!(text, "  adding    {}", dotted(&extended)).unwrap_or_default();
     }
     if let Some(danger) = &key.danger {
-        writeln!(text, "  trust     {}, so a project's file needs `amb trust` for it", danger.does).unwrap_or_default();
+        writeln!(
+            text,
+            "  trust     {}, so a project's file needs `amb trust` for it",
+            danger.does
+        )
+        .unwrap_or_default();
     }
     text
 }

@@ -199,7 +199,12 @@ mod tests {
     #[test]
     fn the_search_goes_up_to_the_repositorys_root_and_no_further() {
         check(&["r/.git", "r/amb.toml"], "r/a/b", "-", Some("../../amb.toml"));
-        check(&["r/.git", "r/a/amb.toml", "r/amb.toml"], "r/a/b", "-", Some("../amb.toml"));
+        check(
+            &["r/.git", "r/a/amb.toml", "r/amb.toml"],
+            "r/a/b",
+            "-",
+            Some("../amb.toml"),
+        );
         check(&["amb.toml", "r/.git"], "r/a", "-", None);
         check(&["r/.git", "r/amb.toml"], "r", "-", Some("amb.toml"));
         check(&["r/.jj/repo", "amb.toml"], "r/a", "-", None);
@@ -221,8 +226,18 @@ mod tests {
 
     #[test]
     fn three_names_are_known_and_the_first_counts() {
-        check(&["r/.git", "r/.amb.toml", "r/.config/amb.toml"], "r", "-", Some(".amb.toml"));
-        check(&["r/.git", "r/.config/amb.toml"], "r/a", "-", Some("../.config/amb.toml"));
+        check(
+            &["r/.git", "r/.amb.toml", "r/.config/amb.toml"],
+            "r",
+            "-",
+            Some(".amb.toml"),
+        );
+        check(
+            &["r/.git", "r/.config/amb.toml"],
+            "r/a",
+            "-",
+            Some("../.config/amb.toml"),
+        );
         check(&["r/.git", "r/amb.toml", "r/.amb.toml"], "r", "-", Some("amb.toml"));
     }
 
@@ -234,11 +249,21 @@ mod tests {
         for (pairs, expected) in [
             (&[("HOME", "/h")][..], Some("/h/.config/amb/amb.toml")),
             (&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")], Some("/x/amb/amb.toml")),
-            (&[("HOME", "/h"), ("XDG_CONFIG_HOME", "x")], Some("/h/.config/amb/amb.toml")),
-            (&[("HOME", "/h"), ("XDG_CONFIG_HOME", "")], Some("/h/.config/amb/amb.toml")),
+            (
+                &[("HOME", "/h"), ("XDG_CONFIG_HOME", "x")],
+                Some("/h/.config/amb/amb.toml"),
+            ),
+            (
+                &[("HOME", "/h"), ("XDG_CONFIG_HOME", "")],
+                Some("/h/.config/amb/amb.toml"),
+            ),
             (&[], None),
         ] {
-            assert_eq!(user_path(&environment(pairs)).as_deref(), expected.map(Path::new), "{pairs:?}");
+            assert_eq!(
+                user_path(&environment(pairs)).as_deref(),
+                expected.map(Path::new),
+                "{pairs:?}"
+            );
         }
     }
 }

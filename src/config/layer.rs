@@ -90,6 +90,8 @@ pub(super) struct Layer {
     pub(super) values: Dict,
     /// What it adds to lists.
     pub(super) additions: Vec<Addition>,
+    /// The names of entries that were written otherwise than they are compared: `API.test:80` for `api.test:80`.
+    spellings: Vec<(Vec<String>, String)>,
 }
 
 /// Elements for a list that a weaker layer has set.
@@ -131,12 +133,13 @@ impl Layer {
             within: Vec::new(),
             values,
             additions: Vec::new(),
+            spellings: Vec::new(),
         }
     }
 
     /// What a file says, and what each of its profiles says, without their mistakes, which go to `findings`; none if it
     /// is not TOML at all.
-    pub(super) fn of_file(rank: Rank, file: File, findings: &mut Findings) -> Option<(Self, Vec<Self>)> {
+    pub(super) fn of_file(rank: &Rank, file: File, findings: &mut Findings) -> Option<(Self, Vec<Self>)> {
         let file = Arc::new(file);
         let Ok(mut values) = Toml::from_str::<Dict>(&file.text) else {
             findings.errors.push(ConfigError::syntax(file));
@@ -194,7 +197,9 @@ impl Layer {
             return as_text.check(errors).then_some(as_text);
         };
         let mut as_value = layer(value);
-        if as_value.check(&mut Vec::new()) {
+        // To say what is wrong takes long, and here it may be nothing.
+        let extends = key.last().is_some_and(|name| name.starts_with(EXTEND));
+        if read(&as_value.values).is_ok() || extends && as_value.check(&mut Vec::new()) {
             return Some(as_value);
         }
         as_text.check(errors).then_some(as_text)
@@ -238,6 +243,11 @@ impl Layer {
     /// The path of `key` as it is written in this layer.
     pub(super) fn written(&self, key: &[String]) -> Vec<String> {
         let mut path = [self.within.as_slice(), key].concat();
+        if let Some((_, spelled)) = self.spellings.iter().find(|(known, _)| known == key)
+            && let Some(name) = path.last_mut()
+        {
+            name.clone_from(spelled);
+        }
         if self.value(key).is_none()
             && self.added(key).is_some()
             && let Some(name) = path.last_mut()
@@ -255,7 +265,7 @@ impl Layer {
         let before = errors.len();
         while let Err(found) = read(&self.values) {
             let mut removed = false;
-            for error in found {
+            for error in *found {
                 if let Some((key, value)) = self.addition(&error) {
                     self.extend(key, value, errors);
                     removed = true;
@@ -268,7 +278,35 @@ impl Layer {
                 self.values.clear();
             }
         }
+        self.respell();
         errors.len() == before
+    }
+
+    /// Gives entries whose names the user chose the names by which they are compared, so that two layers that spell a
+    /// host differently mean the same entry.
+    fn respell(&mut self) {
+        let is_chosen = |name: &str| !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        let chosen: Vec<Vec<String>> = leaves(&self.values)
+            .into_iter()
+            .map(|(key, _)| key)
+            .filter(|key| key.last().is_some_and(|name| is_chosen(name)))
+            .collect();
+        for key in chosen {
+            let Some(value) = self.value(&key).cloned() else {
+                continue;
+            };
+            let read = read(&nest(&key, value)).map(|options| Self::of_flags(&options).keys());
+            let Ok([known]) = read.as_deref() else {
+                continue;
+            };
+            if *known != key
+                && let Some(value) = take(&mut self.values, &key)
+            {
+                put(&mut self.values, known, value);
+                self.spellings
+                    .push((known.clone(), key.last().cloned().unwrap_or_default()));
+            }
+        }
     }
 
     /// The list's key and the value, taken out, if the mistake is no more than that the reading knows no `extend-…`.
@@ -279,7 +317,7 @@ impl Layer {
         let list = name.strip_prefix(EXTEND).filter(|list| known.contains(list))?;
         let mut key = error.path.clone();
         let value = take(&mut self.values, &key)?;
-        *key.last_mut()? = list.to_owned();
+        list.clone_into(key.last_mut()?);
         Some((key, value))
     }
 
@@ -296,7 +334,7 @@ impl Layer {
         match read(&nest(&key, Value::from(elements.clone()))) {
             Ok(_) => self.additions.push(Addition { key, elements }),
             Err(found) => {
-                for error in found {
+                for error in *found {
                     let is_list = error.path != key || !matches!(error.kind, Kind::InvalidType(..));
                     let mut error = mistake::explain(&self.origin, &[], error);
                     if is_list {
@@ -319,7 +357,13 @@ fn check_version(origin: &Origin, version: &Value, errors: &mut Vec<ConfigError>
     let key = vec![VERSION.to_owned()];
     match version.deserialize::<i64>().ok() {
         Some(1..=KNOWN_VERSION) => {}
-        Some(..=0) => errors.push(ConfigError::at(origin.clone(), key, Mark::Value, "versions begin with 1", None)),
+        Some(..=0) => errors.push(ConfigError::at(
+            origin.clone(),
+            key,
+            Mark::Value,
+            "versions begin with 1",
+            None,
+        )),
         Some(newer) => {
             let reason = format!("written for a newer amb: this one knows version {KNOWN_VERSION}, not {newer}");
             warnings.push(ConfigError::at(origin.clone(), key, Mark::Value, reason, None));
@@ -329,9 +373,9 @@ fn check_version(origin: &Origin, version: &Value, errors: &mut Vec<ConfigError>
 }
 
 /// Reads values as options.
-fn read(values: &Dict) -> figment::Result<Options> {
+fn read(values: &Dict) -> Result<Options, Box<figment::Error>> {
     let layer = Layer::new(Rank::Set, Origin::Elsewhere, values.clone());
-    Figment::from(&layer).extract()
+    Figment::from(&layer).extract().map_err(Box::new)
 }
 
 /// The elements of the list that `key` holds, if it was written as a text with commas where that is allowed.
@@ -363,6 +407,19 @@ fn take(table: &mut Dict, path: &[String]) -> Option<Value> {
         Some(Value::Dict(_, inner)) if !rest.is_empty() => take(inner, rest),
         Some(_) => table.remove(name),
         None => None,
+    }
+}
+
+/// Puts `value` at `key`, which takes the place of what was there.
+fn put(table: &mut Dict, key: &[String], value: Value) {
+    match key {
+        [] => {}
+        [name] => drop(table.insert(name.clone(), value)),
+        [name, rest @ ..] => {
+            if let Some(Value::Dict(_, inner)) = table.get_mut(name) {
+                put(inner, rest, value);
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use figment::error::{Actual, Error, Kind};
 use super::{
     error::{ConfigError, Mark, Origin, dotted, nearest},
     layer::{EXTEND, PROFILE, VERSION},
+    schema,
 };
 
 /// The mistake, in a layer that stands `within` a table of its file.
@@ -21,7 +22,7 @@ pub(super) fn explain(origin: &Origin, within: &[String], error: Error) -> Confi
             let top = tables.is_empty() && within.is_empty() && matches!(origin, Origin::File(_));
             let more: &[&str] = if top { &[PROFILE, VERSION] } else { &[] };
             let known: Vec<&str> = expected.iter().chain(more).copied().collect();
-            (Mark::Key, reason, Some(meant(&found, &known)))
+            (Mark::Key, reason, Some(meant(&key, &known)))
         }
         Kind::UnknownVariant(found, expected) => {
             let reason = format!("`{found}` is not one of {}", expected.join(", "));
@@ -29,7 +30,7 @@ pub(super) fn explain(origin: &Origin, within: &[String], error: Error) -> Confi
             (Mark::Value, reason, hint)
         }
         Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
-            let reason = format!("expected {}, found {}", wanted(&expected), shown(&found));
+            let reason = format!("expected {}, found {}", wanted(&key, &expected), shown(&found));
             (Mark::Value, reason, None)
         }
         // A key that is an entry's name can itself be malformed, as in [connect-to].
@@ -42,15 +43,20 @@ pub(super) fn explain(origin: &Origin, within: &[String], error: Error) -> Confi
     ConfigError::at(origin.clone(), [within, &key].concat(), mark, reason, hint)
 }
 
-/// What somebody may have meant who wrote `found`.
-fn meant(found: &str, known: &[&str]) -> String {
+/// What somebody may have meant who wrote the last part of `key`, in whose place are `known`.
+fn meant(key: &[String], known: &[&str]) -> String {
+    let found = key.last().map(String::as_str).unwrap_or_default();
     if let Some(list) = found.strip_prefix(EXTEND)
         && let Some(known) = nearest(list, known.iter().copied())
     {
         return format!("did you mean `{EXTEND}{known}`?");
     }
-    match nearest(found, known.iter().copied()) {
-        Some(known) => format!("did you mean `{known}`?"),
+    if let Some(known) = nearest(found, known.iter().copied()) {
+        return format!("did you mean `{known}`?");
+    }
+    let elsewhere = schema::keys().iter().find(|known| known.path.last() == key.last());
+    match elsewhere {
+        Some(key) => format!("did you mean `{}`?", key.name()),
         None => format!("known are {}", known.join(", ")),
     }
 }
@@ -67,13 +73,17 @@ pub(super) fn no_number(origin: &Origin, key: Vec<String>, found: &Actual) -> Co
     ConfigError::at(origin.clone(), key, Mark::Value, reason, None)
 }
 
-/// What was expected, in words for people.
-fn wanted(expected: &str) -> &str {
+/// What was expected, in words for people: what the key takes, if the program's word for it is a type.
+fn wanted<'a>(key: &[String], expected: &'a str) -> &'a str {
+    let kind = schema::keys()
+        .iter()
+        .find(|known| known.path == key)
+        .map(|known| known.kind.as_str());
     match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => kind.unwrap_or("a whole number"),
         "a boolean" => "true or false",
         "a string" | "path string" => "a text",
-        "a sequence" => "a list",
+        "a sequence" => kind.unwrap_or("a list"),
         "a map" => "a table",
         other if other.starts_with("struct ") => "a table",
         other => other,

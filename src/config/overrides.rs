@@ -36,7 +36,13 @@ fn layer(key: &[String], text: &str, errors: &mut Vec<ConfigError>) -> Option<La
     if value.is_none() && text.starts_with(UNMISTAKABLE) {
         let reason = format!("`{}` is not TOML", super::secret::text(text));
         let hint = "in a shell, put quotes around the whole: --set 'KEY=[\"a\", \"b\"]'".to_owned();
-        errors.push(ConfigError::at(Origin::Set, key.to_owned(), Mark::Value, reason, Some(hint)));
+        errors.push(ConfigError::at(
+            Origin::Set,
+            key.to_owned(),
+            Mark::Value,
+            reason,
+            Some(hint),
+        ));
         return None;
     }
     Layer::of_text(&Rank::Set, &Origin::Set, key, value, text, errors)
@@ -44,7 +50,12 @@ fn layer(key: &[String], text: &str, errors: &mut Vec<ConfigError>) -> Option<La
 
 /// The key and the value's text.
 fn split(setting: &str) -> Result<(Vec<String>, &str), ConfigError> {
-    let refuse = |reason: String| Err(ConfigError::other(format!("--set {}: {reason}", super::secret::text(setting))));
+    let refuse = |reason: String| {
+        Err(ConfigError::other(format!(
+            "--set {}: {reason}",
+            super::secret::text(setting)
+        )))
+    };
     // A quoted part of a key may hold the sign, too.
     for (at, _) in setting.match_indices('=') {
         if let Ok(key) = Key::parse(&setting[..at]) {

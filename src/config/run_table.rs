@@ -29,7 +29,13 @@ pub struct RunOptions {
         clippy::doc_markdown,
         reason = "this is the help text, where backticks would be noise"
     )]
-    #[arg(id = "run.no-proxy", long = "no-proxy", value_name = "LIST", value_delimiter = ',', help_heading = "Requests")]
+    #[arg(
+        id = "run.no-proxy",
+        long = "no-proxy",
+        value_name = "LIST",
+        value_delimiter = ',',
+        help_heading = "Requests"
+    )]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
     #[schemars(schema_with = "list_schema", extend("default" = []))]
     pub no_proxy: Option<Vec<String>>,
@@ -87,13 +93,24 @@ pub struct RunOptions {
     pub inject: Option<FamilyList>,
 
     /// Which process group the command gets [default: auto]
-    #[arg(id = "run.process-group", long = "process-group", value_name = "GROUP", value_enum, help_heading = "Process")]
+    #[arg(
+        id = "run.process-group",
+        long = "process-group",
+        value_name = "GROUP",
+        value_enum,
+        help_heading = "Process"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "auto"))]
     pub process_group: Option<ProcessGroup>,
 
     /// Stop the command after this; exit with 124 [default: never]
-    #[arg(id = "run.run-timeout", long = "run-timeout", value_name = "DURATION", help_heading = "Process")]
+    #[arg(
+        id = "run.run-timeout",
+        long = "run-timeout",
+        value_name = "DURATION",
+        help_heading = "Process"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_timeout: Option<Period>,
 
@@ -101,14 +118,25 @@ pub struct RunOptions {
     ///
     /// As with timeout(1): SIGKILL, after the first SIGTERM, SIGINT, SIGHUP or SIGQUIT that was passed on or the end
     /// of --run-timeout.
-    #[arg(id = "run.kill-after", short = 'k', long = "kill-after", value_name = "DURATION", help_heading = "Process")]
+    #[arg(
+        id = "run.kill-after",
+        short = 'k',
+        long = "kill-after",
+        value_name = "DURATION",
+        help_heading = "Process"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_after: Option<Period>,
 
     /// Signal for the command if amb itself is killed, or none [default: auto]
     ///
     /// auto sends TERM, or KILL to a process group of its own; none sends nothing.
-    #[arg(id = "run.on-death", long = "on-death", value_name = "SIGNAL", help_heading = "Process")]
+    #[arg(
+        id = "run.on-death",
+        long = "on-death",
+        value_name = "SIGNAL",
+        help_heading = "Process"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "auto"))]
     pub on_death: Option<OnDeath>,
@@ -150,16 +178,16 @@ impl RunOptions {
     pub(super) fn build(self, problems: &mut Vec<Problem>) -> RunTable {
         let mut refuse = |name: &str, reason: &str| problems.push(Problem::at(&["run", name], reason));
         if self.name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-            refuse("name", "is empty");
+            refuse("name", "the name is empty");
         }
         if self
             .threads
             .is_some_and(|threads| !(1..=MOST_THREADS).contains(&threads))
         {
-            refuse("threads", "must be 1 to 64");
+            refuse("threads", "expected 1 to 64 threads");
         }
         let zero = |period: Option<Period>| period.is_some_and(|period| period.0.is_zero());
-        let instant = "must be longer than nothing; leave it out for no limit";
+        let instant = "expected more than 0s; leave it out for no limit";
         if zero(self.run_timeout) {
             refuse("run-timeout", instant);
         }

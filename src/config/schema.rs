@@ -181,7 +181,10 @@ fn simplify(schema: &mut Value) {
                     }
                 }
             }
-            if object.get("default").is_some_and(|value| *value == json!({}) || value.is_null()) {
+            if object
+                .get("default")
+                .is_some_and(|value| *value == json!({}) || value.is_null())
+            {
                 object.remove("default");
             }
             object.values_mut().for_each(simplify);
@@ -215,7 +218,10 @@ fn add_extensions(table: &mut Value) {
 /// Whether a schema takes lists.
 fn is_list(schema: &Value) -> bool {
     let takes = |schema: &Value| schema["type"] == "array";
-    takes(schema) || schema["anyOf"].as_array().is_some_and(|variants| variants.iter().any(takes))
+    takes(schema)
+        || schema["anyOf"]
+            .as_array()
+            .is_some_and(|variants| variants.iter().any(takes))
 }
 
 /// Collects the keys of a table at `path`.
@@ -233,7 +239,9 @@ fn collect(properties: &Map<String, Value>, path: &mut Vec<String>, found: &mut 
 /// The key that a schema describes.
 fn key(path: &[String], schema: &Value) -> Key {
     let text = |name: &str| schema[name].as_str().unwrap_or_default();
-    let (summary, details) = text("description").split_once("\n\n").unwrap_or((text("description"), ""));
+    let (summary, details) = text("description")
+        .split_once("\n\n")
+        .unwrap_or((text("description"), ""));
     let summary = summary.replace('\n', " ");
     let (summary, default_text) = match summary.split_once("[default: ") {
         Some((summary, default)) => (summary.trim(), default.strip_suffix(']')),
@@ -245,7 +253,11 @@ fn key(path: &[String], schema: &Value) -> Key {
         path: path.to_vec(),
         summary: summary.to_owned(),
         // Lines end where the source's do; where they end on a terminal is for whoever shows them.
-        details: details.split("\n\n").map(|part| part.replace('\n', " ")).collect::<Vec<_>>().join("\n\n"),
+        details: details
+            .split("\n\n")
+            .map(|part| part.replace('\n', " "))
+            .collect::<Vec<_>>()
+            .join("\n\n"),
         kind: kind(schema, &choices),
         choices,
         is_list: is_list(schema),

@@ -24,7 +24,10 @@ pub(super) fn value(value: Value, secret: bool) -> Value {
         Value::Null => Value::Null,
         _ if secret => Value::from(MASK),
         Value::String(found) => Value::from(text(&found)),
-        Value::Array(elements) => elements.into_iter().map(|element| self::value(element, false)).collect(),
+        Value::Array(elements) => elements
+            .into_iter()
+            .map(|element| self::value(element, false))
+            .collect(),
         Value::Object(table) => table
             .into_iter()
             .map(|(name, inner)| (name, self::value(inner, false)))
@@ -83,11 +86,10 @@ mod tests {
             json!(1.5),
         ] {
             let text = format!("key = {}", toml(&value));
-            let read: Value = figment::Figment::from(
-                <figment::providers::Toml as figment::providers::Format>::string(&text),
-            )
-            .extract_inner("key")
-            .unwrap();
+            let read: Value =
+                figment::Figment::from(<figment::providers::Toml as figment::providers::Format>::string(&text))
+                    .extract_inner("key")
+                    .unwrap();
             assert_eq!(read, value, "{text}");
         }
     }

@@ -46,7 +46,11 @@ struct Effective {
 /// There is no such key.
 pub fn show(sources: &Sources, wanted: Wanted<'_>) -> Result<String, ConfigError> {
     let path = wanted.key.map(find).transpose()?;
-    let whole = path.as_ref().is_some_and(|path| schema::keys().iter().any(|key| key.path == *path && key.entry.is_none()));
+    let whole = path.as_ref().is_some_and(|path| {
+        schema::keys()
+            .iter()
+            .any(|key| key.path == *path && key.entry.is_none())
+    });
     let path = path.unwrap_or_default();
     let mut found = effective(sources, &path);
     if wanted.changed {
@@ -94,25 +98,39 @@ pub(super) fn find(written: &str) -> Result<Vec<String>, ConfigError> {
     let names: Vec<String> = schema::keys().iter().map(Key::name).collect();
     let last = path.last().map(String::as_str).unwrap_or_default();
     let by_last = || {
-        let same = schema::keys().iter().find(|key| key.path.last().is_some_and(|name| name == last));
+        let same = schema::keys()
+            .iter()
+            .find(|key| key.path.last().is_some_and(|name| name == last));
         same.map(Key::name)
     };
     let by_flag = || {
         let flag = format!("--{}", last.trim_start_matches('-'));
-        schema::keys().iter().find(|key| key.flag.as_ref() == Some(&flag)).map(Key::name)
+        schema::keys()
+            .iter()
+            .find(|key| key.flag.as_ref() == Some(&flag))
+            .map(Key::name)
     };
     let hint = nearest(written, names.iter().map(String::as_str))
         .map(ToOwned::to_owned)
         .or_else(by_flag)
         .or_else(by_last)
-        .map_or_else(|| "`amb config show` lists them".to_owned(), |name| format!("did you mean `{name}`?"));
-    Err(ConfigError::other(format!("there is no key `{}`; {hint}", written.escape_debug())))
+        .map_or_else(
+            || "`amb config show` lists them".to_owned(),
+            |name| format!("did you mean `{name}`?"),
+        );
+    Err(ConfigError::other(format!(
+        "there is no key `{}`; {hint}",
+        written.escape_debug()
+    )))
 }
 
 /// Every value at or below `path`, set or not, by key.
 fn effective(sources: &Sources, path: &[String]) -> Vec<Effective> {
     let mut found = Vec::new();
-    for key in schema::keys().iter().filter(|key| key.path.starts_with(path) || path.starts_with(&key.path)) {
+    for key in schema::keys()
+        .iter()
+        .filter(|key| key.path.starts_with(path) || path.starts_with(&key.path))
+    {
         let paths = match &key.entry {
             Some(_) => sources.keys_below(if path.len() > key.path.len() { path } else { &key.path }),
             None => vec![key.path.clone()],
@@ -198,7 +216,10 @@ pub fn paths(request: &Request) -> String {
         };
         let path = match &looked.found {
             Found::File(file) => file.shown.clone(),
-            _ => looked.path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string()),
+            _ => looked
+                .path
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |path| path.display().to_string()),
         };
         let rank = looked.rank.to_string();
         writeln!(text, "{rank:<9} {path}  {state}").unwrap_or_default();

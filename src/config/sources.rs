@@ -79,13 +79,12 @@ impl Sources {
     /// # Errors
     ///
     /// None, if each layer can be read by itself, unless a value of one stands where another has a table.
-    pub(super) fn of(layers: Vec<Layer>, warnings: Vec<ConfigError>) -> Result<(Options, Self), figment::Error> {
+    pub(super) fn of(layers: Vec<Layer>, warnings: Vec<ConfigError>) -> Result<(Options, Self), Box<figment::Error>> {
         let mut merged = Figment::new();
         for (at, layer) in layers.iter().enumerate() {
             merged = merged.merge(layer);
             for addition in &layer.additions {
                 let list = list(&layers[..=at], &addition.key);
-                let list = list.into_iter().map(|(element, _)| element).collect();
                 merged = merged.merge(Layer::of_list(&addition.key, list));
             }
         }
@@ -186,7 +185,10 @@ impl Sources {
                         Some(added) if adds => Some(Value::from(added.to_vec())),
                         _ => layer.value(key).cloned(),
                     };
-                    (source(layer, key), value.map(|value| shown(key, &value)).unwrap_or_default())
+                    (
+                        source(layer, key),
+                        value.map(|value| shown(key, &value)).unwrap_or_default(),
+                    )
                 }
             };
             Step { source, value, role }
@@ -222,20 +224,16 @@ fn built_in() -> Source {
     }
 }
 
-/// The list that these layers make of `key`, each element with the place of its layer; none for the built-in default.
-fn list(layers: &[Layer], key: &[String]) -> Vec<(Value, Option<usize>)> {
+/// The list that these layers make of `key`.
+fn list(layers: &[Layer], key: &[String]) -> Vec<Value> {
     let set = layers.iter().rposition(|layer| layer.value(key).is_some());
-    let base = match set.and_then(|at| layers[at].value(key)) {
-        Some(value) => elements(key, value.clone()),
-        None => {
-            let default = schema::default_of(key).and_then(|value| Value::serialize(value).ok());
-            default.map_or_else(Vec::new, |value| elements(key, value))
-        }
+    let base = match set {
+        Some(at) => layers[at].value(key).cloned(),
+        None => schema::default_of(key).and_then(|value| Value::serialize(value).ok()),
     };
-    let mut list: Vec<_> = base.into_iter().map(|element| (element, set)).collect();
-    for (at, layer) in layers.iter().enumerate().skip(set.unwrap_or(0)) {
-        let added = layer.added(key).unwrap_or_default();
-        list.extend(added.iter().map(|element| (element.clone(), Some(at))));
+    let mut list = base.map_or_else(Vec::new, |value| elements(key, value));
+    for layer in &layers[set.unwrap_or(0)..] {
+        list.extend_from_slice(layer.added(key).unwrap_or_default());
     }
     list
 }

@@ -62,7 +62,9 @@ impl Stack {
         let mut profiles = Vec::new();
 
         let system = request.system_file.clone();
-        let found = system.as_deref().map_or(Ok(None), |path| files::optional(Path::new(""), path));
+        let found = system
+            .as_deref()
+            .map_or(Ok(None), |path| files::optional(Path::new(""), path));
         profiles.extend(stack.file(Rank::System, system, found, false));
 
         let user = files::user_path(environment);
@@ -90,13 +92,19 @@ impl Stack {
         // A profile that is named later is stronger, whichever file it is in.
         let wanted = wanted(request);
         let all: Vec<&Layer> = profiles.iter().chain(&explicit_profiles).collect();
-        stack.profiles = all.iter().filter_map(|profile| name(profile)).map(ToOwned::to_owned).collect();
+        stack.profiles = all
+            .iter()
+            .filter_map(|profile| name(profile))
+            .map(ToOwned::to_owned)
+            .collect();
         stack.profiles.sort();
         stack.profiles.dedup();
         let chosen = |from: &[Layer]| -> Vec<Layer> {
             let with_name = |wanted: &(Origin, String)| {
                 let wanted = wanted.1.clone();
-                from.iter().filter(move |profile| name(profile) == Some(&*wanted)).cloned()
+                from.iter()
+                    .filter(move |profile| name(profile) == Some(&*wanted))
+                    .cloned()
             };
             wanted.iter().flat_map(with_name).collect()
         };
@@ -130,7 +138,7 @@ impl Stack {
         let (layers, path, found) = match found {
             Ok(Some(file)) => {
                 let path = file.path.clone();
-                match Layer::of_file(rank.clone(), file, &mut self.findings) {
+                match Layer::of_file(&rank, file, &mut self.findings) {
                     Some((layer, profiles)) => {
                         let found = match &layer.origin {
                             Origin::File(file) => Found::File(Arc::clone(file)),
@@ -164,7 +172,9 @@ fn explicit_path(request: &Request) -> Option<PathBuf> {
 fn wanted(request: &Request) -> Vec<(Origin, String)> {
     let mut wanted: Vec<(Origin, String)> = if request.profiles.is_empty() {
         let variable = files::value(&request.environment, PROFILE_VARIABLE).map(OsString::from);
-        let text = variable.map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+        let text = variable
+            .map(|value| value.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
         names
             .map(|name| (Origin::Variable(PROFILE_VARIABLE.to_owned()), name.to_owned()))

@@ -109,7 +109,7 @@ impl Scene {
             panic!("no mistake was found");
         };
         let first_line = |error: &ConfigError| error.to_string().lines().next().unwrap().to_owned();
-        errors.0.iter().map(first_line).collect()
+        errors.mistakes.iter().map(first_line).collect()
     }
 
     /// Where the value of `key` came from.
@@ -178,7 +178,8 @@ fn a_value_is_spelled_alike_in_file_variable_and_flag() {
 
 #[test]
 fn a_flag_that_was_not_given_leaves_the_file_alone() {
-    let scene = Scene::new().variable("AMB_TRUST", "1")
+    let scene = Scene::new()
+        .variable("AMB_TRUST", "1")
         .file("amb.toml", "[connect-to]\n'a:80' = 'b:81'\n[run]\nno-proxy = ['x']")
         .flags(&["--drain", "2s"]);
     let config = scene.config();
@@ -188,7 +189,8 @@ fn a_flag_that_was_not_given_leaves_the_file_alone() {
 
 #[test]
 fn redirects_of_all_layers_add_up_and_the_stronger_wins() {
-    let scene = Scene::new().variable("AMB_TRUST", "1")
+    let scene = Scene::new()
+        .variable("AMB_TRUST", "1")
         .file("amb.toml", "[connect-to]\n'a:80' = 'b:81'\n'c:80' = 'd:81'\n")
         .flags(&["--connect-to", "a:80:e:82", "--resolve", "e:82:127.0.0.1"]);
     let policy = scene.config().policy;
@@ -234,7 +236,10 @@ fn a_setting_is_toml_or_a_text() {
     assert_eq!((config.threads, config.name.as_str()), (2, "123"));
     assert_eq!(config.policy.reach.target("a", 80), ("b", 81));
     assert_eq!(scene.source("run.threads"), "--set run.threads");
-    assert_eq!(scene.source("run.no-proxy"), "--set run.no-proxy + --set run.extend-no-proxy");
+    assert_eq!(
+        scene.source("run.no-proxy"),
+        "--set run.no-proxy + --set run.extend-no-proxy"
+    );
 }
 
 #[test]
@@ -279,7 +284,11 @@ fn what_extends_adds_to_the_lists_below_it_and_to_the_built_in_default() {
     assert_eq!(config.inject.no_proxy, ["u", "p", "v", "w"]);
     let families = inject::Settings::default().families.len();
     assert_eq!(config.inject.families.len(), families + 1);
-    assert!(scene.source("run.no-proxy").ends_with("amb.toml:1:16 + amb.toml:2:19 + AMB_RUN__EXTEND_NO_PROXY"));
+    assert!(
+        scene
+            .source("run.no-proxy")
+            .ends_with("amb.toml:1:16 + amb.toml:2:19 + AMB_RUN__EXTEND_NO_PROXY")
+    );
     assert_eq!(scene.source("run.inject"), "built-in default + amb.toml:3:17");
 }
 
@@ -298,6 +307,18 @@ fn only_a_list_can_be_extended() {
             "amb.toml:5:17: `pi` is not a family of variables: did you mean `pip`?",
         ]
     );
+}
+
+#[test]
+fn an_entry_is_the_same_however_its_name_is_spelled() {
+    let scene = Scene::new()
+        .system("connect-to = { 'a.test:80' = 's:1', 'b.test:80' = 's:1' }")
+        .user("[connect-to]\n'A.Test.:80' = 'u:1'\n");
+    let config = scene.config();
+    assert_eq!(config.policy.reach.target("a.test", 80), ("u", 1));
+    assert_eq!(config.policy.reach.target("b.test", 80), ("s", 1));
+    let source = scene.source("connect-to.\"a.test:80\"");
+    assert!(source.ends_with("amb.toml:2:15"), "{source}");
 }
 
 #[test]
@@ -413,7 +434,7 @@ fn all_mistakes_of_all_layers_are_told_at_once() {
         scene.mistakes(),
         [
             "amb.toml:1:1: unknown key `rnu`; did you mean `run`?",
-            "amb.toml:3:11: expected a whole number, found the text `two`",
+            "amb.toml:3:11: expected a whole number from 1 to 64, found the text `two`",
             "amb.toml:4:9: `5` has no unit: did you mean \"5s\"?",
             "amb.toml:5:18: expected a text, found `5`",
             "amb.toml:6:17: `nwe` is not one of auto, inherit, new; did you mean `new`?",
@@ -455,15 +476,15 @@ fn a_value_out_of_range_is_told_with_the_place_it_came_from() {
     assert_eq!(
         file.mistakes(),
         [
-            "amb.toml:2:11: must be 1 to 64",
-            "amb.toml:3:15: must be longer than nothing; leave it out for no limit",
+            "amb.toml:2:11: expected 1 to 64 threads",
+            "amb.toml:3:15: expected more than 0s; leave it out for no limit",
         ]
     );
     let variable = Scene::new().variable("AMB_RUN__THREADS", "65");
-    assert_eq!(variable.mistakes(), ["AMB_RUN__THREADS: must be 1 to 64"]);
+    assert_eq!(variable.mistakes(), ["AMB_RUN__THREADS: expected 1 to 64 threads"]);
     let flag = Scene::new().flags(&["--threads", "65", "--connect-timeout", "0s"]);
     let mistakes = flag.mistakes();
-    assert_eq!(mistakes[0], "--threads: must be 1 to 64");
+    assert_eq!(mistakes[0], "--threads: expected 1 to 64 threads");
     assert!(mistakes[1].starts_with("--connect-timeout: "), "{mistakes:?}");
 }
 
@@ -483,7 +504,13 @@ fn a_newer_format_is_a_warning_and_what_is_unknown_in_it_still_a_mistake() {
         let scene = Scene::new().file("amb.toml", text);
         assert_eq!(scene.mistakes(), ["amb.toml:1:11: versions begin with 1"]);
     }
-    assert!(load(&Scene::new().file("amb.toml", "version = 1").request).unwrap().1.warnings.is_empty());
+    assert!(
+        load(&Scene::new().file("amb.toml", "version = 1").request)
+            .unwrap()
+            .1
+            .warnings
+            .is_empty()
+    );
 }
 
 #[test]
@@ -513,14 +540,18 @@ fn a_value_in_the_place_of_a_table_is_refused() {
 
 #[test]
 fn the_example_is_sound() {
-    let config = Scene::new().variable("AMB_TRUST", "1").file("amb.toml", include_str!("example.toml")).config();
+    let config = Scene::new()
+        .variable("AMB_TRUST", "1")
+        .file("amb.toml", include_str!("example.toml"))
+        .config();
     assert_eq!(config.name, "billing");
     assert_eq!(config.policy.reach.target("other", 443), ("staging.example.com", 443));
 }
 
 #[test]
 fn loading_costs_the_run_next_to_nothing() {
-    let scene = Scene::new().variable("AMB_TRUST", "1")
+    let scene = Scene::new()
+        .variable("AMB_TRUST", "1")
         .file("amb.toml", include_str!("example.toml"))
         .variable("AMB_RUN__NAME", "x")
         .flags(&["--drain", "2s"]);

@@ -229,13 +229,18 @@ pub fn grant(request: &Request, path: Option<&Path>) -> Result<String, ConfigErr
     let shown = file.shown.clone();
     store.add(&file).map_err(|error| unkept(&store, &error))?;
     let mut findings = Findings::default();
-    let Some((layer, profiles)) = Layer::of_file(Rank::Project, file, &mut findings) else {
-        return Ok(format!("{shown} is trusted as it is now, but it is not TOML: see `amb config check`\n"));
+    let Some((layer, profiles)) = Layer::of_file(&Rank::Project, file, &mut findings) else {
+        return Ok(format!(
+            "{shown} is trusted as it is now, but it is not TOML: see `amb config check`\n"
+        ));
     };
     let mut text = String::new();
     for layer in std::iter::once(&layer).chain(&profiles) {
         for key in dangerous(layer) {
-            let value = layer.value(&key).cloned().or_else(|| Some(Value::from(layer.added(&key)?.to_vec())));
+            let value = layer
+                .value(&key)
+                .cloned()
+                .or_else(|| Some(Value::from(layer.added(&key)?.to_vec())));
             let value = serde_json::to_value(value).unwrap_or_default();
             let value = secret::toml(&secret::value(value, schema::is_secret(&key)));
             // Writing to a string cannot fail.
@@ -313,7 +318,10 @@ mod tests {
             .iter()
             .map(|(path, only)| (path.iter().map(ToString::to_string).collect(), *only))
             .collect();
-        assert_eq!(listed, marked, "DANGEROUS in src/config/trust.rs is to hold what is marked `x-danger`");
+        assert_eq!(
+            listed, marked,
+            "DANGEROUS in src/config/trust.rs is to hold what is marked `x-danger`"
+        );
     }
 
     #[test]

@@ -38,7 +38,14 @@ pub(super) fn layers(environment: &[(OsString, OsString)], errors: &mut Vec<Conf
         let origin = Origin::Variable(name.to_owned());
         if let Some(text) = value.to_str() {
             let value = text.parse::<Value>().unwrap_or_else(|never| match never {});
-            layers.extend(Layer::of_text(&Rank::Environment, &origin, &key, Some(value), text, errors));
+            layers.extend(Layer::of_text(
+                &Rank::Environment,
+                &origin,
+                &key,
+                Some(value),
+                text,
+                errors,
+            ));
         } else {
             errors.push(ConfigError::at(origin, key, Mark::Value, "is not UTF-8", None));
         }
@@ -57,10 +64,18 @@ pub(super) fn near_misses(environment: &[(OsString, OsString)]) -> Vec<ConfigErr
     found
         .into_iter()
         .filter_map(|name| {
-            let meant = schema::keys().iter().find(|key| key.variable.replace("__", "_") == name)?;
+            let meant = schema::keys()
+                .iter()
+                .find(|key| key.variable.replace("__", "_") == name)?;
             let hint = format!("did you mean `{}`?", meant.variable);
             let origin = Origin::Variable(name.to_owned());
-            Some(ConfigError::at(origin, Vec::new(), Mark::Key, "is not read", Some(hint)))
+            Some(ConfigError::at(
+                origin,
+                Vec::new(),
+                Mark::Key,
+                "is not read",
+                Some(hint),
+            ))
         })
         .collect()
 }
@@ -110,7 +125,13 @@ mod tests {
 
     #[test]
     fn a_variable_with_one_underscore_too_few_is_told() {
-        let names = ["AMB_TIMEOUT_CONNECT", "AMB_RUN_ID", "AMB_OTHER", "AMB_RUN__NAME", "AMB_RUN_KILL_AFTER"];
+        let names = [
+            "AMB_TIMEOUT_CONNECT",
+            "AMB_RUN_ID",
+            "AMB_OTHER",
+            "AMB_RUN__NAME",
+            "AMB_RUN_KILL_AFTER",
+        ];
         let environment: Vec<_> = names.iter().map(|name| ((*name).into(), "x".into())).collect();
         let told: Vec<String> = near_misses(&environment).iter().map(ToString::to_string).collect();
         assert_eq!(

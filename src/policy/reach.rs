@@ -383,7 +383,9 @@ impl<'de> de::Visitor<'de> for AddressesVisitor {
             addresses.push(parse_address(&text).map_err(de::Error::custom)?);
         }
         if addresses.is_empty() {
-            return Err(de::Error::custom("the list is empty"));
+            return Err(de::Error::custom(
+                "there is no address in the list: leave the entry out to ask the resolver",
+            ));
         }
         Ok(Addresses(addresses))
     }

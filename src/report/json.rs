@@ -19,7 +19,10 @@ use crate::traffic::{
 /// The schema of the report, as a JSON Schema. Fields that it does not name are allowed: newer reports may have them.
 pub fn schema() -> serde_json::Value {
     let settings = SchemaSettings::draft07().for_serialize();
-    settings.into_generator().into_root_schema_for::<Report<'_>>().to_value()
+    settings
+        .into_generator()
+        .into_root_schema_for::<Report<'_>>()
+        .to_value()
 }
 
 /// The report, indented and with a newline at its end.

@@ -136,24 +136,31 @@ pub struct Latency {
     pub count: u64,
     /// The arithmetic mean.
     #[serde(serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub mean: Duration,
     /// The shortest.
     #[serde(serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub min: Duration,
     /// The median. This and the other percentiles are exact for up to 32 values, and within 1 % beyond.
     #[serde(serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub p50: Duration,
     /// 90 % took no longer.
     #[serde(serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub p90: Duration,
     /// 95 % took no longer.
     #[serde(serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub p95: Duration,
     /// 99 % took no longer.
     #[serde(serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub p99: Duration,
     /// The longest.
     #[serde(serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub max: Duration,
 }
 

@@ -311,6 +311,7 @@ pub struct Tunnels {
     pub bytes: Bytes,
     /// How long they lasted, added up.
     #[serde(rename = "duration_seconds", serialize_with = "seconds")]
+    #[schemars(with = "f64")]
     pub duration: Duration,
 }
 

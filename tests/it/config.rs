@@ -137,7 +137,7 @@ fn a_value_that_a_flag_cannot_take_is_refused() {
             "amb: invalid value '0.0.0.0:80' for '--listen <ADDR>': \
              `0.0.0.0:80` can be reached from other machines, which would need a token…",
         ),
-        (["--threads", "0"], "amb: --threads: must be 1 to 64"),
+        (["--threads", "0"], "amb: --threads: expected 1 to 64 threads"),
     ] {
         Scene::new().refuses(&flags, &[line]);
     }
@@ -154,7 +154,7 @@ fn a_mistake_in_a_file_is_told_with_its_place() {
         ),
         (
             "run.threads = 'two'\n",
-            "amb: amb.toml:1:15: expected a whole number, found the text `two`",
+            "amb: amb.toml:1:15: expected a whole number from 1 to 64, found the text `two`",
             "amb:  1 | run.threads = 'two'",
             "amb:    |               ^^^^^",
         ),
@@ -190,7 +190,7 @@ fn mistakes_in_all_layers_are_told_at_once() {
                 "amb:    |                   ^^^^",
                 "amb: AMB_RUN__DRAIN: `1` has no unit: did you mean `1s`?",
                 "amb: AMB_TIMEOUT__CONECT: unknown key `conect` in [timeout]; did you mean `connect`?",
-                "amb: --threads: must be 1 to 64",
+                "amb: --threads: expected 1 to 64 threads",
             ],
         );
 }

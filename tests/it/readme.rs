@@ -141,6 +141,7 @@ fn the_example_is_the_file_and_can_be_loaded() {
     fs::write(directory.path().join("amb.toml"), example).unwrap();
     let loaded = config::load(&Request {
         directory: directory.path().to_owned(),
+        environment: vec![("AMB_TRUST".into(), "1".into())],
         ..Request::default()
     });
     assert!(loaded.is_ok(), "{}", loaded.unwrap_err());

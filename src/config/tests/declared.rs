@@ -98,7 +98,10 @@ fn the_schema_takes_the_example_and_the_first_file() {
     let uncommented: String = uncommented(init::TEMPLATE);
     accepts(&uncommented).unwrap();
     assert!(uncommented.contains("\n[profile.ci.run]\n"), "{uncommented}");
-    let scene = Scene::new().variable("AMB_TRUST", "1").file("amb.toml", &uncommented).profile("ci");
+    let scene = Scene::new()
+        .variable("AMB_TRUST", "1")
+        .file("amb.toml", &uncommented)
+        .profile("ci");
     assert_eq!(scene.config().supervise.run_timeout, Some(Duration::from_mins(5)));
 }
 
@@ -157,7 +160,10 @@ fn the_schema_refuses_what_loading_refuses_as_far_as_it_can_say_it() {
         "[profile.ci.profile.x]\n",
     ] {
         assert!(accepts(text).is_err(), "the schema takes {text}");
-        assert!(load(&Scene::new().file("amb.toml", text).request).is_err(), "loading takes {text}");
+        assert!(
+            load(&Scene::new().file("amb.toml", text).request).is_err(),
+            "loading takes {text}"
+        );
     }
 }
 
@@ -167,9 +173,17 @@ fn the_schema_is_one_that_editors_know() {
     assert!(jsonschema::meta::is_valid(&schema));
     // An editor shows the description where the pointer rests.
     let connect = &schema["definitions"]["timeout"]["properties"]["connect"];
-    assert!(connect["description"].as_str().unwrap().starts_with("How long a connection may take"));
+    assert!(
+        connect["description"]
+            .as_str()
+            .unwrap()
+            .starts_with("How long a connection may take")
+    );
     assert_eq!(connect["default"], json!("10s"));
-    assert_eq!(schema["properties"]["profile"]["additionalProperties"]["properties"]["run"], json!({ "$ref": "#/definitions/run" }));
+    assert_eq!(
+        schema["properties"]["profile"]["additionalProperties"]["properties"]["run"],
+        json!({ "$ref": "#/definitions/run" })
+    );
     for table in schema["definitions"].as_object().unwrap().values() {
         assert!(!table["description"].as_str().unwrap().is_empty());
     }

@@ -99,10 +99,17 @@ fn place(kind: Kind, variable: &str, flag: &str) -> String {
 
 /// Every layer alone, and every pair of layers, the weaker one first.
 fn combinations() -> impl Iterator<Item = Vec<Kind>> {
-    let pairs = KINDS
+    let pairs = KINDS.into_iter().flat_map(|weak| {
+        KINDS
+            .into_iter()
+            .filter(move |strong| *strong > weak)
+            .map(move |strong| vec![weak, strong])
+    });
+    KINDS
         .into_iter()
-        .flat_map(|weak| KINDS.into_iter().filter(move |strong| *strong > weak).map(move |strong| vec![weak, strong]));
-    KINDS.into_iter().map(|only| vec![only]).chain(pairs).chain([KINDS.to_vec()])
+        .map(|only| vec![only])
+        .chain(pairs)
+        .chain([KINDS.to_vec()])
 }
 
 /// The number of a layer: what it sets, so that it can be told who did.
@@ -120,7 +127,11 @@ fn the_strongest_layer_decides_a_scalar() {
             set: format!("timeout.connect={}s", number(kind)),
         });
         let winner = *layers.last().unwrap();
-        assert_eq!(scene.config().policy.timeouts.connect, Duration::from_secs(number(winner)), "{layers:?}");
+        assert_eq!(
+            scene.config().policy.timeouts.connect,
+            Duration::from_secs(number(winner)),
+            "{layers:?}"
+        );
         let source = scene.source("timeout.connect");
         let expected = place(winner, "AMB_TIMEOUT__CONNECT", "--connect-timeout");
         assert!(source.contains(&expected), "{layers:?}: {source}");
@@ -150,7 +161,11 @@ fn tables_are_merged_key_by_key() {
         // A variable and a setting hold one key only.
         for kind in layers.into_iter().filter(|kind| !matches!(kind, Variable | Set)) {
             let name = format!("own{}", number(kind));
-            assert_eq!(reach.target(&name, 80).0, format!("to{}", number(kind)), "{name} is kept");
+            assert_eq!(
+                reach.target(&name, 80).0,
+                format!("to{}", number(kind)),
+                "{name} is kept"
+            );
             let source = scene.source(&format!("connect-to.\"{}\"", own(kind)));
             assert!(source.contains(&place(kind, "", "--connect-to")), "{kind:?}: {source}");
         }
@@ -167,10 +182,17 @@ fn the_strongest_layer_replaces_a_list() {
             set: format!("run.no-proxy=['h{}', 'x']", number(kind)),
         });
         let winner = *layers.last().unwrap();
-        assert_eq!(scene.config().inject.no_proxy, [format!("h{}", number(winner)), "x".to_owned()], "{layers:?}");
+        assert_eq!(
+            scene.config().inject.no_proxy,
+            [format!("h{}", number(winner)), "x".to_owned()],
+            "{layers:?}"
+        );
         let source = scene.source("run.no-proxy");
         let expected = place(winner, "AMB_RUN__NO_PROXY", "--no-proxy");
-        assert!(source.contains(&expected) && !source.contains(" + "), "{layers:?}: {source}");
+        assert!(
+            source.contains(&expected) && !source.contains(" + "),
+            "{layers:?}: {source}"
+        );
     }
 }
 

@@ -57,7 +57,16 @@ impl Dice {
 
     /// A value that `key` may not take at all.
     fn nonsense(&mut self) -> Value {
-        let values = [json!(-1), json!(""), json!([]), json!({}), json!([[]]), json!(1.5), json!("\u{0}"), json!(true)];
+        let values = [
+            json!(-1),
+            json!(""),
+            json!([]),
+            json!({}),
+            json!([[]]),
+            json!(1.5),
+            json!("\u{0}"),
+            json!(true),
+        ];
         self.pick(&values).clone()
     }
 
@@ -93,7 +102,10 @@ fn toml(layer: &BTreeMap<Vec<String>, (Value, bool)>) -> String {
 fn read(rank: &Rank, number: usize, text: &str, findings: &mut Findings) -> Vec<Layer> {
     let name = format!("{number}.toml");
     let file = files::File::new(name.clone(), name.into(), text.to_owned());
-    Layer::of_file(rank.clone(), file, findings).into_iter().map(|(layer, _)| layer).collect()
+    Layer::of_file(rank, file, findings)
+        .into_iter()
+        .map(|(layer, _)| layer)
+        .collect()
 }
 
 /// The ranks of the files that layers are put in, the weakest first.
@@ -112,7 +124,11 @@ fn each_value_that_holds_is_explained_by_exactly_one_winner() {
             .enumerate()
             .flat_map(|(at, (layer, rank))| read(rank, at, &toml(layer), &mut findings))
             .collect();
-        assert!(findings.errors.is_empty(), "{}: {said:?}", ConfigErrors::new(findings.errors));
+        assert!(
+            findings.errors.is_empty(),
+            "{}: {said:?}",
+            ConfigErrors::new(findings.errors, Vec::new())
+        );
         let (options, sources) = Sources::of(layers, Vec::new()).unwrap();
         let mut problems = Vec::new();
         drop(build(options, OsStr::new("app"), &[], &mut problems));
@@ -125,7 +141,9 @@ fn each_value_that_holds_is_explained_by_exactly_one_winner() {
         assert_eq!(settings.len(), paths.len(), "{settings:?}");
         for (setting, path) in settings.iter().zip(paths) {
             assert_eq!(setting.key, dotted(path));
-            let winner = said.iter().rposition(|layer| layer.get(path).is_some_and(|(_, adds)| !adds));
+            let winner = said
+                .iter()
+                .rposition(|layer| layer.get(path).is_some_and(|(_, adds)| !adds));
             let adding: Vec<usize> = (winner.map_or(0, |at| at + 1)..said.len())
                 .filter(|at| said[*at].contains_key(path))
                 .collect();
@@ -145,9 +163,16 @@ fn each_value_that_holds_is_explained_by_exactly_one_winner() {
                 panic!("{path:?} has {} winners in {said:?}", winners.len());
             };
             let named = |at: Option<usize>| at.map_or("built-in default".to_owned(), |at| format!("{at}.toml:"));
-            assert!(wins.source.place.starts_with(&named(winner)), "{wins:?}, and not {winner:?}");
+            assert!(
+                wins.source.place.starts_with(&named(winner)),
+                "{wins:?}, and not {winner:?}"
+            );
             let places: Vec<&str> = setting.sources.iter().map(|source| source.place.as_str()).collect();
-            let all: Vec<String> = [winner].into_iter().chain(adding.into_iter().map(Some)).map(named).collect();
+            let all: Vec<String> = [winner]
+                .into_iter()
+                .chain(adding.into_iter().map(Some))
+                .map(named)
+                .collect();
             assert!(
                 places.len() == all.len() && places.iter().zip(&all).all(|(place, named)| place.starts_with(named)),
                 "{places:?}, and not {all:?}"
@@ -173,7 +198,7 @@ fn nonsense_never_panics_and_is_always_told() {
         layer.insert(vec!["nonsense".to_owned()], (dice.nonsense(), dice.roll(0..2) == 0));
         let mut findings = Findings::default();
         let layers = read(&Rank::Project, 0, &toml(&layer), &mut findings);
-        let told = ConfigErrors::new(findings.errors).to_string();
+        let told = ConfigErrors::new(findings.errors, Vec::new()).to_string();
         assert!(told.contains("unknown key `"), "{told}\n{}", toml(&layer));
         if let Ok((options, _)) = Sources::of(layers, Vec::new()) {
             drop(build(options, OsStr::new("app"), &[], &mut Vec::new()));
@@ -188,17 +213,22 @@ fn no_text_makes_it_panic() {
     for _ in 0..2_000 {
         let mut text: Vec<char> = whole.chars().collect();
         for _ in 0..dice.roll(1..6) {
-            let at = usize::try_from(dice.roll(0..text.len() as u64 + 1)).unwrap().min(text.len() - 1);
+            let at = usize::try_from(dice.roll(0..text.len() as u64 + 1))
+                .unwrap()
+                .min(text.len() - 1);
             match dice.roll(0..3) {
                 0 if text.len() > 1 => drop(text.remove(at)),
-                0 | 1 => text.insert(at, *dice.pick(&['"', '[', ']', '=', '\n', '.', 'ü', '{', '@', '\t', '#'])),
+                0 | 1 => text.insert(
+                    at,
+                    *dice.pick(&['"', '[', ']', '=', '\n', '.', 'ü', '{', '@', '\t', '#']),
+                ),
                 _ => text.truncate(at + 1),
             }
         }
         let text: String = text.into_iter().collect();
         let mut findings = Findings::default();
         let layers = read(&Rank::Project, 0, &text, &mut findings);
-        drop(ConfigErrors::new(findings.errors).to_string());
+        drop(ConfigErrors::new(findings.errors, Vec::new()).to_string());
         drop(layers);
     }
 }

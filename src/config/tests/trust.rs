@@ -59,7 +59,10 @@ fn a_file_that_was_asked_for_is_trusted_by_that() {
 fn the_variable_trusts_every_file() {
     scene().variable("AMB_TRUST", "1").config();
     assert_eq!(scene().variable("AMB_TRUST", "0").mistakes().len(), 1);
-    assert_eq!(scene().variable("AMB_TRUST", "maybe").mistakes(), ["AMB_TRUST: `maybe` is neither 1 nor 0"]);
+    assert_eq!(
+        scene().variable("AMB_TRUST", "maybe").mistakes(),
+        ["AMB_TRUST: `maybe` is neither 1 nor 0"]
+    );
     Scene::new().variable("AMB_TRUST", "maybe").config();
 }
 
@@ -68,8 +71,13 @@ fn only_what_was_found_and_only_what_is_dangerous_needs_trust() {
     let dangerous = "resolve.'a:80' = '127.0.0.1'";
     Scene::new().user(dangerous).config();
     Scene::new().system(dangerous).config();
-    Scene::new().file("other.toml", dangerous).explicit("other.toml").config();
-    Scene::new().file("amb.toml", "timeout.connect = '1s'\nreport.files = ['out.json']\n").config();
+    Scene::new()
+        .file("other.toml", dangerous)
+        .explicit("other.toml")
+        .config();
+    Scene::new()
+        .file("amb.toml", "timeout.connect = '1s'\nreport.files = ['out.json']\n")
+        .config();
     for text in [
         dangerous,
         "report.files = ['a.json', 'json=/tmp/x']",
@@ -78,11 +86,17 @@ fn only_what_was_found_and_only_what_is_dangerous_needs_trust() {
         "[profile.a]\nupstream.proxy = 'none'",
     ] {
         let scene = Scene::new().file("amb.toml", text);
-        let scene = if text.contains("profile") { scene.profile("a") } else { scene };
+        let scene = if text.contains("profile") {
+            scene.profile("a")
+        } else {
+            scene
+        };
         assert_eq!(scene.mistakes().len(), 1, "{text}");
         assert!(inspect(&scene.request).is_ok(), "who only looks needs no trust");
     }
-    Scene::new().file("amb.toml", "[profile.a]\nupstream.proxy = 'none'").config();
+    Scene::new()
+        .file("amb.toml", "[profile.a]\nupstream.proxy = 'none'")
+        .config();
 }
 
 #[test]
