@@ -26,7 +26,7 @@ pub struct LayerArgs {
     )]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
-    /// Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]
+    /// Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]
     #[expect(
         clippy::doc_markdown,
         reason = "this is the help text, where backticks would be noise"

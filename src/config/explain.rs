@@ -111,9 +111,14 @@ fn about(key: &Key) -> String {
         writeln!(text, "  adding    {}", dotted(&extended)).unwrap_or_default();
     }
     if let Some(danger) = &key.danger {
+        let when = if danger.only_outside {
+            " with a path that leads out"
+        } else {
+            ""
+        };
         writeln!(
             text,
-            "  trust     {}, so a project's file needs `amb trust` for it",
+            "  trust     it {}{when}, so in a project's file it needs `amb trust`",
             danger.does
         )
         .unwrap_or_default();

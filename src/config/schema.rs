@@ -299,6 +299,10 @@ fn kind(schema: &Value, choices: &[(String, String)]) -> String {
         let names: Vec<&str> = choices.iter().map(|(name, _)| name.as_str()).collect();
         return format!("one of {}", names.join(", "));
     }
+    if let Some(entry) = schema["x-entry"].as_str() {
+        let value = &schema["additionalProperties"];
+        return format!("entries {entry} = {}", kind(value, &self::choices(value)));
+    }
     let plain = match schema["type"].as_str().unwrap_or_default() {
         "boolean" => "true or false",
         "integer" => match (&schema["minimum"], &schema["maximum"]) {

@@ -318,7 +318,7 @@ fn an_entry_is_the_same_however_its_name_is_spelled() {
     assert_eq!(config.policy.reach.target("a.test", 80), ("u", 1));
     assert_eq!(config.policy.reach.target("b.test", 80), ("s", 1));
     let source = scene.source("connect-to.\"a.test:80\"");
-    assert!(source.ends_with("amb.toml:2:15"), "{source}");
+    assert!(source.ends_with("amb.toml:2:16"), "{source}");
 }
 
 #[test]

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::schema::{self, Key};
 
+/// The schema, made once.
+static VALIDATOR: OnceLock<jsonschema::Validator> = OnceLock::new();
+
 /// The schema's verdict on a file.
 pub(super) fn accepts(text: &str) -> Result<(), String> {
     let value: Value = figment::Figment::from(<figment::providers::Toml as figment::providers::Format>::string(text))
         .extract()
         .map_err(|error| error.to_string())?;
-    static VALIDATOR: OnceLock<jsonschema::Validator> = OnceLock::new();
     let validator = VALIDATOR.get_or_init(|| jsonschema::draft7::new(&schema::document()).unwrap());
     let mistakes: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
     if mistakes.is_empty() {

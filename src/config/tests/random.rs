@@ -41,7 +41,7 @@ impl Dice {
             ("log.level", _) => json!(self.pick(&["debug", "warn"])),
             ("connect-to", _) => json!(format!("h{number}:80")),
             ("resolve", _) => json!(format!("127.0.0.{number}")),
-            (_, "true or false") => json!(number % 2 == 0),
+            (_, "true or false") => json!(number.is_multiple_of(2)),
             (_, "a text") => json!(format!("text{number}")),
             (_, "a list of texts") => json!([format!("a{number}"), format!("b{number}")]),
             (_, "a list of families") => json!([self.pick(&["proxy", "-java", "all"]), "node"]),
@@ -114,7 +114,7 @@ const RANKS: [Rank; 4] = [Rank::System, Rank::User, Rank::Project, Rank::Explici
 #[test]
 fn each_value_that_holds_is_explained_by_exactly_one_winner() {
     let mut dice = Dice(0x5eed);
-    for round in 0..10_000 {
+    for round in 0..10_000_u32 {
         let count = usize::try_from(dice.roll(1..5)).unwrap();
         let said: Vec<_> = (0..count).map(|_| dice.layer()).collect();
         let mut findings = Findings::default();
@@ -179,7 +179,7 @@ fn each_value_that_holds_is_explained_by_exactly_one_winner() {
             );
         }
         // What loading takes, the schema takes. Not each time, because the validator is slow to make.
-        if round % 200 == 0 {
+        if round.is_multiple_of(200) {
             for layer in &said {
                 accepts(&toml(layer)).unwrap_or_else(|mistakes| panic!("{mistakes}\n{}", toml(layer)));
             }
