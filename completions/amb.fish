@@ -38,10 +38,10 @@ complete -c amb -n "__fish_amb_needs_command" -f -a "config" -d 'Show, explain a
 complete -c amb -n "__fish_amb_needs_command" -f -a "trust" -d 'Trust this project\'s amb.toml'
 complete -c amb -n "__fish_amb_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c amb -n "__fish_amb_using_subcommand run" -s c -l config -d 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]' -r -F
-complete -c amb -n "__fish_amb_using_subcommand run" -s p -l profile -d 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]' -r
+complete -c amb -n "__fish_amb_using_subcommand run" -s p -l profile -d 'Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]' -r
 complete -c amb -n "__fish_amb_using_subcommand run" -s s -l set -d 'Set any key, over all else: -s timeout.connect=2s; repeatable' -r
 complete -c amb -n "__fish_amb_using_subcommand run" -l connect-timeout -d 'How long a connection may take to open, name resolution included [default: 10s]' -r
-complete -c amb -n "__fish_amb_using_subcommand run" -l upstream-proxy -d 'Reach the network through this proxy [default: as amb\'s own environment says]' -r
+complete -c amb -n "__fish_amb_using_subcommand run" -l upstream-proxy -d 'Reach the network through this proxy [default: amb\'s own environment]' -r
 complete -c amb -n "__fish_amb_using_subcommand run" -l connect-to -d 'Connect to HOST2:PORT2 instead of HOST:PORT; an empty HOST or PORT fits any' -r -f
 complete -c amb -n "__fish_amb_using_subcommand run" -l resolve -d 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *' -r -f
 complete -c amb -n "__fish_amb_using_subcommand run" -l summary -d 'How much to say at the end [default: auto]' -r -f -a "auto\t'On a terminal one line, or all of it if something went wrong; elsewhere only what went wrong'
@@ -106,7 +106,7 @@ complete -c amb -n "__fish_amb_using_subcommand config; and not __fish_seen_subc
 complete -c amb -n "__fish_amb_using_subcommand config; and not __fish_seen_subcommand_from show explain check schema path help" -f -a "path" -d 'Say where files are looked for, and which are there'
 complete -c amb -n "__fish_amb_using_subcommand config; and not __fish_seen_subcommand_from show explain check schema path help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from show" -s c -l config -d 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]' -r -F
-complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from show" -s p -l profile -d 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]' -r
+complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from show" -s p -l profile -d 'Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]' -r
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from show" -s s -l set -d 'Set any key, over all else: -s timeout.connect=2s; repeatable' -r
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from show" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
 always\t'Also in files and pipes'
@@ -119,7 +119,7 @@ complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcomma
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more of what amb does; -vv for everything'
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from explain" -s c -l config -d 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]' -r -F
-complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from explain" -s p -l profile -d 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]' -r
+complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from explain" -s p -l profile -d 'Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]' -r
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from explain" -s s -l set -d 'Set any key, over all else: -s timeout.connect=2s; repeatable' -r
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from explain" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
 always\t'Also in files and pipes'
@@ -129,7 +129,7 @@ complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcomma
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from explain" -s v -l verbose -d 'Say more of what amb does; -vv for everything'
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from check" -s c -l config -d 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]' -r -F
-complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from check" -s p -l profile -d 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]' -r
+complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from check" -s p -l profile -d 'Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]' -r
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from check" -s s -l set -d 'Set any key, over all else: -s timeout.connect=2s; repeatable' -r
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from check" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
 always\t'Also in files and pipes'
@@ -146,7 +146,7 @@ complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcomma
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from schema" -s v -l verbose -d 'Say more of what amb does; -vv for everything'
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from path" -s c -l config -d 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]' -r -F
-complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from path" -s p -l profile -d 'Apply [profile.NAME] of the files; repeatable, the last one wins [env: AMB_PROFILE]' -r
+complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from path" -s p -l profile -d 'Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]' -r
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from path" -s s -l set -d 'Set any key, over all else: -s timeout.connect=2s; repeatable' -r
 complete -c amb -n "__fish_amb_using_subcommand config; and __fish_seen_subcommand_from path" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
 always\t'Also in files and pipes'

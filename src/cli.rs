@@ -199,6 +199,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
         Ok(mut cli) => {
             match &mut cli.command {
                 Command::Run(args) => args.console = cli.console.clone(),
+                Command::Config(args) => args.console = cli.console.clone(),
                 Command::Demo(args) => args.console = cli.console.clone(),
                 _ => {}
             }

@@ -88,9 +88,7 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
     let run_id = run_id(started_at);
     config.log.clone().start().map_err(StartError::Report)?;
     count_panics();
-    if !args.console.quiet {
-        cli::config::warn(&sources.warnings);
-    }
+    cli::config::warn(&args.console, &sources.warnings);
 
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
     let reports = config.report.reserve().map_err(StartError::Report)?;

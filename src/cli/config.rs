@@ -4,7 +4,7 @@ use std::{fmt::Display, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::{print, refuse_to_start, say};
+use super::{Console, print, refuse_to_start, say};
 use crate::{
     config::{
         self, Request, Sources, check, explain, files, init, schema,
@@ -50,6 +50,9 @@ pub struct ConfigArgs {
     /// What to do.
     #[command(subcommand)]
     pub action: ConfigAction,
+    /// How amb speaks; the same as in [`Cli`](super::Cli).
+    #[arg(skip)]
+    pub console: Console,
 }
 
 /// What can be done with the configuration.
@@ -170,8 +173,9 @@ impl LayerArgs {
 
 /// Does what `amb config` is for.
 pub fn run(args: &ConfigArgs) -> Exit {
+    let console = &args.console;
     match &args.action {
-        ConfigAction::Show(args) => shown(&args.layers, |sources| {
+        ConfigAction::Show(args) => shown(&args.layers, console, |sources| {
             let wanted = Wanted {
                 key: args.key.as_deref(),
                 origin: args.origin,
@@ -180,10 +184,10 @@ pub fn run(args: &ConfigArgs) -> Exit {
             };
             show::show(sources, wanted)
         }),
-        ConfigAction::Explain(args) => shown(&args.layers, |sources| explain::explain(sources, &args.key)),
+        ConfigAction::Explain(args) => shown(&args.layers, console, |sources| explain::explain(sources, &args.key)),
         ConfigAction::Check(args) => {
             let checked = check::check(&args.layers.request(), &args.files);
-            warn(&checked.warnings);
+            warn(console, &checked.warnings);
             let exit = print(&checked.sound);
             if checked.mistakes.is_empty() {
                 return exit;
@@ -204,10 +208,10 @@ pub fn run(args: &ConfigArgs) -> Exit {
 }
 
 /// Prints what is to be said about the sources of these layers.
-fn shown<E: Display>(layers: &LayerArgs, text: impl FnOnce(&Sources) -> Result<String, E>) -> Exit {
+fn shown<E: Display>(layers: &LayerArgs, console: &Console, text: impl FnOnce(&Sources) -> Result<String, E>) -> Exit {
     match config::inspect(&layers.request()) {
         Ok((_, sources)) => {
-            warn(&sources.warnings);
+            warn(console, &sources.warnings);
             answer(text(&sources))
         }
         Err(mistakes) => refuse_to_start(&mistakes),
@@ -222,9 +226,9 @@ fn answer<E: Display>(text: Result<String, E>) -> Exit {
     }
 }
 
-/// Says warnings.
-pub fn warn(warnings: &[impl Display]) {
-    for warning in warnings {
+/// Says warnings, unless they are not wanted.
+pub fn warn(console: &Console, warnings: &[impl Display]) {
+    for warning in warnings.iter().filter(|_| !console.quiet) {
         say(&format_args!("warning: {warning}"));
     }
 }

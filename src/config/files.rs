@@ -8,6 +8,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -133,6 +134,12 @@ fn project_path(directory: &Path, home: Option<&Path>) -> Option<PathBuf> {
 /// Whether there is anything at `path`.
 fn present(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
+}
+
+/// Whether two paths lead to one file.
+pub(super) fn same(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// The user's file, by the variables of the environment: `$XDG_CONFIG_HOME/amb/amb.toml` or `~/.config/amb/amb.toml`.

@@ -72,12 +72,14 @@ impl Stack {
             Some(path) if !request.no_config => files::optional(Path::new(""), path),
             _ => Ok(None),
         };
-        profiles.extend(stack.file(Rank::User, user, found, request.no_config));
+        profiles.extend(stack.file(Rank::User, user.clone(), found, request.no_config));
 
         let found = if request.no_config {
             Ok(None)
         } else {
-            files::project(&request.directory, files::home(environment).as_deref())
+            // In the directory of the user's file, that is not the project's as well.
+            let found = files::project(&request.directory, files::home(environment).as_deref());
+            found.map(|file| file.filter(|file| !user.as_ref().is_some_and(|user| files::same(&file.path, user))))
         };
         profiles.extend(stack.file(Rank::Project, None, found, request.no_config));
 

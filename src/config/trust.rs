@@ -62,9 +62,8 @@ pub(super) fn refusals(stack: &Stack, request: &Request) -> Vec<ConfigError> {
         Err(error) => return vec![error],
     }
     let is_explicit = stack.looked.iter().any(|looked| {
-        looked.rank == Rank::Explicit
-            && matches!((&looked.path, fs::canonicalize(&file.path)), (Some(path), Ok(real))
-                if fs::canonicalize(request.directory.join(path)).is_ok_and(|path| path == real))
+        let path = looked.path.as_ref().filter(|_| looked.rank == Rank::Explicit);
+        path.is_some_and(|path| files::same(&request.directory.join(path), &file.path))
     });
     if is_explicit || Store::of(&request.environment).is_some_and(|store| store.holds(&file)) {
         return Vec::new();

@@ -28,7 +28,7 @@ use exceptions::{Exceptions, Host};
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ParentOptions {
-    /// Reach the network through this proxy [default: as amb's own environment says]
+    /// Reach the network through this proxy [default: amb's own environment]
     ///
     /// `http://`, `socks5://` or `socks5h://` with `[USER:PASSWORD@]HOST[:PORT]`; `none` for a direct connection.
     /// Hosts in `NO_PROXY`, and this machine itself, are reached directly all the same.

@@ -143,7 +143,7 @@ fn the_environment_keeps_its_order_and_gains_only_documented_names() {
     let run = |amb: Amb| {
         amb.env("ZED", "1")
             .env("ABLE", "2")
-            .env("HOME", "/")
+            .env("HOME", "/nowhere")
             .child(Child::new(["--env"]))
             .success()
     };
