@@ -20,7 +20,7 @@ use super::{
 pub fn explain(sources: &Sources, written: &str) -> Result<String, ConfigError> {
     let path = find(written)?;
     let mut parts = Vec::new();
-    for key in schema::keys() {
+    for key in schema::keys().iter().filter(|key| !key.is_inside()) {
         if key.entry.is_some() && (path.starts_with(&key.path) || key.path.starts_with(&path)) {
             let below = if path.len() > key.path.len() { &path } else { &key.path };
             let entries = sources.keys_below(below);
@@ -100,8 +100,8 @@ fn about(key: &Key) -> String {
     if let Some(flag) = &key.flag {
         writeln!(text, "  flag      {flag}").unwrap_or_default();
     }
-    if key.entry.is_none() {
-        writeln!(text, "  variable  {}", key.variable).unwrap_or_default();
+    if let Some(variable) = key.variable.as_ref().filter(|_| key.entry.is_none()) {
+        writeln!(text, "  variable  {variable}").unwrap_or_default();
     }
     if key.is_list {
         let mut extended = key.path.clone();

@@ -1,9 +1,9 @@
 //! One source of values, read strictly and by itself.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, slice, sync::Arc};
 
 use figment::{
-    Figment, Metadata, Profile, Provider,
+    Metadata, Profile, Provider,
     error::Kind,
     providers::{Format, Serialized, Toml},
     value::{Dict, Map, Value},
@@ -228,11 +228,13 @@ impl Layer {
         Some(&found.elements)
     }
 
-    /// Every key that this layer says something about.
+    /// Every key that this layer sets, also those inside the tables of a list, with a number for each.
     pub(super) fn keys(&self) -> Vec<Vec<String>> {
-        let mut keys: Vec<Vec<String>> = leaves(&self.values).into_iter().map(|(key, _)| key).collect();
-        keys.extend(self.additions.iter().map(|addition| addition.key.clone()));
-        keys
+        let mut found = Vec::new();
+        for (key, value) in leaves(&self.values) {
+            keys_inside(key, value, &mut found);
+        }
+        found
     }
 
     /// Where this layer says something about `key`: its file, line and column, its variable or its flag.
@@ -374,8 +376,7 @@ fn check_version(origin: &Origin, version: &Value, errors: &mut Vec<ConfigError>
 
 /// Reads values as options.
 fn read(values: &Dict) -> Result<Options, Box<figment::Error>> {
-    let layer = Layer::new(Rank::Set, Origin::Elsewhere, values.clone());
-    Figment::from(&layer).extract().map_err(Box::new)
+    Value::from(values.clone()).deserialize().map_err(Box::new)
 }
 
 /// The elements of the list that `key` holds, if it was written as a text with commas where that is allowed.
@@ -390,23 +391,51 @@ pub(super) fn elements(key: &[String], value: Value) -> Vec<Value> {
     }
 }
 
-/// The value at `key`.
+/// The value at `key`, in which a number stands for an element of a list.
 pub(super) fn value_at<'a>(table: &'a Dict, key: &[String]) -> Option<&'a Value> {
     let (name, rest) = key.split_first()?;
-    match (table.get(name)?, rest) {
-        (value, []) => Some(value),
-        (Value::Dict(_, inner), rest) => value_at(inner, rest),
-        _ => None,
+    let mut value = table.get(name)?;
+    for name in rest {
+        value = match value {
+            Value::Dict(_, inner) => inner.get(name)?,
+            Value::Array(_, elements) => elements.get(name.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+    }
+    Some(value)
+}
+
+/// Collects the keys of a value: its own, or those of the tables that are its elements.
+fn keys_inside(key: Vec<String>, value: &Value, found: &mut Vec<Vec<String>>) {
+    match value {
+        Value::Array(_, elements) if elements.iter().any(|element| element.as_dict().is_some()) => {
+            for (at, element) in elements.iter().enumerate() {
+                keys_inside([key.as_slice(), &[at.to_string()]].concat(), element, found);
+            }
+        }
+        Value::Dict(_, table) => {
+            for (name, value) in table {
+                keys_inside([key.as_slice(), slice::from_ref(name)].concat(), value, found);
+            }
+        }
+        _ => found.push(key),
     }
 }
 
-/// Takes out the value at `path`, or the nearest one above it that is not a table.
+/// Takes out the value at `path`, or the nearest one above it that is neither a table nor a list of tables.
 fn take(table: &mut Dict, path: &[String]) -> Option<Value> {
     let (name, rest) = path.split_first()?;
-    match table.get_mut(name) {
-        Some(Value::Dict(_, inner)) if !rest.is_empty() => take(inner, rest),
-        Some(_) => table.remove(name),
-        None => None,
+    match (table.get_mut(name), rest) {
+        (Some(Value::Dict(_, inner)), [_, ..]) => take(inner, rest),
+        (Some(Value::Array(_, elements)), [at, inside @ ..]) if !inside.is_empty() => {
+            let element = at.parse::<usize>().ok().and_then(|at| elements.get_mut(at));
+            match element {
+                Some(Value::Dict(_, inner)) => take(inner, inside),
+                _ => table.remove(name),
+            }
+        }
+        (Some(_), _) => table.remove(name),
+        (None, _) => None,
     }
 }
 

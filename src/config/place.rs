@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range};
 
-use toml_edit::{ImDocument, Item, TableLike};
+use toml_edit::{Array, ArrayOfTables, ImDocument, Item, TableLike, Value};
 
 /// Which part of `key = value` is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,27 +77,72 @@ fn without_secrets(line: &str) -> String {
         .collect()
 }
 
-/// Where the entry at `key` stands; the nearest table above it if it has no place of its own.
+/// Where the entry at `key` stands; the nearest one above it if it has no place of its own.
+///
+/// An element of a list has a number for its name.
 pub(super) fn span_of(document: &ImDocument<String>, key: &[String], mark: Mark) -> Option<Range<usize>> {
-    let mut item: Option<&Item> = None;
-    let mut table: Option<&dyn TableLike> = Some(document.as_table());
+    let mut place = Place::Table(document.as_table());
     let mut found = None;
     for (index, name) in key.iter().enumerate() {
-        if let Some((written, inner)) = table.and_then(|table| table.get_key_value(name)) {
-            let last = index + 1 == key.len();
-            found = match mark {
-                Mark::Key if last => written.span(),
-                _ => inner.span().or_else(|| written.span()),
-            };
-            item = Some(inner);
-            table = inner.as_table_like();
-        } else {
-            // An element of a list has a number for its name.
-            let element = item.and_then(Item::as_array).zip(name.parse().ok());
-            return element.and_then(|(list, at)| list.get(at)?.span()).or(found);
-        }
+        let last = index + 1 == key.len();
+        let (span, inner) = match place {
+            Place::Table(table) => match table.get_key_value(name) {
+                Some((written, item)) => {
+                    let span = match mark {
+                        Mark::Key if last => written.span(),
+                        _ => item.span().or_else(|| written.span()),
+                    };
+                    (span, Place::of(item))
+                }
+                None => return found,
+            },
+            Place::Tables(tables) => match name.parse().ok().and_then(|at| tables.get(at)) {
+                Some(table) => (table.span(), Place::Table(table)),
+                None => return found,
+            },
+            Place::List(list) => match name.parse().ok().and_then(|at| list.get(at)) {
+                Some(value) => (value.span(), Place::of_value(value)),
+                None => return found,
+            },
+            Place::Value => return found,
+        };
+        found = span.or(found);
+        place = inner;
     }
     found
+}
+
+/// What can be looked into for what stands inside.
+enum Place<'a> {
+    /// A table, in any of its forms.
+    Table(&'a dyn TableLike),
+    /// `[[name]]`
+    Tables(&'a ArrayOfTables),
+    /// `[a, b]`
+    List(&'a Array),
+    /// Nothing is inside.
+    Value,
+}
+
+impl<'a> Place<'a> {
+    /// The inside of an item.
+    fn of(item: &'a Item) -> Self {
+        match item {
+            Item::Table(table) => Self::Table(table),
+            Item::ArrayOfTables(tables) => Self::Tables(tables),
+            Item::Value(value) => Self::of_value(value),
+            Item::None => Self::Value,
+        }
+    }
+
+    /// The inside of a value.
+    fn of_value(value: &'a Value) -> Self {
+        match value {
+            Value::InlineTable(table) => Self::Table(table),
+            Value::Array(list) => Self::List(list),
+            _ => Self::Value,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +158,23 @@ mod tests {
             ("name = 'a\u{1b}[31m'", "name = 'a [31m'"),
         ] {
             assert_eq!(without_secrets(line), shown);
+        }
+    }
+
+    #[test]
+    fn what_stands_inside_lists_has_its_place() {
+        let text = "[[route]]\nid = 'a'\n[[route]]\nid = 'b'\nmatch = { path = ['x', 'y'] }\n";
+        let document = ImDocument::parse(text.to_owned()).unwrap();
+        for (key, mark, found) in [
+            ("route.1.id", Mark::Value, "'b'"),
+            ("route.1.match.path.1", Mark::Value, "'y'"),
+            ("route.1.match.path", Mark::Key, "path"),
+            ("route.1.match.path.7", Mark::Value, "['x', 'y']"),
+            ("route.0", Mark::Value, "[[route]]"),
+        ] {
+            let key: Vec<String> = key.split('.').map(ToOwned::to_owned).collect();
+            let span = span_of(&document, &key, mark).unwrap();
+            assert_eq!(text[span].lines().next(), Some(found), "{key:?}");
         }
     }
 }

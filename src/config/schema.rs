@@ -25,10 +25,13 @@ use super::{Options, error::dotted, layer::EXTEND, variables};
 /// The name of the dialect, the one that editors know best.
 const DIALECT: &str = "http://json-schema.org/draft-07/schema#";
 
+/// What stands in a path for any element of a list, and for any name in a table whose names the user chooses.
+pub const ANY: &str = "*";
+
 /// One key of the configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key {
-    /// Its path: `["timeout", "connect"]`.
+    /// Its path: `["timeout", "connect"]`, or `["route", "*", "rewrite"]` inside the elements of a list.
     pub path: Vec<String>,
     /// The form of the names of its entries, such as `HOST:PORT`, if it is a table whose names the user chooses.
     pub entry: Option<String>,
@@ -48,8 +51,8 @@ pub struct Key {
     pub default_text: Option<String>,
     /// Its flag: `--connect-timeout`.
     pub flag: Option<String>,
-    /// Its variable: `AMB_TIMEOUT__CONNECT`.
-    pub variable: String,
+    /// Its variable: `AMB_TIMEOUT__CONNECT`; none inside elements and entries.
+    pub variable: Option<String>,
     /// What a file that was merely found could do with it.
     pub danger: Option<Danger>,
     /// Whether its value is shown to nobody.
@@ -68,7 +71,35 @@ pub struct Danger {
 impl Key {
     /// The key as it is written: `timeout.connect`.
     pub fn name(&self) -> String {
-        dotted(&self.path)
+        let parts: Vec<String> = self
+            .path
+            .iter()
+            .map(|part| {
+                if part == ANY {
+                    ANY.to_owned()
+                } else {
+                    dotted(std::slice::from_ref(part))
+                }
+            })
+            .collect();
+        parts.join(".")
+    }
+
+    /// Whether it is inside the elements of a list or the entries of a table, and so is no value by itself.
+    pub fn is_inside(&self) -> bool {
+        self.path.iter().any(|part| part == ANY)
+    }
+
+    /// Whether `path` leads to it, with a number for each element and a name for each entry.
+    fn fits(&self, path: &[String]) -> bool {
+        let length = self.path.len();
+        let entry = self.entry.is_some() && path.len() == length + 1;
+        (path.len() == length || entry)
+            && self
+                .path
+                .iter()
+                .zip(path)
+                .all(|(known, part)| known == ANY || known == part)
     }
 }
 
@@ -84,10 +115,7 @@ pub fn keys() -> &'static [Key] {
 
 /// The key at `path`, or the one whose entry is at `path`.
 pub fn key_of(path: &[String]) -> Option<&'static Key> {
-    keys().iter().find(|key| match &key.entry {
-        Some(_) => path.starts_with(&key.path) && path.len() <= key.path.len() + 1,
-        None => key.path == path,
-    })
+    keys().iter().find(|key| key.fits(path))
 }
 
 /// The built-in default of the key at `path`, if that is a value.
@@ -228,12 +256,37 @@ fn is_list(schema: &Value) -> bool {
 fn collect(properties: &Map<String, Value>, path: &mut Vec<String>, found: &mut Vec<Key>) {
     for (name, schema) in properties {
         path.push(name.clone());
-        match schema.get("properties") {
-            Some(Value::Object(inner)) => collect(inner, path, found),
-            _ => found.push(key(path, schema)),
+        if let Some(Value::Object(inner)) = schema.get("properties") {
+            collect(inner, path, found);
+        } else {
+            found.push(key(path, schema));
+            collect_inside(schema, path, found);
         }
         path.pop();
     }
+}
+
+/// Collects the keys inside a value at `path`: those of the elements of a list, of the entries of a table, of each of its
+/// variants.
+fn collect_inside(schema: &Value, path: &mut Vec<String>, found: &mut Vec<Key>) {
+    if let Some(Value::Object(properties)) = schema.get("properties") {
+        collect(properties, path, found);
+    }
+    for variant in ["anyOf", "oneOf"]
+        .into_iter()
+        .filter_map(|name| schema[name].as_array())
+        .flatten()
+    {
+        collect_inside(variant, path, found);
+    }
+    path.push(ANY.to_owned());
+    for inside in ["items", "additionalProperties"]
+        .into_iter()
+        .filter_map(|name| schema.get(name))
+    {
+        collect_inside(inside, path, found);
+    }
+    path.pop();
 }
 
 /// The key that a schema describes.
@@ -264,7 +317,7 @@ fn key(path: &[String], schema: &Value) -> Key {
         default: schema.get("default").cloned(),
         default_text: default_text.map(ToOwned::to_owned),
         flag: flag(path),
-        variable: variables::name(path),
+        variable: (!path.iter().any(|part| part == ANY)).then(|| variables::name(path)),
         danger: schema["x-danger"].as_str().map(|does| Danger {
             does: does.to_owned(),
             only_outside: schema["x-danger-if"] == "outside",
@@ -309,6 +362,7 @@ fn kind(schema: &Value, choices: &[(String, String)]) -> String {
             (Value::Number(least), Value::Number(most)) => return format!("a whole number from {least} to {most}"),
             _ => "a whole number",
         },
+        "array" if schema["items"]["type"] == "object" => "a list of tables",
         "array" => "a list of texts",
         "object" => "a table",
         _ => "a text",
@@ -325,4 +379,82 @@ fn flags() -> &'static [(String, String)] {
             .filter_map(|argument| Some((argument.get_id().to_string(), format!("--{}", argument.get_long()?))))
             .collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use schemars::JsonSchema;
+
+    use super::*;
+
+    /// What policies may come with: a list of tables, a table of tables, a choice between tables.
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only its schema counts")]
+    struct Later {
+        /// Overrides by destination
+        route: Option<Vec<Route>>,
+        /// Secrets by name
+        secret: Option<BTreeMap<String, Secret>>,
+    }
+
+    /// An element.
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only its schema counts")]
+    struct Route {
+        /// Where it goes instead
+        #[schemars(extend("x-danger" = "sends requests elsewhere"))]
+        rewrite: Option<String>,
+        /// The header
+        auth: Option<Auth>,
+    }
+
+    /// A choice.
+    #[derive(JsonSchema)]
+    #[serde(untagged)]
+    #[expect(dead_code, reason = "only its schema counts")]
+    enum Auth {
+        /// A name.
+        Name(String),
+        /// A table in a table in a list.
+        Table {
+            /// The token
+            #[schemars(extend("writeOnly" = true))]
+            bearer: String,
+        },
+    }
+
+    /// An entry.
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only its schema counts")]
+    struct Secret {
+        /// A program that prints it
+        #[schemars(extend("x-danger" = "starts a program"))]
+        command: Option<Vec<String>>,
+    }
+
+    #[test]
+    fn keys_inside_lists_and_entries_are_found_with_their_marks() {
+        let mut settings = SchemaSettings::draft07();
+        settings.inline_subschemas = true;
+        let mut schema = settings.into_generator().into_root_schema_for::<Later>().to_value();
+        simplify(&mut schema);
+        let mut found = Vec::new();
+        collect(schema["properties"].as_object().unwrap(), &mut Vec::new(), &mut found);
+        let told: Vec<_> = found
+            .iter()
+            .map(|key| (key.name(), key.kind.as_str(), key.danger.is_some(), key.secret))
+            .collect();
+        let expected = [
+            ("route", "a list of tables", false, false),
+            ("route.*.auth", "a text", false, false),
+            ("route.*.auth.bearer", "a text", false, true),
+            ("route.*.rewrite", "a text", true, false),
+            ("secret", "a table", false, false),
+            ("secret.*.command", "a list of texts", true, false),
+        ];
+        let expected = expected.map(|(name, kind, danger, secret)| (name.to_owned(), kind, danger, secret));
+        assert_eq!(told, expected);
+    }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::schema;
+
 /// What stands in the place of a secret.
 const MASK: &str = "***";
 
@@ -18,20 +20,35 @@ pub(super) fn text(text: &str) -> String {
     }
 }
 
-/// A value as it may be shown; all of it is masked if its key is `secret`.
-pub(super) fn value(value: Value, secret: bool) -> Value {
+/// The value at `path` as it may be shown; all of what is marked as secret is masked.
+pub(super) fn value(path: &[String], value: Value) -> Value {
+    masked(&mut path.to_vec(), value, schema::is_secret)
+}
+
+/// As [`value`], for anybody's notion of what is secret.
+fn masked(path: &mut Vec<String>, value: Value, is_secret: fn(&[String]) -> bool) -> Value {
+    let mut inside = |name: String, inner: Value| {
+        path.push(name);
+        let shown = masked(path, inner, is_secret);
+        path.pop();
+        shown
+    };
     match value {
         Value::Null => Value::Null,
-        _ if secret => Value::from(MASK),
+        Value::Array(elements) => {
+            let elements = elements.into_iter().enumerate();
+            let shown = elements.map(|(at, inner)| inside(at.to_string(), inner)).collect();
+            if is_secret(path) { Value::from(MASK) } else { shown }
+        }
+        Value::Object(table) => {
+            let shown = table
+                .into_iter()
+                .map(|(name, inner)| (name.clone(), inside(name, inner)))
+                .collect();
+            if is_secret(path) { Value::from(MASK) } else { shown }
+        }
+        _ if is_secret(path) => Value::from(MASK),
         Value::String(found) => Value::from(text(&found)),
-        Value::Array(elements) => elements
-            .into_iter()
-            .map(|element| self::value(element, false))
-            .collect(),
-        Value::Object(table) => table
-            .into_iter()
-            .map(|(name, inner)| (name, self::value(inner, false)))
-            .collect(),
         other => other,
     }
 }
@@ -72,9 +89,17 @@ mod tests {
             (json!({ "a": "http://u@h" }), json!({ "a": "http://***@h" })),
             (json!(5), json!(5)),
         ] {
-            assert_eq!(value(given, false), shown);
+            assert_eq!(value(&[], given), shown);
         }
-        assert_eq!(value(json!(["a"]), true), json!("***"));
+        let is_secret = |path: &[String]| path.last().is_some_and(|name| name == "key");
+        assert_eq!(
+            masked(
+                &mut Vec::new(),
+                json!([{ "key": ["a"], "other": 1 }, { "key": 5 }]),
+                is_secret
+            ),
+            json!([{ "key": "***", "other": 1 }, { "key": "***" }])
+        );
     }
 
     #[test]

@@ -129,6 +129,7 @@ fn effective(sources: &Sources, path: &[String]) -> Vec<Effective> {
     let mut found = Vec::new();
     for key in schema::keys()
         .iter()
+        .filter(|key| !key.is_inside())
         .filter(|key| key.path.starts_with(path) || path.starts_with(&key.path))
     {
         let paths = match &key.entry {

@@ -241,5 +241,5 @@ fn list(layers: &[Layer], key: &[String]) -> Vec<Value> {
 /// A value as it may be shown.
 fn shown(key: &[String], value: &Value) -> serde_json::Value {
     let value = serde_json::to_value(value).unwrap_or_default();
-    secret::value(value, schema::is_secret(key))
+    secret::value(key, value)
 }

@@ -99,21 +99,36 @@ fn refuse(layer: &Layer) -> Vec<ConfigError> {
 
 /// What a dangerous key does.
 fn does(key: &[String]) -> String {
-    let danger = schema::key_of(key).and_then(|key| key.danger.clone());
+    // The mark may stand at a table above.
+    let danger = (1..=key.len())
+        .rev()
+        .find_map(|length| schema::key_of(&key[..length])?.danger.clone());
     danger.map(|danger| danger.does).unwrap_or_default()
 }
 
 /// The keys of a layer that are dangerous with the values they have there.
 fn dangerous(layer: &Layer) -> Vec<Vec<String>> {
     let mut keys = layer.keys();
+    let added = layer.additions.iter().map(|addition| addition.key.clone());
+    keys.extend(added);
+    keys.sort();
+    keys.dedup();
     keys.retain(|key| {
         DANGEROUS.iter().any(|(path, only_outside)| {
-            let fits = key.len() >= path.len() && key.iter().zip(*path).all(|(name, known)| name == known);
             let added = layer.added(key).unwrap_or_default();
-            fits && (!only_outside || layer.value(key).into_iter().chain(added).any(leads_outside))
+            fits(path, key) && (!only_outside || layer.value(key).into_iter().chain(added).any(leads_outside))
         })
     });
     keys
+}
+
+/// Whether `key` is at or below `path`, in which a star stands for any element and any entry.
+fn fits(path: &[&str], key: &[String]) -> bool {
+    key.len() >= path.len()
+        && key
+            .iter()
+            .zip(path)
+            .all(|(name, known)| *known == schema::ANY || name == known)
 }
 
 /// Whether a value names a file outside the working directory, by its spelling. What stands before a `=` is a format.
@@ -236,12 +251,10 @@ pub fn grant(request: &Request, path: Option<&Path>) -> Result<String, ConfigErr
     let mut text = String::new();
     for layer in std::iter::once(&layer).chain(&profiles) {
         for key in dangerous(layer) {
-            let value = layer
-                .value(&key)
-                .cloned()
-                .or_else(|| Some(Value::from(layer.added(&key)?.to_vec())));
+            let added = || Some(Value::from(layer.added(&key)?.to_vec()));
+            let value = layer.value(&key).cloned().or_else(added);
             let value = serde_json::to_value(value).unwrap_or_default();
-            let value = secret::toml(&secret::value(value, schema::is_secret(&key)));
+            let value = secret::toml(&secret::value(&key, value));
             // Writing to a string cannot fail.
             writeln!(text, "  {} = {value}    {}", dotted(&layer.written(&key)), does(&key)).unwrap_or_default();
         }
@@ -309,7 +322,7 @@ mod tests {
 
     #[test]
     fn the_list_of_dangerous_keys_is_that_of_the_marks() {
-        let marked: Vec<(Vec<String>, bool)> = schema::keys()
+        let mut marked: Vec<(Vec<String>, bool)> = schema::keys()
             .iter()
             .filter_map(|key| Some((key.path.clone(), key.danger.as_ref()?.only_outside)))
             .collect();
@@ -317,10 +330,20 @@ mod tests {
             .iter()
             .map(|(path, only)| (path.iter().map(ToString::to_string).collect(), *only))
             .collect();
+        marked.sort();
         assert_eq!(
             listed, marked,
             "DANGEROUS in src/config/trust.rs is to hold what is marked `x-danger`"
         );
+    }
+
+    #[test]
+    fn a_star_fits_any_element_and_any_entry() {
+        let key = |words: &str| -> Vec<String> { words.split('.').map(ToOwned::to_owned).collect() };
+        assert!(fits(&["route", "*", "rewrite"], &key("route.0.rewrite.host")));
+        assert!(fits(&["secret", "*", "command"], &key("secret.token.command")));
+        assert!(!fits(&["route", "*", "rewrite"], &key("route.0.match")));
+        assert!(!fits(&["route", "*", "rewrite"], &key("route.0")));
     }
 
     #[test]

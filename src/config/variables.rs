@@ -64,10 +64,9 @@ pub(super) fn near_misses(environment: &[(OsString, OsString)]) -> Vec<ConfigErr
     found
         .into_iter()
         .filter_map(|name| {
-            let meant = schema::keys()
-                .iter()
-                .find(|key| key.variable.replace("__", "_") == name)?;
-            let hint = format!("did you mean `{}`?", meant.variable);
+            let mut variables = schema::keys().iter().filter_map(|key| key.variable.as_ref());
+            let meant = variables.find(|variable| variable.replace("__", "_") == name)?;
+            let hint = format!("did you mean `{meant}`?");
             let origin = Origin::Variable(name.to_owned());
             Some(ConfigError::at(
                 origin,

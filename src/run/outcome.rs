@@ -69,6 +69,12 @@ impl Outcome<'_> {
             .collect();
         warnings.extend(self.access_log.as_ref().and_then(AccessLogEnd::warning));
         let lossy = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
+        // Only reports tell them, and to find them takes longer than all the rest.
+        let sources = if self.config.report.files.is_empty() {
+            Vec::new()
+        } else {
+            self.sources.places()
+        };
         let marker = format!("{}={}", crate::inject::RUN_ID, self.run_id);
         Summary {
             run: summary::Run {
@@ -77,7 +83,7 @@ impl Outcome<'_> {
                 command: self.args.command.iter().map(lossy).collect(),
                 started_at: self.started_at,
                 duration: self.duration,
-                config_sources: self.sources.places(),
+                config_sources: sources,
                 amb_version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             child: child(self.pid, self.ended),
