@@ -72,7 +72,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Show what would be done; start nothing')
             [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Show what would be done; start nothing')
             [CompletionResult]::new('--no-via', '--no-via', [CompletionResultType]::ParameterName, 'Leave out the Via header that amb adds to requests and responses')
-            [CompletionResult]::new('--proxy-loopback', '--proxy-loopback', [CompletionResultType]::ParameterName, 'Send requests to loopback through the proxy too [default: false]')
+            [CompletionResult]::new('--proxy-loopback', '--proxy-loopback', [CompletionResultType]::ParameterName, 'Send requests to loopback through the proxy too [default: off]')
             [CompletionResult]::new('--no-proxy-loopback', '--no-proxy-loopback', [CompletionResultType]::ParameterName, 'Undoes `--proxy-loopback`; only a flag. See [`RunOptions::settle`]')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')

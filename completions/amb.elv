@@ -68,7 +68,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand -n 'Show what would be done; start nothing'
             cand --dry-run 'Show what would be done; start nothing'
             cand --no-via 'Leave out the Via header that amb adds to requests and responses'
-            cand --proxy-loopback 'Send requests to loopback through the proxy too [default: false]'
+            cand --proxy-loopback 'Send requests to loopback through the proxy too [default: off]'
             cand --no-proxy-loopback 'Undoes `--proxy-loopback`; only a flag. See [`RunOptions::settle`]'
             cand -q 'Say less: no summary and no warnings; errors stay'
             cand --quiet 'Say less: no summary and no warnings; errors stay'

@@ -75,7 +75,7 @@ never\t'Not at all'"
 complete -c amb -n "__fish_amb_using_subcommand run" -l no-config -d 'Ignore the user\'s and the project\'s file'
 complete -c amb -n "__fish_amb_using_subcommand run" -s n -l dry-run -d 'Show what would be done; start nothing'
 complete -c amb -n "__fish_amb_using_subcommand run" -l no-via -d 'Leave out the Via header that amb adds to requests and responses'
-complete -c amb -n "__fish_amb_using_subcommand run" -l proxy-loopback -d 'Send requests to loopback through the proxy too [default: false]'
+complete -c amb -n "__fish_amb_using_subcommand run" -l proxy-loopback -d 'Send requests to loopback through the proxy too [default: off]'
 complete -c amb -n "__fish_amb_using_subcommand run" -l no-proxy-loopback -d 'Undoes `--proxy-loopback`; only a flag. See [`RunOptions::settle`]'
 complete -c amb -n "__fish_amb_using_subcommand run" -s q -l quiet -d 'Say less: no summary and no warnings; errors stay'
 complete -c amb -n "__fish_amb_using_subcommand run" -s v -l verbose -d 'Say more of what amb does; -vv for everything'

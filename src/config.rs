@@ -28,6 +28,7 @@ mod secret;
 pub mod show;
 mod sources;
 mod stack;
+mod tree;
 pub mod trust;
 mod variables;
 

@@ -1,6 +1,6 @@
 //! One source of values, read strictly and by itself.
 
-use std::{fmt, slice, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use figment::{
     Metadata, Profile, Provider,
@@ -14,6 +14,7 @@ use super::{
     error::{ConfigError, Mark, Origin},
     files::File,
     mistake,
+    tree::{keys, leaves, nest, put, take, value_at, without_empty_tables},
 };
 
 /// What a key begins with that adds to a list instead of replacing it.
@@ -230,11 +231,7 @@ impl Layer {
 
     /// Every key that this layer sets, also those inside the tables of a list, with a number for each.
     pub(super) fn keys(&self) -> Vec<Vec<String>> {
-        let mut found = Vec::new();
-        for (key, value) in leaves(&self.values) {
-            keys_inside(key, value, &mut found);
-        }
-        found
+        keys(&self.values)
     }
 
     /// Where this layer says something about `key`: its file, line and column, its variable or its flag.
@@ -389,105 +386,4 @@ pub(super) fn elements(key: &[String], value: Value) -> Vec<Value> {
         }
         other => vec![other],
     }
-}
-
-/// The value at `key`, in which a number stands for an element of a list.
-pub(super) fn value_at<'a>(table: &'a Dict, key: &[String]) -> Option<&'a Value> {
-    let (name, rest) = key.split_first()?;
-    let mut value = table.get(name)?;
-    for name in rest {
-        value = match value {
-            Value::Dict(_, inner) => inner.get(name)?,
-            Value::Array(_, elements) => elements.get(name.parse::<usize>().ok()?)?,
-            _ => return None,
-        };
-    }
-    Some(value)
-}
-
-/// Collects the keys of a value: its own, or those of the tables that are its elements.
-fn keys_inside(key: Vec<String>, value: &Value, found: &mut Vec<Vec<String>>) {
-    match value {
-        Value::Array(_, elements) if elements.iter().any(|element| element.as_dict().is_some()) => {
-            for (at, element) in elements.iter().enumerate() {
-                keys_inside([key.as_slice(), &[at.to_string()]].concat(), element, found);
-            }
-        }
-        Value::Dict(_, table) => {
-            for (name, value) in table {
-                keys_inside([key.as_slice(), slice::from_ref(name)].concat(), value, found);
-            }
-        }
-        _ => found.push(key),
-    }
-}
-
-/// Takes out the value at `path`, or the nearest one above it that is neither a table nor a list of tables.
-fn take(table: &mut Dict, path: &[String]) -> Option<Value> {
-    let (name, rest) = path.split_first()?;
-    match (table.get_mut(name), rest) {
-        (Some(Value::Dict(_, inner)), [_, ..]) => take(inner, rest),
-        (Some(Value::Array(_, elements)), [at, inside @ ..]) if !inside.is_empty() => {
-            let element = at.parse::<usize>().ok().and_then(|at| elements.get_mut(at));
-            match element {
-                Some(Value::Dict(_, inner)) => take(inner, inside),
-                _ => table.remove(name),
-            }
-        }
-        (Some(_), _) => table.remove(name),
-        (None, _) => None,
-    }
-}
-
-/// Puts `value` at `key`, which takes the place of what was there.
-fn put(table: &mut Dict, key: &[String], value: Value) {
-    match key {
-        [] => {}
-        [name] => drop(table.insert(name.clone(), value)),
-        [name, rest @ ..] => {
-            if let Some(Value::Dict(_, inner)) = table.get_mut(name) {
-                put(inner, rest, value);
-            }
-        }
-    }
-}
-
-/// The tables of `key` around `value`.
-fn nest(key: &[String], value: Value) -> Dict {
-    let mut dict = Dict::new();
-    if let Some((name, rest)) = key.split_first() {
-        let inner = if rest.is_empty() {
-            value
-        } else {
-            Value::from(nest(rest, value))
-        };
-        dict.insert(name.clone(), inner);
-    }
-    dict
-}
-
-/// The tables that say something.
-fn without_empty_tables(table: Dict) -> Dict {
-    table
-        .into_iter()
-        .filter(|(_, value)| value.as_dict().is_none_or(|inner| !inner.is_empty()))
-        .collect()
-}
-
-/// Every value of `table` that is not a table, with its key.
-pub(super) fn leaves(table: &Dict) -> Vec<(Vec<String>, &Value)> {
-    /// Those of a table inside, at `path`.
-    fn collect<'a>(table: &'a Dict, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, &'a Value)>) {
-        for (name, value) in table {
-            path.push(name.clone());
-            match value {
-                Value::Dict(_, inner) => collect(inner, path, found),
-                other => found.push((path.clone(), other)),
-            }
-            path.pop();
-        }
-    }
-    let mut found = Vec::new();
-    collect(table, &mut Vec::new(), &mut found);
-    found
 }

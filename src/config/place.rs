@@ -100,7 +100,7 @@ pub(super) fn span_of(document: &ImDocument<String>, key: &[String], mark: Mark)
                 Some(table) => (table.span(), Place::Table(table)),
                 None => return found,
             },
-            Place::List(list) => match name.parse().ok().and_then(|at| list.get(at)) {
+            Place::List(elements) => match name.parse().ok().and_then(|at| elements.get(at)) {
                 Some(value) => (value.span(), Place::of_value(value)),
                 None => return found,
             },

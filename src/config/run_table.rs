@@ -40,7 +40,7 @@ pub struct RunOptions {
     #[schemars(schema_with = "list_schema", extend("default" = []))]
     pub no_proxy: Option<Vec<String>>,
 
-    /// Send requests to loopback through the proxy too [default: false]
+    /// Send requests to loopback through the proxy too [default: off]
     ///
     /// By default the loopback addresses are reached directly. --no-proxy-loopback undoes it.
     #[arg(

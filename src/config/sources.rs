@@ -8,8 +8,9 @@ use figment::{
 use super::{
     Options,
     error::{ConfigError, Mark, Origin, dotted},
-    layer::{Layer, elements, leaves, value_at},
+    layer::{Layer, elements},
     schema, secret,
+    tree::{leaves, value_at},
 };
 use crate::policy::Problem;
 

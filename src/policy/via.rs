@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ViaOptions {
-    /// Add a Via header to requests and responses [default: true]
+    /// Add a Via header to requests and responses [default: on]
     #[arg(
         id = "headers.via",
         long = "no-via",

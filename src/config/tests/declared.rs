@@ -60,6 +60,7 @@ fn every_key_says_what_it_is_for_and_what_holds_without_it() {
                 assert_eq!(text, list.join(","), "{name}");
             }
             Some(Value::String(value)) => assert_eq!(text, value, "{name}"),
+            Some(Value::Bool(on)) => assert_eq!(text, if *on { "on" } else { "off" }, "{name}"),
             Some(other) => assert_eq!(text, other.to_string(), "{name}"),
             None => {
                 let words = Scene::new().set(&format!("{name}={text}"));
