@@ -43,9 +43,7 @@ impl Checked {
     fn all(&mut self, request: &Request) {
         let stack = Stack::read(request);
         let refused = trust::refusals(&stack, request);
-        if !refused.is_empty() {
-            self.warnings.push(ConfigErrors::new(refused, Vec::new()).to_string());
-        }
+        self.warnings.extend(refused.iter().map(ToString::to_string));
         self.one(request);
     }
 

@@ -112,13 +112,13 @@ fn about(key: &Key) -> String {
     }
     if let Some(danger) = &key.danger {
         let when = if danger.only_outside {
-            " with a path that leads out"
+            "with a path that leads out, "
         } else {
             ""
         };
         writeln!(
             text,
-            "  trust     it {}{when}, so in a project's file it needs `amb trust`",
+            "  trust     {when}it {}, so in a project's file it needs `amb trust`",
             danger.does
         )
         .unwrap_or_default();

@@ -114,6 +114,8 @@ impl Stack {
         let unknown: Vec<ConfigError> = wanted
             .into_iter()
             .filter(|(_, name)| !stack.profiles.contains(name))
+            // The variable is about files that are left out then.
+            .filter(|(origin, _)| !request.no_config || matches!(origin, Origin::Flag(_)))
             .map(|(origin, name)| unknown_profile(origin, &name, &stack.profiles))
             .collect();
 

@@ -255,6 +255,11 @@ fn a_profile_holds_only_when_asked_for_and_the_last_one_wins() {
     assert_eq!(flag.config().name, "a", "the flag takes the place of the variable");
     assert_eq!(flag.source("run.name"), "amb.toml:3:8");
     assert_eq!(profiles(&scene().request), ["a", "b"]);
+    let mut without = scene().variable("AMB_PROFILE", "a");
+    without.request.no_config = true;
+    assert_eq!(without.config().name, "app");
+    without.request.profiles.push("a".to_owned());
+    assert_eq!(without.mistakes().len(), 1, "who asks for both asks for what cannot be");
     assert_eq!(
         scene().profile("c").variable("AMB_PROFILE", "bb").mistakes(),
         ["--profile: there is no [profile.c]; did you mean `a`?"]

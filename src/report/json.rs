@@ -16,13 +16,16 @@ use crate::traffic::{
     summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
 };
 
+/// What names the schema.
+const SCHEMA: &str = "urn:amb:report:1";
+
 /// The schema of the report, as a JSON Schema. Fields that it does not name are allowed: newer reports may have them.
 pub fn schema() -> serde_json::Value {
     let settings = SchemaSettings::draft07().for_serialize();
-    settings
-        .into_generator()
-        .into_root_schema_for::<Report<'_>>()
-        .to_value()
+    let mut schema = settings.into_generator().into_root_schema_for::<Report<'_>>();
+    schema.insert("$id".to_owned(), SCHEMA.into());
+    schema.insert("title".to_owned(), "The JSON report of amb".into());
+    schema.to_value()
 }
 
 /// The report, indented and with a newline at its end.
@@ -269,7 +272,7 @@ impl<'a> Report<'a> {
         let run = &summary.run;
         let traffic = &summary.traffic;
         Self {
-            schema: "urn:amb:report:1",
+            schema: SCHEMA,
             schema_version: "1.0",
             amb: Amb {
                 version: &run.amb_version,
