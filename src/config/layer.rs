@@ -372,7 +372,7 @@ fn check_version(origin: &Origin, version: &Value, errors: &mut Vec<ConfigError>
 }
 
 /// Reads values as options.
-fn read(values: &Dict) -> Result<Options, Box<figment::Error>> {
+pub(super) fn read(values: &Dict) -> Result<Options, Box<figment::Error>> {
     Value::from(values.clone()).deserialize().map_err(Box::new)
 }
 

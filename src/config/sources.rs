@@ -8,7 +8,7 @@ use figment::{
 use super::{
     Options,
     error::{ConfigError, Mark, Origin, dotted},
-    layer::{Layer, elements},
+    layer::{Layer, elements, read},
     schema, secret,
     tree::{leaves, value_at},
 };
@@ -89,8 +89,8 @@ impl Sources {
                 merged = merged.merge(Layer::of_list(&addition.key, list));
             }
         }
-        let options = merged.extract()?;
         let merged = merged.data()?.into_values().next().unwrap_or_default();
+        let options = read(&merged)?;
         let sources = Self {
             layers,
             merged,
