@@ -62,12 +62,12 @@ impl Shell {
         }
     }
 
-    /// The script.
+    /// The script. Those that ask amb at each TAB are written by hand; the others are made of what clap knows.
     pub(super) fn script(self) -> Vec<u8> {
         let generator = match self {
-            Self::Bash => return include_bytes!("complete/amb.bash").to_vec(),
-            Self::Zsh => return include_bytes!("complete/amb.zsh").to_vec(),
-            Self::Fish => return include_bytes!("complete/amb.fish").to_vec(),
+            Self::Bash => return include_bytes!("../../completions/amb.bash").to_vec(),
+            Self::Zsh => return include_bytes!("../../completions/_amb").to_vec(),
+            Self::Fish => return include_bytes!("../../completions/amb.fish").to_vec(),
             Self::PowerShell => clap_complete::Shell::PowerShell,
             Self::Elvish => clap_complete::Shell::Elvish,
         };
