@@ -427,6 +427,18 @@ mod tests {
     }
 
     #[test]
+    fn the_last_color_before_the_command_colours_the_help() {
+        let chosen = |words: &[&str]| color(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(chosen(&["amb", "--color", "never", "--help"]), ColorChoice::Never);
+        assert_eq!(
+            chosen(&["amb", "--color=never", "run", "--color=always"]),
+            ColorChoice::Always
+        );
+        let behind = chosen(&["amb", "run", "--", "x", "--color=never"]);
+        assert_ne!(behind, ColorChoice::Never);
+    }
+
+    #[test]
     fn the_subcommand_is_the_first_word_that_is_no_option() {
         let first = |words: &[&str]| {
             let words: Vec<OsString> = words.iter().map(OsString::from).collect();

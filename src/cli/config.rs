@@ -4,7 +4,7 @@ use std::{fmt::Display, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::{Console, print, refuse_to_start, say};
+use super::{Console, print, print_paged, refuse_to_start, say};
 use crate::{
     config::{
         self, Request, Sources, check, explain, files, init, schema,
@@ -221,7 +221,7 @@ fn shown<E: Display>(layers: &LayerArgs, console: &Console, text: impl FnOnce(&S
 /// Prints an answer, or says why there is none.
 fn answer<E: Display>(text: Result<String, E>) -> Exit {
     match text {
-        Ok(text) => print(&text),
+        Ok(text) => print_paged(&text),
         Err(mistake) => refuse_to_start(&mistake),
     }
 }
