@@ -337,10 +337,10 @@ impl Signals {
     ///
     /// If a handler cannot be registered.
     pub fn end_on_request(&mut self) -> io::Result<Arc<AtomicBool>> {
-        // What came before was for the child.
+        // What came since the child was reaped; the terminal's own signals meant the child.
         self.collect();
-        self.queue.clear();
-        let asked = Arc::new(AtomicBool::new(false));
+        let asks = |received: &Received| received.signal.asks_to_end() && received.sender != Sender::Kernel;
+        let asked = Arc::new(AtomicBool::new(self.queue.drain(..).any(|received| asks(&received))));
         for signal in ENDING.iter().filter(|signal| self.caught.contains(&signal.0)) {
             // In this order: the handler that ends amb looks at the flag before the other one sets it.
             flag::register_conditional_default(signal.0, Arc::clone(&asked))?;
