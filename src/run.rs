@@ -119,7 +119,11 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
         .map(|change| (change.name.into(), change.value))
         .collect();
     spawn.restore_nofile = raise_descriptor_limit();
-    notify::status(&format!("{} runs, with amb's proxy on {}", config.name, proxy.address()));
+    notify::status(&format!(
+        "{} runs, with amb's proxy on {}",
+        config.name,
+        proxy.address()
+    ));
     let child = spawn.start(&config.supervise, &mut signals)?;
     let pid = child.id();
 

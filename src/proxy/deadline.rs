@@ -45,7 +45,10 @@ mod tests {
         let limit = Duration::from_millis(1700);
         assert_eq!(within(limit, pending::<()>()).await, None);
         let lasted = began.elapsed();
-        assert!(lasted >= limit && lasted < limit + Duration::from_millis(20), "{lasted:?}");
+        assert!(
+            lasted >= limit && lasted < limit + Duration::from_millis(20),
+            "{lasted:?}"
+        );
         assert_eq!(within(limit, ready(1)).await, Some(1));
     }
 

@@ -120,7 +120,9 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
 }
 
 /// Makes an error of a panic, so that it is answered like any other. The panic hook has counted it.
-async fn unless_it_panics(carrying: impl Future<Output = Result<Ended, ExchangeError>>) -> Result<Ended, ExchangeError> {
+async fn unless_it_panics(
+    carrying: impl Future<Output = Result<Ended, ExchangeError>>,
+) -> Result<Ended, ExchangeError> {
     let mut carrying = pin!(carrying);
     poll_fn(|cx| {
         // What it was at work on is looked at again only to refuse it.

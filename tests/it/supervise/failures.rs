@@ -22,7 +22,9 @@ fn a_panic_in_the_proxy_is_a_502_and_the_summary_says_so() {
     }
     let upstream = Upstream::script([ok("never asked for")]);
     let child = Child::get(upstream.url("/")).then(["--exit", "6"]);
-    let amb = Amb::run(["--proxy-loopback"]).env("AMB_SABOTAGE", "exchange").child(child);
+    let amb = Amb::run(["--proxy-loopback"])
+        .env("AMB_SABOTAGE", "exchange")
+        .child(child);
     let outcome = amb.reporting().outcome();
     outcome.assert_status(6);
     assert!(outcome.stdout().starts_with("HTTP/1.1 502 Bad Gateway\n"), "{outcome}");

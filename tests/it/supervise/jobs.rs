@@ -202,7 +202,12 @@ fn a_hangup_ends_the_child_once_and_amb_with_it() {
 #[test]
 fn a_transfer_goes_on_after_ctrl_z_and_fg() {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst".to_vec();
-    let upstream = Upstream::script([vec![Step::Read, Step::Send(answer), Step::Stall, Step::Send(b"after".to_vec())]]);
+    let upstream = Upstream::script([vec![
+        Step::Read,
+        Step::Send(answer),
+        Step::Stall,
+        Step::Send(b"after".to_vec()),
+    ]]);
     let mut terminal = Terminal::bash();
     terminal.type_text(&format!("$AMB run -- $CHILD --get {}\n", upstream.url("/")));
     upstream.wait_for_requests(1);
@@ -224,7 +229,11 @@ fn a_pager_at_the_end_of_a_pipe_reads_single_keys_and_leaves_the_terminal_as_it_
         .type_text("stty -g >before; echo text | $AMB run -- $CHILD --read-keys\n")
         .wait_for("raw\r");
     // Raw: without a line's end, and Ctrl-C is a key.
-    terminal.type_text("a").wait_for("key 97").type_text("\x03").wait_for("key 3");
+    terminal
+        .type_text("a")
+        .wait_for("key 97")
+        .type_text("\x03")
+        .wait_for("key 3");
     terminal.type_text("q").wait_for("prompt> ");
     terminal
         .type_text("stty -g | cmp - before && echo it is as it w''as\n")
@@ -269,11 +278,17 @@ fn a_child_stopped_in_a_group_of_its_own_goes_on_with_the_job() {
 
 #[test]
 fn a_child_without_a_shell_that_waits_for_stops_is_continued_alone() {
-    let mut terminal = Terminal::amb(&[], Child::new(["--pid", "--ready", "--raise", "STOP", "--say", "again"]));
+    let mut terminal = Terminal::amb(
+        &[],
+        Child::new(["--pid", "--ready", "--raise", "STOP", "--say", "again"]),
+    );
     terminal.wait_for("ready");
     let screen = terminal.screen();
     let id: i32 = screen.lines().find_map(|line| line.trim().parse().ok()).unwrap();
-    while !std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap().contains(") T ") {
+    while !std::fs::read_to_string(format!("/proc/{id}/stat"))
+        .unwrap()
+        .contains(") T ")
+    {
         std::thread::yield_now();
     }
     send(id, libc::SIGCONT);

@@ -44,13 +44,19 @@ fn the_service_manager_is_told_the_status_and_the_command_can_tell_it_too() {
     let outcome = amb.success();
     assert!(outcome.stdout().contains(&format!("NOTIFY_SOCKET={name}")), "{outcome}");
     let status = told(&manager);
-    assert!(status.starts_with("STATUS=child runs, with amb's proxy on 127.0.0.1:"), "{status}");
+    assert!(
+        status.starts_with("STATUS=child runs, with amb's proxy on 127.0.0.1:"),
+        "{status}"
+    );
 }
 
 #[test]
 fn a_service_manager_that_is_gone_is_no_trouble() {
     for name in ["/nowhere/notify", "@nobody-listens-here", "", "relative"] {
-        Amb::run(MODES[1]).env("NOTIFY_SOCKET", name).child(Child::exit(4)).status(4);
+        Amb::run(MODES[1])
+            .env("NOTIFY_SOCKET", name)
+            .child(Child::exit(4))
+            .status(4);
     }
 }
 
@@ -70,7 +76,10 @@ fn a_request_to_end_ends_the_drain() {
         let amb = Amb::run(["--drain", "300s", "--proxy-loopback"]);
         let (manager, name) = manager(amb.home());
         // The request is a leftover's, so the drain waits for it.
-        let script = format!("\"$CHILD\" --get {} >/dev/null 2>&1 </dev/null & echo $!; read line; exit 4", upstream.url("/"));
+        let script = format!(
+            "\"$CHILD\" --get {} >/dev/null 2>&1 </dev/null & echo $!; read line; exit 4",
+            upstream.url("/")
+        );
         let mut running = amb
             .env("CHILD", Child::program())
             .env("NOTIFY_SOCKET", name)

@@ -250,7 +250,10 @@ fn a_burst_of_real_time_signals_is_passed_on_to_the_last() {
         running.wait_for_lines("got 34", BURST);
         running.close_stdin();
         let outcome = running.wait();
-        assert!(outcome.stdout().ends_with(&format!("34={BURST}\nUSR1=0\n")), "{outcome}");
+        assert!(
+            outcome.stdout().ends_with(&format!("34={BURST}\nUSR1=0\n")),
+            "{outcome}"
+        );
     }
 }
 
@@ -280,7 +283,10 @@ fn signals_that_came_ignored_do_not_end_a_job_in_the_background() {
     running.signal(libc::SIGINT).signal(libc::SIGQUIT);
     running.signal(libc::SIGUSR1).wait_for_line("got USR1");
     running.close_stdin();
-    running.wait().assert_status(0).assert_stdout("ready\ngot USR1\nUSR1=1\n");
+    running
+        .wait()
+        .assert_status(0)
+        .assert_stdout("ready\ngot USR1\nUSR1=1\n");
 }
 
 #[test]
