@@ -21,6 +21,7 @@
 //! | [`exit`] | every way in which amb ends |
 //! | [`units`] | durations and sizes as people write them |
 //! | [`demo`] | a program and its servers, to show all this |
+//! | `sabotage` | what tests need to see amb itself fail; nothing in a release build |
 //!
 //! # From above
 //!
@@ -70,7 +71,7 @@
 //!    `supervise::inherited::the_environment_keeps_its_order_and_gains_only_documented_names`.
 //! 10. **Crates that shape a module are named in it alone**: `command_group` and `signal_hook` in `supervise`, `figment` in
 //!     `config`, `indicatif` in `report`, `httparse` in `proxy`. Test: `layers::every_module_keeps_to_its_layer`.
-//! 11. **Unsafe code is in three files** of `supervise`, each of which says why. Lint: `unsafe_code`. Test:
+//! 11. **Unsafe code is in four files** of `supervise`, each of which says why. Lint: `unsafe_code`. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
 //! 12. **README, man pages and completions are what the program is.** Tests:
 //!     `readme::the_table_of_options_is_that_of_the_help`, `generated::the_man_pages_are_those_of_this_command_line`.
@@ -107,3 +108,5 @@ pub mod exit;
 pub mod units;
 
 pub mod demo;
+
+mod sabotage;

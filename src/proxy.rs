@@ -7,6 +7,7 @@ mod access;
 mod answer;
 mod blame;
 mod crowd;
+mod deadline;
 mod error;
 mod exchange;
 mod http;

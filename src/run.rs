@@ -5,13 +5,15 @@
 //! never changes how the child's end is passed on.
 
 mod dry;
+mod notify;
 mod outcome;
 
 use std::{
     collections::BTreeMap,
     env,
     ffi::OsString,
-    io, panic,
+    io,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -35,7 +37,8 @@ use crate::{
         file::ReportFile,
         progress::{Progress, UNNOTICED},
     },
-    supervise::{Errand, Signals, Spawn, SpawnError, Supervisor},
+    sabotage,
+    supervise::{Errand, Signals, Spawn, SpawnError, Supervisor, write_stderr},
 };
 
 /// Time for the drain's own work beyond what open exchanges are given.
@@ -71,7 +74,13 @@ pub fn run(args: &RunArgs, config: &Config, sources: &Sources) -> Exit {
     if args.dry_run {
         return dry::run(args, config, sources);
     }
-    match start(args, config, sources) {
+    count_panics();
+    // A panic on this thread has ended the child on its way here.
+    let Ok(started) = panic::catch_unwind(AssertUnwindSafe(|| start(args, config, sources))) else {
+        write_stderr("amb: amb itself failed, and has ended the command: a bug, please report it\n");
+        return Exit::Failed;
+    };
+    match started {
         Ok(exit) => exit,
         Err(StartError::Spawn(error)) => {
             if !matches!(error, SpawnError::Interrupted(_)) {
@@ -89,7 +98,6 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
     let run_id = run_id(started_at);
     let Console { quiet, verbose, .. } = args.console;
     config.log.clone().start(quiet, verbose).map_err(StartError::Report)?;
-    count_panics();
     cli::config::warn(&args.console, &sources.warnings);
 
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
@@ -113,6 +121,11 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
         .map(|change| (change.name.into(), change.value))
         .collect();
     spawn.restore_nofile = raise_descriptor_limit();
+    notify::status(&format!(
+        "{} runs, with amb's proxy on {}",
+        config.name,
+        proxy.address()
+    ));
     let child = spawn.start(&config.supervise, &mut signals)?;
     let pid = child.id();
     tracing::info!(pid, "the command runs");
@@ -128,24 +141,30 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
 
     tracing::info!(pid, status = Exit::from(ended).status(), "the command has ended");
 
-    let stderr = Stream::stderr(args.console.color);
-    let drained = drain(standby, &mut signals, config.drain, &stderr);
-    drop(listener);
-
-    let outcome = Outcome {
-        args,
-        config,
-        sources,
-        run_id,
-        started_at,
-        duration,
-        pid,
-        ended,
-        drained,
-        panicked: PANICS.load(Ordering::Relaxed),
-        access_log: access_log.map(AccessLog::close),
-    };
-    outcome.report(reports, &stderr);
+    // The child's end is passed on, whatever becomes of what is told about it.
+    let told = panic::catch_unwind(AssertUnwindSafe(|| {
+        sabotage::strike("report");
+        let stderr = Stream::stderr(args.console.color);
+        let drained = drain(standby, &mut signals, config.drain, &stderr);
+        drop(listener);
+        let outcome = Outcome {
+            args,
+            config,
+            sources,
+            run_id,
+            started_at,
+            duration,
+            pid,
+            ended,
+            drained,
+            panicked: PANICS.load(Ordering::Relaxed),
+            access_log: access_log.map(AccessLog::close),
+        };
+        outcome.report(reports, &stderr);
+    }));
+    if told.is_err() {
+        write_stderr("amb: degraded: amb failed after the command had ended: a bug, please report it\n");
+    }
     Ok(Exit::from(ended))
 }
 
@@ -185,6 +204,7 @@ fn drain(standby: Standby, signals: &mut Signals, limit: Duration, stderr: &Stre
 /// Waits for a drain, until `asked` says that a signal has asked amb to end.
 fn wait(draining: &Draining, signals: &mut Signals, limit: Duration, stderr: &Stream, asked: &AtomicBool) {
     let Some(over) = draining.over() else { return };
+    notify::status("the command has ended, and amb waits for its open requests");
     let limit = limit + DRAIN_MARGIN;
     if signals.wait_drained(limit.min(UNNOTICED), over, asked) || asked.load(Ordering::SeqCst) || limit <= UNNOTICED {
         return;

@@ -7,6 +7,8 @@
 mod child;
 mod decide;
 mod leftover;
+mod linger;
+mod realtime;
 mod signal;
 mod spawn_error;
 mod startup;
@@ -22,7 +24,7 @@ use std::{
 
 use rustix::{
     fs::{Mode as Permissions, OFlags, open},
-    process::{getpgrp, getpid, getsid},
+    process::{getpgrp, getpid, getppid, getsid},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -31,6 +33,7 @@ use tracing::debug;
 pub use self::{
     child::{Child, Spawn},
     leftover::Leftovers,
+    linger::Wait,
     signal::{Signal, Signals, Woken},
     spawn_error::SpawnError,
     terminal::write_stderr,
@@ -40,6 +43,7 @@ use self::{
     leftover::Stat,
     timer::Timer,
 };
+use crate::sabotage;
 
 /// In whose process group the child runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize, JsonSchema)]
@@ -192,6 +196,19 @@ pub struct Errand<'a> {
     pub run: Box<dyn FnOnce() + 'a>,
 }
 
+/// How long a child has to have been stopped, or amb to have gone on, before amb does the same: Ctrl-Z and `fg` reach
+/// both of them, one a moment after the other.
+const SETTLED: Duration = Duration::from_millis(50);
+
+/// What is to be done once a stop, or its end, has settled.
+#[derive(Clone, Copy, Debug)]
+enum Pause {
+    /// The child alone was stopped by this signal: amb stops too, so that the shell notices.
+    Stop(i32),
+    /// The shell has continued amb: the child goes on too, if it has not already.
+    Continue,
+}
+
 /// Stands between the outside world and the child.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -207,6 +224,10 @@ pub struct Supervisor {
     kill_after: Option<Duration>,
     /// Whether `run_timeout` is over.
     timed_out: bool,
+    /// What to do when `pause_timer` fires.
+    pause: Option<Pause>,
+    /// Time left until then.
+    pause_timer: Timer,
 }
 
 impl Supervisor {
@@ -219,10 +240,13 @@ impl Supervisor {
             kill_timer: Timer::default(),
             kill_after: settings.kill_after,
             timed_out: false,
+            pause: None,
+            pause_timer: Timer::default(),
         }
     }
 
-    /// Passes signals on until the child has ended. Without `run_timeout` or `kill_after` there is no limit in time.
+    /// Passes signals on until the child has ended, and what it left behind if that is to be waited for. Without `run_timeout`
+    /// or `kill_after` there is no limit in time.
     ///
     /// If an `errand` is given, it is run once when its descriptor becomes readable.
     pub fn run(mut self, signals: &mut Signals, mut errand: Option<Errand<'_>>) -> Ended {
@@ -231,13 +255,16 @@ impl Supervisor {
             if let Some(status) = self.child.reap() {
                 break status;
             }
-            while let Some(received) = signals.next() {
-                debug!(?received, "signal");
-                self.act(Event::Signal(received));
+            if let Some(signal) = self.child.take_stop()
+                && self.is_job()
+            {
+                self.settle(Pause::Stop(signal));
             }
-            self.wait(signals, &mut errand);
+            self.take(signals);
+            self.wait(signals, &[], &mut errand);
         };
         debug!(?status, "the child has ended");
+        self.linger(signals, &mut errand);
         Ended {
             status,
             timed_out: self.timed_out,
@@ -245,18 +272,41 @@ impl Supervisor {
         }
     }
 
-    /// Waits until something happens, and acts on deadlines.
-    fn wait(&mut self, signals: &mut Signals, errand: &mut Option<Errand<'_>>) {
-        let asked = [self.run_timeout.wait(), self.kill_timer.wait()]
+    /// Goes on for the processes that the child left behind, as far as they are to be waited for.
+    fn linger(&mut self, signals: &mut Signals, errand: &mut Option<Errand<'_>>) {
+        loop {
+            self.child.reap();
+            let members = self.child.members();
+            if members.is_empty() {
+                return;
+            }
+            self.take(signals);
+            self.wait(signals, &linger::watch(&members), errand);
+        }
+    }
+
+    /// Acts on the signals that came in.
+    fn take(&mut self, signals: &mut Signals) {
+        while let Some(received) = signals.next() {
+            sabotage::strike("supervisor");
+            debug!(?received, "signal");
+            self.act(Event::Signal(received));
+        }
+    }
+
+    /// Waits until something happens, which may be the child's end or that of one of `members`, and acts on deadlines.
+    fn wait(&mut self, signals: &mut Signals, members: &[OwnedFd], errand: &mut Option<Errand<'_>>) {
+        let asked = [self.run_timeout.wait(), self.kill_timer.wait(), self.pause_timer.wait()]
             .into_iter()
             .flatten()
             .min();
         let before = now();
-        let child = self.child.watch();
         let awaited = errand.as_ref().map(|errand| errand.awaited.as_fd());
-        let ready: Vec<_> = child.into_iter().chain(awaited).collect();
+        let ended = self.child.watch().into_iter().chain(members.iter().map(AsFd::as_fd));
+        let ready: Vec<_> = ended.chain(awaited).collect();
         let woken = signals.wait(asked, &ready);
-        if woken == Woken::Ready(usize::from(child.is_some()))
+        if awaited.is_some()
+            && woken == Woken::Ready(ready.len() - 1)
             && let Some(errand) = errand.take()
         {
             (errand.run)();
@@ -267,6 +317,39 @@ impl Supervisor {
         }
         if self.kill_timer.advance(passed, asked) {
             self.act(Event::KillAfter);
+        }
+        if self.pause_timer.advance(passed, asked) {
+            self.follow();
+        }
+    }
+
+    /// Whether amb is a job of a shell, which waits for it to stop as well as to end.
+    fn is_job(&self) -> bool {
+        self.mode == Mode::Inherit
+            && getppid()
+                .and_then(|parent| Stat::of(parent.as_raw_pid()))
+                .is_some_and(|parent| {
+                    parent.group != getpgrp().as_raw_pid()
+                        && getsid(None).is_ok_and(|session| session.as_raw_pid() == parent.session)
+                })
+    }
+
+    /// Looks again in a moment.
+    fn settle(&mut self, pause: Pause) {
+        self.pause = Some(pause);
+        self.pause_timer = Timer::new(Some(SETTLED));
+    }
+
+    /// Stops with a child that has stopped, and lets it go on when amb does.
+    fn follow(&mut self) {
+        let still = Stat::of(self.child.id()).is_some_and(|stat| stat.is_stopped());
+        match self.pause.take().filter(|_| still) {
+            Some(Pause::Stop(signal)) => {
+                terminal::stop(signal);
+                self.settle(Pause::Continue);
+            }
+            Some(Pause::Continue) => self.child.send(Signal::CONT),
+            None => {}
         }
     }
 
@@ -289,7 +372,7 @@ impl Supervisor {
             }
             Action::ForwardAndStop(signal) => {
                 self.child.send(signal);
-                terminal::stop();
+                terminal::stop(libc::SIGSTOP);
             }
             Action::Terminate => {
                 self.timed_out = true;

@@ -112,6 +112,9 @@ pub(crate) enum ExchangeError {
     /// Something that should not happen.
     #[error("{0}")]
     Internal(String),
+    /// The task that carried it panicked.
+    #[error("amb failed while it carried this: a bug, please report it")]
+    Panicked,
 }
 
 /// What the answer to an error says.
@@ -153,6 +156,8 @@ impl ExchangeError {
             Self::ParentRefused { .. } => (502, "destination_unavailable", Blame::Upstream),
             Self::OutOfDescriptors(_) | Self::TooManyClients(_) => (503, "connection_limit_reached", Blame::Amb),
             Self::Internal(_) => (500, "proxy_internal_error", Blame::Amb),
+            // For the client it is as if the server could not be reached, which it may try again.
+            Self::Panicked => (502, "proxy_internal_error", Blame::Amb),
         };
         Verdict { status, error, blame }
     }
@@ -323,6 +328,7 @@ mod tests {
             },
             ExchangeError::OutOfDescriptors(io()),
             ExchangeError::Internal(text()),
+            ExchangeError::Panicked,
         ] {
             let Verdict {
                 status,

@@ -6,7 +6,15 @@
 mod own;
 mod respond;
 
-use std::{io, rc::Rc, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    panic::{self, AssertUnwindSafe},
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -27,7 +35,7 @@ use super::{
     },
     worker::Worker,
 };
-use crate::traffic::Outcome;
+use crate::{sabotage, traffic::Outcome};
 
 /// How long a new connection may go without an answer before it looks as if its server were busy with another one.
 const TURN_AFTER: Duration = Duration::from_millis(20);
@@ -97,7 +105,7 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         answered: false,
         truncation_shows: true,
     };
-    match exchange.run(client).await {
+    match unless_it_panics(exchange.run(client)).await {
         Ok(Ended::With(next, outcome)) => {
             exchange.end(outcome);
             next
@@ -109,6 +117,19 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         })),
         Err(error) => Box::pin(exchange.refuse(client, &error)).await,
     }
+}
+
+/// Makes an error of a panic, so that it is answered like any other. The panic hook has counted it.
+async fn unless_it_panics(
+    carrying: impl Future<Output = Result<Ended, ExchangeError>>,
+) -> Result<Ended, ExchangeError> {
+    let mut carrying = pin!(carrying);
+    poll_fn(|cx| {
+        // What it was at work on is looked at again only to refuse it.
+        panic::catch_unwind(AssertUnwindSafe(|| carrying.as_mut().poll(cx)))
+            .unwrap_or(Poll::Ready(Err(ExchangeError::Panicked)))
+    })
+    .await
 }
 
 /// How an exchange came to its end.
@@ -181,6 +202,7 @@ impl Exchange<'_> {
     /// The policies, in the order in which they apply.
     async fn run(&mut self, client: &mut Connection) -> Result<Ended, ExchangeError> {
         let framing = framing::of_request(&self.request.head).map_err(ExchangeError::RequestMalformed)?;
+        sabotage::strike("exchange");
         if let Err(looped) = self.worker.via.check_loop(&self.request.head.fields) {
             // What the client said about its connection holds for this answer too.
             self.said = hop::strip(&mut self.request.head.fields, self.version, false);

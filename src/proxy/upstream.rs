@@ -16,7 +16,7 @@ use std::{
 use tokio::time::Instant;
 
 use self::pool::Pool;
-use super::{error::ExchangeError, target::Authority, wire::connection::Connection};
+use super::{deadline, error::ExchangeError, target::Authority, wire::connection::Connection};
 use crate::policy::{
     Policy,
     parent::{Kind, ParentProxy, Route, Scheme},
@@ -129,11 +129,11 @@ impl Upstreams {
                 result => result,
             }
         };
-        let result = tokio::time::timeout(limit, opening).await;
+        let result = deadline::within(limit, opening).await;
         *opened += u32::from(progress.opened.get());
         let (connection, parent) = match result {
-            Ok(result) => result?,
-            Err(_) => return Err(progress.stage.into_inner().timed_out(authority, limit)),
+            Some(result) => result?,
+            None => return Err(progress.stage.into_inner().timed_out(authority, limit)),
         };
         Ok(Server {
             connection,

@@ -31,10 +31,12 @@ use tracing::debug;
 
 use super::{
     ChildExit, Mode, Settings,
+    linger::{Family, Wait},
     signal::{Signal, Signals},
     spawn_error::SpawnError,
     startup::{self, Blocked, Inherited, change_mask},
 };
+use crate::sabotage;
 
 /// How long a child may take to end after SIGTERM when amb itself fails, before it is killed.
 const LAST_GRACE: Duration = Duration::from_secs(2);
@@ -50,6 +52,8 @@ pub struct Spawn {
     pub environment: Vec<(OsString, Option<OsString>)>,
     /// The limit on open files to return to, if amb raised its own.
     pub restore_nofile: Option<Rlimit>,
+    /// For what to wait.
+    pub wait: Wait,
 }
 
 impl Spawn {
@@ -60,6 +64,7 @@ impl Spawn {
             arguments: arguments.into_iter().collect(),
             environment: Vec::new(),
             restore_nofile: None,
+            wait: Wait::default(),
         }
     }
 
@@ -77,7 +82,9 @@ impl Spawn {
             caught: signals.caught().to_vec(),
             inherited: signals.inherited,
             nofile: self.restore_nofile,
+            hesitates: sabotage::is_wanted("spawn"),
         };
+        let family = Family::expect(self.wait);
         let mut command = Command::new(&self.program);
         // SAFETY: between fork and exec only async-signal-safe functions are called, on memory that was made before.
         unsafe {
@@ -97,7 +104,7 @@ impl Spawn {
         };
         drop(blocked);
         let id = started.map_err(|reason| SpawnError::explain(self, reason))?;
-        Child::new(id, mode).map_err(SpawnError::Unwatchable)
+        Child::new(id, mode, family).map_err(SpawnError::Unwatchable)
     }
 }
 
@@ -113,11 +120,19 @@ struct BeforeExec {
     inherited: Inherited,
     /// The limit on open files to return to.
     nofile: Option<Rlimit>,
+    /// Whether to wait until amb has died, as a test wants it.
+    hesitates: bool,
 }
 
 impl BeforeExec {
     /// Gives the child what the bare command would have.
     fn prepare(&self) -> io::Result<()> {
+        // SAFETY: getppid(2) and usleep(3) touch no memory of ours.
+        unsafe {
+            while self.hesitates && libc::getppid() == self.parent {
+                libc::usleep(1000);
+            }
+        }
         if let Some(signal) = self.on_death {
             // SAFETY: PR_SET_PDEATHSIG takes an integer. Best effort: a sandbox may forbid it.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
@@ -165,21 +180,42 @@ struct Exec {
     program: CString,
     /// The arguments with the program's name in front, pointing into `_strings`, closed by a null.
     arguments: Vec<*const c_char>,
-    /// The environment, pointing into `_strings` and `listen_pid`, closed by a null.
+    /// The environment, pointing into `_strings` and `own_ids`, closed by a null.
     environment: Vec<*const c_char>,
-    /// `LISTEN_PID=` with room for the child's process id, if the variable names amb's.
-    listen_pid: Option<ListenPid>,
+    /// The entries that are to hold the child's process id.
+    own_ids: Vec<OwnId>,
     /// What the pointers point to.
     _strings: Vec<CString>,
 }
 
-/// The variable by which systemd's socket activation names the process that the sockets are for.
-const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+/// The variables by which systemd says for which process something is: the sockets, the watchdog, the journal's stream. Where
+/// they name amb they mean the command.
+const OWN_IDS: [&str; 3] = ["LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"];
+/// Names amb's process once more, by a number that its child cannot have; programs do without it.
+const OWN_PIDFD: &str = "LISTEN_PIDFDID";
 /// The most digits of a process id.
 const DIGITS: usize = 10;
 
-/// A `LISTEN_PID=…` entry whose digits are written in the forked child.
-type ListenPid = Box<UnsafeCell<[u8; LISTEN_PID.len() + DIGITS + 1]>>;
+/// An entry of the environment whose digits are written in the forked child.
+struct OwnId {
+    /// `NAME=`, digits, and a zero byte.
+    entry: Box<UnsafeCell<[u8; 32]>>,
+    /// Where the digits begin.
+    digits: usize,
+}
+
+impl OwnId {
+    /// An entry for one of [`OWN_IDS`], without digits yet.
+    fn new(name: &str) -> Self {
+        let mut entry = [0; 32];
+        entry[..name.len()].copy_from_slice(name.as_bytes());
+        entry[name.len()] = b'=';
+        Self {
+            entry: Box::new(UnsafeCell::new(entry)),
+            digits: name.len() + 1,
+        }
+    }
+}
 
 // SAFETY: the pointers point into heap memory that this value owns and that never moves.
 unsafe impl Send for Exec {}
@@ -195,36 +231,38 @@ impl Exec {
         for argument in &spawn.arguments {
             strings.push(text(argument)?);
         }
-        let variables = strings.len();
-        let mut listen_pid = None;
+        let mut arguments: Vec<_> = strings.iter().map(|it| it.as_ptr()).collect();
+        arguments.push(ptr::null());
+        let mut environment = Vec::new();
+        let mut own_ids = Vec::new();
         let own_id = process::id().to_string();
-        for (name, value) in changed_environment(env::vars_os(), &spawn.environment) {
-            if name == "LISTEN_PID" && value == own_id.as_str() {
-                let mut room = [0; LISTEN_PID.len() + DIGITS + 1];
-                room[..LISTEN_PID.len()].copy_from_slice(LISTEN_PID);
-                listen_pid = Some(Box::new(UnsafeCell::new(room)));
+        let variables = changed_environment(env::vars_os(), &spawn.environment);
+        let is_activated = variables
+            .iter()
+            .any(|(name, value)| name == OWN_IDS[0] && *value == *own_id);
+        for (name, value) in variables {
+            if is_activated && name == OWN_PIDFD {
+                continue;
+            }
+            if let Some(known) = OWN_IDS.iter().find(|known| name == **known && value == *own_id) {
+                let own_id = OwnId::new(known);
+                environment.push(own_id.entry.get().cast::<c_char>().cast_const());
+                own_ids.push(own_id);
                 continue;
             }
             let mut entry = name;
             entry.push("=");
             entry.push(value);
-            strings.push(text(&entry)?);
+            let entry = text(&entry)?;
+            environment.push(entry.as_ptr());
+            strings.push(entry);
         }
-        let listed = |strings: &[CString]| strings.iter().map(|it| it.as_ptr()).collect::<Vec<_>>();
-        let mut arguments = listed(&strings[..variables]);
-        arguments.push(ptr::null());
-        let mut environment = listed(&strings[variables..]);
-        environment.extend(
-            listen_pid
-                .as_ref()
-                .map(|room: &ListenPid| room.get().cast::<c_char>().cast_const()),
-        );
         environment.push(ptr::null());
         Ok(Self {
             program,
             arguments,
             environment,
-            listen_pid,
+            own_ids,
             _strings: strings,
         })
     }
@@ -232,11 +270,11 @@ impl Exec {
     /// Becomes the program, found as execvp(3) finds it: a script without `#!` runs in the shell. Returns why it did not.
     fn run(&self) -> io::Error {
         // SAFETY: all pointers are valid and closed by nulls; this is the forked child's only thread, so nobody reads the
-        // environment while it is replaced, or `listen_pid` while it is written.
+        // environment while it is replaced, or `own_ids` while they are written.
         unsafe {
-            if let Some(room) = &self.listen_pid {
+            for own_id in &self.own_ids {
                 write_decimal(
-                    &mut (&mut *room.get())[LISTEN_PID.len()..],
+                    &mut (&mut *own_id.entry.get())[own_id.digits..],
                     libc::getpid().unsigned_abs(),
                 );
             }
@@ -298,11 +336,15 @@ pub struct Child {
     watch: Option<OwnedFd>,
     /// How it ended, once it is reaped.
     ended: Option<ChildExit>,
+    /// The signal that stopped it, until that was asked for.
+    stopped: Option<i32>,
+    /// Its processes.
+    family: Family,
 }
 
 impl Child {
     /// Takes charge of the process `id`, which was just started.
-    fn new(id: u32, mode: Mode) -> io::Result<Self> {
+    fn new(id: u32, mode: Mode, family: Family) -> io::Result<Self> {
         let id = Pid::from_raw(id.cast_signed()).ok_or(io::ErrorKind::InvalidData)?;
         let watch = match pidfd_open(id, PidfdFlags::empty()) {
             Ok(watch) => Some(watch),
@@ -316,6 +358,8 @@ impl Child {
             mode,
             watch,
             ended: None,
+            stopped: None,
+            family,
         })
     }
 
@@ -329,44 +373,62 @@ impl Child {
         self.mode
     }
 
-    /// Becomes readable when the child has ended.
+    /// Becomes readable when the child has ended; none once it is reaped.
     pub(super) fn watch(&self) -> Option<BorrowedFd<'_>> {
-        self.watch.as_ref().map(AsFd::as_fd)
+        self.watch.as_ref().filter(|_| self.ended.is_none()).map(AsFd::as_fd)
     }
 
-    /// Sends `signal` to the child, in `new` mode to its whole group. Nothing happens once it is reaped.
+    /// Those of its processes that amb is to wait for, once it has ended itself.
+    pub(super) fn members(&self) -> Vec<i32> {
+        self.family.members(self.id(), self.mode)
+    }
+
+    /// Sends `signal` to the child, in `new` mode to its whole group. Once it is reaped, to those that amb waits for.
     ///
     /// That it cannot be sent (the child became root, or is a zombie) is no reason to stop supervising.
     pub(super) fn send(&self, signal: Signal) {
         if self.ended.is_some() {
+            self.members().into_iter().for_each(|id| send(id, signal));
             return;
         }
-        let target = match self.mode {
-            Mode::Inherit => self.id(),
-            Mode::New => -self.id(),
-        };
-        match startup::send(target, signal.number()) {
-            Ok(()) => debug!(%signal, target, "sent"),
-            Err(reason) => debug!(%signal, target, %reason, "not sent"),
+        match self.mode {
+            Mode::Inherit => send(self.id(), signal),
+            Mode::New => send(-self.id(), signal),
         }
     }
 
-    /// Reaps the child if it has ended; as PID 1 also the orphans that the kernel gave to amb.
+    /// Reaps the child if it has ended, and the orphans that the kernel gave to amb.
     pub(super) fn reap(&mut self) -> Option<ChildExit> {
-        if process::id() == 1 {
+        if process::id() == 1 || self.family.adopts() {
             while let Ok(Some((id, status))) = wait(WaitOptions::NOHANG) {
                 if id == self.id {
                     self.ended = exit_of(status);
                 }
             }
         } else if self.ended.is_none() {
-            match waitpid(Some(self.id), WaitOptions::NOHANG) {
-                Ok(Some((_, status))) => self.ended = exit_of(status),
+            match waitpid(Some(self.id), WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some((_, status))) => {
+                    self.stopped = status.stopping_signal();
+                    self.ended = exit_of(status);
+                }
                 Ok(None) => {}
                 Err(reason) => debug!(%reason, "cannot wait for the child"),
             }
         }
         self.ended
+    }
+
+    /// The signal that has stopped it since this was asked last.
+    pub(super) fn take_stop(&mut self) -> Option<i32> {
+        self.stopped.take()
+    }
+}
+
+/// Sends `signal` to a process, or with a minus sign to a group.
+fn send(target: i32, signal: Signal) {
+    match startup::send(target, signal.number()) {
+        Ok(()) => debug!(%signal, target, "sent"),
+        Err(reason) => debug!(%signal, target, %reason, "not sent"),
     }
 }
 

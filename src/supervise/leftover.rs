@@ -104,6 +104,8 @@ pub(super) struct Stat {
     pub(super) parent: i32,
     /// The process group.
     pub(super) group: i32,
+    /// The session.
+    pub(super) session: i32,
 }
 
 impl Stat {
@@ -118,6 +120,7 @@ impl Stat {
             state,
             parent: fields.next()?.parse().ok()?,
             group: fields.next()?.parse().ok()?,
+            session: fields.next()?.parse().ok()?,
         })
     }
 
@@ -126,8 +129,13 @@ impl Stat {
         Self::read(&Path::new("/proc").join(id.to_string()))
     }
 
+    /// Whether job control has stopped it; a debugger's stop is another one.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state == b'T'
+    }
+
     /// Whether only its parent has not noticed yet that it is gone.
-    fn is_dead(&self) -> bool {
+    pub(super) fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X')
     }
 }

@@ -31,7 +31,8 @@ use signal_hook::{
 
 use super::{
     Mode,
-    startup::{Blocked, Inherited, change_mask, is_ignored, is_pending, signal_set},
+    realtime::RealTime,
+    startup::{Blocked, Inherited, Pending, change_mask, is_ignored, signal_set},
 };
 
 /// A signal, real-time ones included.
@@ -142,7 +143,7 @@ impl<'de> Deserialize<'de> for Signal {
 /// Signals by which people and supervisors ask a program to end.
 const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
-/// Signals that are the child's business, whatever the mode; the real-time ones come on top.
+/// Signals that are the child's business, whatever the mode; the real-time ones come on top (`realtime.rs`).
 ///
 /// Not among them: what cannot be caught, what reports a fault of amb itself (SEGV, BUS, PIPE, XCPU, …), and the stop
 /// signals, whose default action is what a shell's job control expects.
@@ -213,9 +214,11 @@ pub enum Woken {
 pub struct Signals {
     /// Where the handlers put what they caught.
     delivery: SignalDelivery<UnixStream, WithOrigin>,
+    /// The real-time signals.
+    real_time: RealTime,
     /// Caught and not yet decided about.
     queue: VecDeque<Received>,
-    /// The signals that are caught: without those which amb inherited as ignored.
+    /// The signals that handlers catch: without those which amb inherited as ignored.
     caught: Vec<i32>,
     /// What the child has to inherit.
     pub(super) inherited: Inherited,
@@ -240,10 +243,10 @@ impl Signals {
         };
         let caught: Vec<i32> = FORWARDED
             .into_iter()
-            .chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
             .chain(job_control.iter().copied())
             .filter(|signal| !is_ignored(*signal))
             .collect();
+        let real_time = RealTime::listen((libc::SIGRTMIN()..=libc::SIGRTMAX()).filter(|signal| !is_ignored(*signal)))?;
         let (read, write) = UnixStream::pair()?;
         write.set_nonblocking(true)?;
         // SIGCHLD wakes amb as PID 1, where it has orphans to reap; it is caught even if it came ignored, because an ignored
@@ -257,6 +260,7 @@ impl Signals {
         change_mask(libc::SIG_UNBLOCK, Some(&signal_set(signals)));
         Ok(Self {
             delivery,
+            real_time,
             queue: VecDeque::new(),
             caught,
             inherited,
@@ -270,7 +274,7 @@ impl Signals {
             return Woken::Signal;
         }
         let pipe = PollFd::from_borrowed_fd(self.delivery.get_read().as_fd(), PollFlags::IN);
-        let mut descriptors = vec![pipe];
+        let mut descriptors = vec![pipe, PollFd::from_borrowed_fd(self.real_time.watch(), PollFlags::IN)];
         descriptors.extend(
             ready
                 .iter()
@@ -280,10 +284,10 @@ impl Signals {
         let found = poll(&mut descriptors, timeout.as_ref());
         match found {
             Ok(0) => Woken::Timeout,
-            Ok(_) if !descriptors[0].revents().is_empty() => Woken::Signal,
+            Ok(_) if descriptors[..2].iter().any(|it| !it.revents().is_empty()) => Woken::Signal,
             Err(Errno::INTR) => Woken::Signal,
             Ok(_) | Err(_) => {
-                let found = descriptors[1..]
+                let found = descriptors[2..]
                     .iter()
                     .position(|descriptor| !descriptor.revents().is_empty());
                 Woken::Ready(found.unwrap_or_default())
@@ -303,6 +307,7 @@ impl Signals {
     fn collect(&mut self) {
         let caught = self.delivery.pending().filter(|origin| origin.signal != libc::SIGCHLD);
         self.queue.extend(caught.map(|origin| Received::new(&origin)));
+        self.queue.extend(std::iter::from_fn(|| self.real_time.next()));
     }
 
     /// A signal that already came in, even if it is held back in this thread, and that would have ended the command, had it
@@ -310,16 +315,17 @@ impl Signals {
     pub(super) fn fatal(&mut self) -> Option<Signal> {
         self.collect();
         let queued = self.queue.iter().map(|received| received.signal);
+        let pending = Pending::read();
         let held_back = self
             .caught
             .iter()
             .copied()
-            .filter(|signal| is_pending(*signal))
+            .filter(|signal| pending.has(*signal))
             .map(Signal);
         queued.chain(held_back).find(|signal| signal.ends_by_default())
     }
 
-    /// The signals that are caught, SIGCHLD not among them.
+    /// The signals that handlers catch, SIGCHLD not among them.
     pub(super) fn caught(&self) -> &[i32] {
         &self.caught
     }
@@ -331,10 +337,10 @@ impl Signals {
     ///
     /// If a handler cannot be registered.
     pub fn end_on_request(&mut self) -> io::Result<Arc<AtomicBool>> {
-        // What came before was for the child.
+        // What came since the child was reaped; the terminal's own signals meant the child.
         self.collect();
-        self.queue.clear();
-        let asked = Arc::new(AtomicBool::new(false));
+        let asks = |received: &Received| received.signal.asks_to_end() && received.sender != Sender::Kernel;
+        let asked = Arc::new(AtomicBool::new(self.queue.drain(..).any(|received| asks(&received))));
         for signal in ENDING.iter().filter(|signal| self.caught.contains(&signal.0)) {
             // In this order: the handler that ends amb looks at the flag before the other one sets it.
             flag::register_conditional_default(signal.0, Arc::clone(&asked))?;

@@ -57,12 +57,24 @@ pub(super) fn is_ignored(signal: i32) -> bool {
     }
 }
 
-/// Whether `signal` came while it was blocked.
-pub(super) fn is_pending(signal: i32) -> bool {
-    // SAFETY: sigpending fills the set before it is asked.
-    unsafe {
-        let mut set = mem::zeroed();
-        libc::sigpending(&raw mut set) == 0 && libc::sigismember(&raw const set, signal) == 1
+/// The signals that came while they were blocked.
+pub(super) struct Pending(libc::sigset_t);
+
+impl Pending {
+    /// Asks the kernel.
+    pub(super) fn read() -> Self {
+        // SAFETY: the empty set is replaced by what the kernel says.
+        unsafe {
+            let mut set = signal_set([]);
+            libc::sigpending(&raw mut set);
+            Self(set)
+        }
+    }
+
+    /// Whether `signal` is among them.
+    pub(super) fn has(&self, signal: i32) -> bool {
+        // SAFETY: the set is initialised, and what is no signal is not in it.
+        unsafe { libc::sigismember(&raw const self.0, signal) == 1 }
     }
 }
 

@@ -41,9 +41,11 @@ pub fn write_stderr(text: &str) {
     }
 }
 
-/// Stops this process until somebody continues it.
-pub(super) fn stop() {
-    if let Err(reason) = super::startup::send(process::id().cast_signed(), libc::SIGSTOP) {
+/// Stops this process by `signal`, one of the four that stop, until somebody continues it.
+///
+/// All but SIGSTOP do nothing if they came ignored, or if no shell is there to continue this process.
+pub(super) fn stop(signal: i32) {
+    if let Err(reason) = super::startup::send(process::id().cast_signed(), signal) {
         debug!(%reason, "cannot stop");
     }
 }

@@ -9,7 +9,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     mem,
     net::{Shutdown, TcpStream, UdpSocket},
-    os::unix::ffi::OsStrExt,
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
     process, ptr,
     sync::atomic::{AtomicU32, Ordering},
     thread,
@@ -285,6 +285,37 @@ fn proxy_script() {
     }
 }
 
+/// Reads single keys from the terminal, as a pager does whose stdin is a pipe: raw until `q`, then as it was.
+fn read_keys() {
+    let mut terminal = fs::File::open("/dev/tty").expect("a terminal");
+    // SAFETY: termios is plain data that tcgetattr(3) fills, of a descriptor that is open.
+    let before = unsafe {
+        let mut before: libc::termios = mem::zeroed();
+        assert_eq!(libc::tcgetattr(terminal.as_raw_fd(), &raw mut before), 0);
+        let mut raw = before;
+        libc::cfmakeraw(&raw mut raw);
+        libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &raw const raw);
+        before
+    };
+    say("raw\r");
+    let mut key = [0];
+    while terminal.read(&mut key).is_ok_and(|count| count == 1) && key != *b"q" {
+        say(&format!("key {}\r", key[0]));
+    }
+    // SAFETY: as above.
+    unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &raw const before) };
+}
+
+/// Moves to a process group of its own and makes it the terminal's foreground, as an interactive shell does.
+fn take_foreground() {
+    handle(libc::SIGTTOU, libc::SIG_IGN);
+    // SAFETY: plain system calls.
+    unsafe {
+        assert_eq!(libc::setpgid(0, 0), 0);
+        assert_eq!(libc::tcsetpgrp(0, libc::getpid()), 0);
+    }
+}
+
 fn main() {
     let mut arguments = env::args_os().skip(1);
     while let Some(verb) = arguments.next() {
@@ -330,6 +361,12 @@ fn main() {
                     .expect("a line");
                 say(&format!("read {}", line.trim_end()));
             }
+            "--read-keys" => read_keys(),
+            "--take-foreground" => take_foreground(),
+            // SAFETY: setresuid(2) takes integers.
+            "--become-root" => assert_eq!(unsafe { libc::setresuid(0, 0, 0) }, 0, "not a setuid program"),
+            // SAFETY: kill(2) and getpid(2) take integers.
+            "--raise" => drop(unsafe { libc::kill(libc::getpid(), signal(&value())) }),
             "--window" => {
                 // SAFETY: winsize is plain data that TIOCGWINSZ fills.
                 let size = unsafe {

@@ -15,12 +15,13 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["policy", "supervise", "report", "inject", "units"]),
     ("exit", &["supervise"]),
     ("inject", &[]),
-    ("supervise", &["units"]),
-    ("proxy", &["policy", "traffic", "units"]),
+    ("supervise", &["sabotage", "units"]),
+    ("proxy", &["policy", "sabotage", "traffic", "units"]),
     ("report", &["traffic", "units"]),
     ("traffic", &["units"]),
     ("policy", &["units"]),
     ("units", &[]),
+    ("sabotage", &[]),
 ];
 
 /// Crates that are named in one module only.
@@ -52,7 +53,12 @@ const IMPURE: &[&str] = &[
 ];
 
 /// The files that may hold unsafe code.
-const UNSAFE: &[&str] = &["supervise/child.rs", "supervise/startup.rs", "supervise/terminal.rs"];
+const UNSAFE: &[&str] = &[
+    "supervise/child.rs",
+    "supervise/realtime.rs",
+    "supervise/startup.rs",
+    "supervise/terminal.rs",
+];
 
 /// Names that say nothing of the domain.
 const EMPTY_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "manager", "handler", "common"];

@@ -1,8 +1,11 @@
 //! Supervision: every difference between a command and the same command under amb is a bug.
 
 mod ending;
+mod failures;
 mod inherited;
 mod jobs;
+mod peers;
+mod service;
 mod signals;
 mod status;
 

@@ -20,7 +20,7 @@ pub(crate) use self::{
     child::Child,
     outcome::Outcome,
     raw::{Answer, End, Peer, Proxy},
-    running::{Running, ends, send},
+    running::{Running, ends, ends_within, send},
     terminal::Terminal,
     upstream::{Request, Step, Upstream, ok, status},
 };

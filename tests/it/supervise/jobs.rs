@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use crate::support::{Child, Terminal};
+use crate::support::{Child, Step, Terminal, Upstream, ends, send};
 
 /// How often a test is repeated whose failure would be a race.
 const ROUNDS: usize = 10;
@@ -72,7 +72,7 @@ fn a_new_window_size_is_told_once() {
 #[test]
 fn a_signal_from_elsewhere_is_passed_on_at_a_terminal_too() {
     let mut terminal = counting("INT");
-    crate::support::send(terminal.pid(), libc::SIGINT);
+    send(terminal.pid(), libc::SIGINT);
     terminal.wait_for("got INT").type_text("\x04").wait_for("INT=1\r");
 }
 
@@ -197,4 +197,102 @@ fn a_hangup_ends_the_child_once_and_amb_with_it() {
         status.signal() == Some(libc::SIGHUP) || status.code() == Some(0),
         "{status}"
     );
+}
+
+#[test]
+fn a_transfer_goes_on_after_ctrl_z_and_fg() {
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst".to_vec();
+    let upstream = Upstream::script([vec![
+        Step::Read,
+        Step::Send(answer),
+        Step::Stall,
+        Step::Send(b"after".to_vec()),
+    ]]);
+    let mut terminal = Terminal::bash();
+    terminal.type_text(&format!("$AMB run -- $CHILD --get {}\n", upstream.url("/")));
+    upstream.wait_for_requests(1);
+    terminal.type_text("\x1a").wait_for("Stopped").wait_for("prompt> ");
+    upstream.release();
+    terminal
+        .type_text("fg\n")
+        .wait_for("HTTP/1.1 200 OK")
+        .wait_for("firstafter")
+        .wait_for("prompt> ");
+    terminal.type_text("echo status $?\n").wait_for("status 0");
+    upstream.join();
+}
+
+#[test]
+fn a_pager_at_the_end_of_a_pipe_reads_single_keys_and_leaves_the_terminal_as_it_was() {
+    let mut terminal = Terminal::bash();
+    terminal
+        .type_text("stty -g >before; echo text | $AMB run -- $CHILD --read-keys\n")
+        .wait_for("raw\r");
+    // Raw: without a line's end, and Ctrl-C is a key.
+    terminal
+        .type_text("a")
+        .wait_for("key 97")
+        .type_text("\x03")
+        .wait_for("key 3");
+    terminal.type_text("q").wait_for("prompt> ");
+    terminal
+        .type_text("stty -g | cmp - before && echo it is as it w''as\n")
+        .wait_for("it is as it was");
+}
+
+#[test]
+fn a_child_killed_while_it_has_the_foreground_does_not_stop_amb() {
+    let child = Child::new(["--take-foreground", "--pid", "--ready", "--wait"]);
+    let mut terminal = Terminal::amb(&[], child);
+    terminal.wait_for("ready");
+    let screen = terminal.screen();
+    let id: i32 = screen.lines().find_map(|line| line.trim().parse().ok()).unwrap();
+    send(id, libc::SIGKILL);
+    assert_eq!(terminal.wait().signal(), Some(libc::SIGKILL));
+    terminal.wait_for("amb: ");
+}
+
+#[test]
+fn a_child_that_stops_by_itself_stops_the_job() {
+    for signal in ["STOP", "TSTP"] {
+        let mut terminal = Terminal::bash();
+        terminal
+            .type_text(&format!("$AMB run -- $CHILD --raise {signal} --say back''again\n"))
+            .wait_for("Stopped")
+            .wait_for("prompt> ");
+        terminal.type_text("fg\n").wait_for("back''again").wait_for("prompt> ");
+        terminal.type_text("echo status $?\n").wait_for("status 0");
+    }
+}
+
+#[test]
+fn a_child_stopped_in_a_group_of_its_own_goes_on_with_the_job() {
+    let mut terminal = Terminal::bash();
+    terminal
+        .type_text("$AMB run -- $CHILD --take-foreground --raise STOP --say again\n")
+        .wait_for("Stopped")
+        .wait_for("prompt> ");
+    terminal.type_text("fg\n").wait_for("\nagain").wait_for("prompt> ");
+    terminal.type_text("echo status $?\n").wait_for("status 0");
+}
+
+#[test]
+fn a_child_without_a_shell_that_waits_for_stops_is_continued_alone() {
+    let mut terminal = Terminal::amb(
+        &[],
+        Child::new(["--pid", "--ready", "--raise", "STOP", "--say", "again"]),
+    );
+    terminal.wait_for("ready");
+    let screen = terminal.screen();
+    let id: i32 = screen.lines().find_map(|line| line.trim().parse().ok()).unwrap();
+    while !std::fs::read_to_string(format!("/proc/{id}/stat"))
+        .unwrap()
+        .contains(") T ")
+    {
+        std::thread::yield_now();
+    }
+    send(id, libc::SIGCONT);
+    terminal.wait_for("again");
+    assert_eq!(terminal.wait().code(), Some(0));
+    assert!(ends(id));
 }

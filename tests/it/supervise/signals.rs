@@ -236,3 +236,76 @@ fn a_storm_of_signals_around_the_end_changes_nothing() {
         assert_eq!(outcome.stderr().lines().count(), outcome.own_lines().len(), "{outcome}");
     }
 }
+
+#[test]
+fn a_burst_of_real_time_signals_is_passed_on_to_the_last() {
+    /// How many; a handler's buffers hold far less.
+    const BURST: usize = 300;
+    for flags in MODES {
+        let mut running = Amb::run(flags).open_stdin().child(Child::count("34,USR1")).start();
+        running.wait_for_line("ready");
+        for _ in 0..BURST {
+            running.signal(34);
+        }
+        running.wait_for_lines("got 34", BURST);
+        running.close_stdin();
+        let outcome = running.wait();
+        assert!(
+            outcome.stdout().ends_with(&format!("34={BURST}\nUSR1=0\n")),
+            "{outcome}"
+        );
+    }
+}
+
+#[test]
+fn further_requests_to_end_do_not_put_the_kill_off() {
+    let child = Child::new(["--ignore", "TERM", "--ready", "--wait"]);
+    let mut running = Amb::run(["--kill-after", "300ms"]).open_stdin().child(child).start();
+    running.wait_for_line("ready");
+    // If each began the time anew, this would not end.
+    while running.is_running() {
+        running.signal(libc::SIGTERM);
+        let moment = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 20_000_000,
+        };
+        rustix::event::poll(&mut [], Some(&moment)).unwrap();
+    }
+    running.wait().assert_signal(9);
+}
+
+#[test]
+fn signals_that_came_ignored_do_not_end_a_job_in_the_background() {
+    // What a shell without job control ignores for it.
+    let script = "trap '' INT QUIT; exec \"$AMB\" run -- \"$CHILD\" --count USR1";
+    let mut running = Amb::bare().shell(script).open_stdin().start();
+    running.wait_for_line("ready");
+    running.signal(libc::SIGINT).signal(libc::SIGQUIT);
+    running.signal(libc::SIGUSR1).wait_for_line("got USR1");
+    running.close_stdin();
+    running
+        .wait()
+        .assert_status(0)
+        .assert_stdout("ready\ngot USR1\nUSR1=1\n");
+}
+
+#[test]
+fn a_child_outlives_the_threads_that_looked_names_up() {
+    let child = Child::new(["--get", "http://name.invalid/", "--ready", "--wait", "--exit", "8"]);
+    let running = Amb::run(["--on-death", "KILL"]).open_stdin().child(child).start();
+    running.wait_for_line("ready");
+    let threads = || {
+        std::fs::read_dir(format!("/proc/{}/task", running.pid()))
+            .unwrap()
+            .count()
+    };
+    // The main thread and the proxy's, once those for lookups have gone, which takes ten seconds.
+    while threads() > 2 {
+        let moment = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 50_000_000,
+        };
+        rustix::event::poll(&mut [], Some(&moment)).unwrap();
+    }
+    running.wait().assert_status(8);
+}

@@ -122,6 +122,21 @@ fn a_file_that_is_being_written_is_126() {
 }
 
 #[test]
+fn an_environment_beyond_what_the_kernel_takes_is_126() {
+    // One variable may have 128 KiB, its name and zero byte included; amb adds the loopback to this one.
+    let hosts = "x".repeat(128 * 1024 - "no_proxy=".len() - 1);
+    let amb = Amb::run(NONE).env("no_proxy", hosts).command(["true"]);
+    check_refused(amb, 126, &["too large"]);
+}
+
+#[test]
+fn a_port_that_is_taken_is_125_and_starts_nothing() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    check_started_nothing(Amb::run(["--listen", &address]));
+}
+
+#[test]
 fn a_deleted_working_directory_is_said() {
     let amb = Amb::run(NONE).shell("mkdir gone && cd gone && rmdir ../gone && exec \"$AMB\" run -- ./program");
     check_refused(amb, 127, &["working directory was deleted"]);

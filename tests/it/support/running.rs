@@ -6,6 +6,7 @@ use std::{
     process::{self, ChildStdin, Command, ExitStatus},
     sync::{Arc, Condvar, Mutex},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use rustix::{
@@ -58,10 +59,15 @@ impl Reader {
 
     /// Waits until `found` returns something; `None` if the stream ended or time ran out before.
     fn wait_for<T>(&self, found: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+        self.wait_within(PATIENCE, found)
+    }
+
+    /// The same with another limit in time.
+    fn wait_within<T>(&self, patience: Duration, found: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
         let (lock, bell) = &*self.written;
         let guard = lock.lock().unwrap();
         let waiting = |written: &mut Written| !written.ended && found(&written.bytes).is_none();
-        let (guard, _) = bell.wait_timeout_while(guard, PATIENCE, waiting).unwrap();
+        let (guard, _) = bell.wait_timeout_while(guard, patience, waiting).unwrap();
         found(&guard.bytes)
     }
 
@@ -141,6 +147,15 @@ impl Running {
             "`{line}` did not come\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
         );
         self
+    }
+
+    /// Whether a line comes `times` times on stdout within `patience`, of a program that need not do what is expected.
+    pub(crate) fn comes(&self, line: &str, times: usize, patience: Duration) -> bool {
+        let came = self.stdout.wait_within(patience, |bytes| {
+            let count = complete_lines(bytes).filter(|it| *it == line.as_bytes()).count();
+            (count >= times).then_some(())
+        });
+        came.is_some()
     }
 
     /// Waits for a line on stdout that begins with `start`, and returns the rest of it.
@@ -253,11 +268,16 @@ pub(crate) fn send(pid: i32, signal: i32) {
 
 /// Waits until a process has ended; `false` if it does not. Right also for processes that are not ours.
 pub(crate) fn ends(pid: i32) -> bool {
+    ends_within(pid, PATIENCE)
+}
+
+/// The same with another limit in time.
+pub(crate) fn ends_within(pid: i32, patience: Duration) -> bool {
     let Some(pid) = Pid::from_raw(pid) else { return true };
     let Ok(watch) = pidfd_open(pid, PidfdFlags::empty()) else {
         return true;
     };
-    let patience = Timespec::try_from(PATIENCE).unwrap();
+    let patience = Timespec::try_from(patience).unwrap();
     loop {
         match poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&patience)) {
             Err(rustix::io::Errno::INTR) => {}

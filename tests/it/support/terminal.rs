@@ -13,6 +13,7 @@ use std::{
     process::{Child as Process, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -156,6 +157,21 @@ impl Terminal {
         self.seen += found.unwrap_or(0) + wanted.len();
         drop(screen);
         self
+    }
+
+    /// Whether a text appears within `patience` after the last one that was waited for, of a program that need not do what is
+    /// expected.
+    pub(crate) fn comes(&mut self, text: &str, patience: Duration) -> bool {
+        let (lock, bell) = &*self.screen;
+        let screen = lock.lock().unwrap();
+        let seen = self.seen;
+        let find = |screen: &[u8]| screen[seen..].windows(text.len()).position(|it| it == text.as_bytes());
+        let (screen, _) = bell
+            .wait_timeout_while(screen, patience, |screen| find(screen).is_none())
+            .unwrap();
+        let found = find(&screen);
+        self.seen += found.map_or(0, |at| at + text.len());
+        found.is_some()
     }
 
     /// Everything that was on the screen.
