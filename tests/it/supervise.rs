@@ -66,7 +66,7 @@
 //! | 57 | `inherited::limits_and_the_like_are_the_same` |
 //! | 58 | `inherited::the_environment_keeps_its_order_and_gains_only_documented_names` |
 //! | 59 | `service::a_child_that_amb_may_not_signal_is_waited_for` |
-//! | 60 | `ending::a_crash_leaves_one_core_file_at_most` |
+//! | 60 | `ending::a_crash_leaves_the_core_files_that_the_bare_command_leaves` |
 //! | 61 | `inherited::socket_activation_names_the_child` |
 //! | 61 | `service::what_names_the_services_process_names_the_command` |
 //! | 62 | `failures::a_panic_in_the_proxy_is_a_502_and_the_summary_says_so` |
