@@ -14,28 +14,65 @@ use super::{
     origin::Origin,
 };
 
-/// How often `true` is run, with and without amb.
-const LAUNCHES: usize = 200;
+/// How often `true` is run in each way.
+const LAUNCHES: usize = 300;
+
+/// What people put before a command, amb first; the others where they are installed.
+const WRAPPERS: [(&str, &[&str]); 4] = [
+    ("amb", &["run", "--"]),
+    ("env", &[]),
+    ("tini", &["--"]),
+    ("dumb-init", &["--"]),
+];
 
 /// How many tunnels are open at once.
 const TUNNELS: u32 = 1000;
 
-/// How long `true` takes bare and under amb, one pair after the other, the order reversed in every second one.
+/// How long `true` takes: bare, and under each wrapper with its name.
+pub(crate) struct Launches {
+    /// Bare.
+    pub(crate) bare: Vec<Duration>,
+    /// Wrapped, in the same order; amb first.
+    pub(crate) wrapped: Vec<(&'static str, Vec<Duration>)>,
+}
+
+/// Runs `true` in all ways, one after the other, the order reversed in every second round.
 ///
 /// # Errors
 /// It cannot be run, or fails.
-pub(crate) fn launches() -> Result<[Vec<Duration>; 2], Box<dyn Error>> {
-    let mut taken = [Vec::new(), Vec::new()];
-    for pair in 0..LAUNCHES {
-        for side in if pair % 2 == 0 { [0, 1] } else { [1, 0] } {
-            let mut command = if side == 0 { amb::bare("true") } else { amb::command() };
-            if side == 1 {
-                command.args(["run", "--", "true"]);
-            }
-            taken[side].push(launch(command)?);
+pub(crate) fn launches() -> Result<Launches, Box<dyn Error>> {
+    let there = |program: &str| program == "amb" || Command::new(program).arg("--version").output().is_ok();
+    let wrappers: Vec<_> = WRAPPERS.into_iter().filter(|(name, _)| there(name)).collect();
+    let mut taken = vec![Vec::new(); wrappers.len() + 1];
+    for round in 0..LAUNCHES {
+        let mut ways: Vec<usize> = (0..taken.len()).collect();
+        if round % 2 == 1 {
+            ways.reverse();
+        }
+        for way in ways {
+            let mut command = match way.checked_sub(1).map(|wrapper| wrappers[wrapper]) {
+                None => amb::bare("true"),
+                Some(("amb", words)) => {
+                    let mut command = amb::command();
+                    command.args(words).arg("true");
+                    command
+                }
+                Some((name, words)) => {
+                    let mut command = amb::bare(name);
+                    command.args(words).arg("true");
+                    command
+                }
+            };
+            // What amb says when no request came has no place in the table.
+            command.stdin(Stdio::null()).stderr(Stdio::null());
+            taken[way].push(launch(command)?);
         }
     }
-    Ok(taken)
+    let mut taken = taken.into_iter();
+    Ok(Launches {
+        bare: taken.next().unwrap_or_default(),
+        wrapped: wrappers.iter().map(|(name, _)| *name).zip(taken).collect(),
+    })
 }
 
 /// How long a command takes from its start until it has ended.
@@ -43,8 +80,6 @@ pub(crate) fn launches() -> Result<[Vec<Duration>; 2], Box<dyn Error>> {
 /// # Errors
 /// It cannot be run, or fails.
 fn launch(mut command: Command) -> Result<Duration, Box<dyn Error>> {
-    // What amb says when no request came has no place in the table.
-    command.stdin(Stdio::null()).stderr(Stdio::null());
     let began = Instant::now();
     let status = command.status()?;
     let lasted = began.elapsed();

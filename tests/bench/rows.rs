@@ -71,7 +71,7 @@ impl Row {
     pub(crate) fn measure(self, origin: &Origin, measurement: Duration) -> Result<Line, Box<dyn Error>> {
         let name = self.name();
         match self {
-            Self::Launch(_) => Ok(Line::launch(name, footprint::launches()?)),
+            Self::Launch(_) => Ok(Line::launch(name, &footprint::launches()?)),
             Self::Idle(_) => Ok(Line::idle(name, footprint::idle()?)),
             Self::IdleTunnels(_) => Ok(Line::per_tunnel(name, footprint::per_tunnel(origin)?)),
             _ => {

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use super::footprint::Launches;
+
 /// The head of the table.
 pub(crate) const HEAD: &str = "\
 | row | direct | amb | ratio | spread | amb's CPU | p50 direct → amb | p99 direct → amb |
@@ -95,23 +97,28 @@ impl Line {
         ])
     }
 
-    /// From the times of a bare command and of the same under amb, in pairs.
-    pub(crate) fn launch(name: &str, [bare, amb]: [Vec<Duration>; 2]) -> Self {
+    /// From the times of a command in each way. What the other wrappers add stands where there is no spread.
+    pub(crate) fn launch(name: &str, launches: &Launches) -> Self {
         let millis = |times: &[Duration]| times.iter().map(|time| time.as_secs_f64() * 1e3).collect::<Vec<_>>();
-        let (bare, amb) = (millis(&bare), millis(&amb));
         let at = |times: &[f64], percent: usize| {
             let mut times = times.to_vec();
             times.sort_unstable_by(f64::total_cmp);
             times[times.len() * percent / 100]
         };
-        let added = median(bare.iter().zip(&amb).map(|(bare, amb)| amb - bare));
+        let bare = millis(&launches.bare);
+        let added = |times: &[f64]| median(bare.iter().zip(times).map(|(bare, wrapped)| wrapped - bare));
+        let mut wrapped = launches.wrapped.iter().map(|(name, times)| (*name, millis(times)));
+        let amb = wrapped.next().map_or_else(Vec::new, |(_, times)| times);
+        let peers: Vec<String> = wrapped
+            .map(|(name, times)| format!("{name} {:+.2}", added(&times)))
+            .collect();
         let latency = |percent| format!("{:.2} → {:.2} ms", at(&bare, percent), at(&amb, percent));
         Self([
             name.to_owned(),
             format!("{:.2} ms", at(&bare, 50)),
             format!("{:.2} ms", at(&amb, 50)),
-            format!("{added:+.2} ms"),
-            "–".to_owned(),
+            format!("{:+.2} ms", added(&amb)),
+            peers.join(", "),
             "–".to_owned(),
             latency(50),
             latency(99),

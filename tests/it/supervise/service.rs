@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     supervise::MODES,
-    support::{Amb, Child, PATIENCE, Step, Upstream, ends, say_skipped, send},
+    support::{Amb, Child, PATIENCE, Step, Upstream, ends, say_skipped},
 };
 
 /// A program and its arguments are there and succeed.
@@ -70,34 +70,24 @@ fn what_names_the_services_process_names_the_command() {
 
 #[test]
 fn a_request_to_end_ends_the_drain() {
-    let stalled = vec![Step::Read, Step::Stall];
-    let upstream = Upstream::script([stalled]);
-    for _ in 0..1 {
-        let amb = Amb::run(["--drain", "300s", "--proxy-loopback"]);
-        let (manager, name) = manager(amb.home());
-        // The request is a leftover's, so the drain waits for it.
-        let script = format!(
-            "\"$CHILD\" --get {} >/dev/null 2>&1 </dev/null & echo $!; read line; exit 4",
-            upstream.url("/")
-        );
-        let mut running = amb
-            .env("CHILD", Child::program())
-            .env("NOTIFY_SOCKET", name)
-            .command(["sh", "-c", &script])
-            .open_stdin()
-            .start();
-        let leftover: i32 = running.wait_for_rest("").parse().unwrap();
-        upstream.wait_for_requests(1);
-        running.close_stdin();
-        told(&manager);
-        let status = told(&manager);
-        assert!(status.contains("waits for its open requests"), "{status}");
-        running.signal(libc::SIGTERM);
-        running.wait().assert_status(4);
-        assert!(ends(leftover));
-    }
+    let upstream = Upstream::script([vec![Step::Read, Step::Stall]]);
+    let amb = Amb::run(["--drain", "300s", "--proxy-loopback"]);
+    let (manager, name) = manager(amb.home());
+    // The request is a leftover's, so the drain waits for it.
+    let url = upstream.url("/");
+    let script = format!("\"$CHILD\" --get {url} >/dev/null 2>&1 </dev/null & echo $!; read line; exit 4");
+    let amb = amb.env("CHILD", Child::program()).env("NOTIFY_SOCKET", name);
+    let mut running = amb.command(["sh", "-c", &script]).open_stdin().start();
+    let leftover: i32 = running.wait_for_rest("").parse().unwrap();
+    upstream.wait_for_requests(1);
+    running.close_stdin();
+    told(&manager);
+    let status = told(&manager);
+    assert!(status.contains("waits for its open requests"), "{status}");
+    running.signal(libc::SIGTERM);
+    running.wait().assert_status(4);
+    assert!(ends(leftover));
     upstream.release();
-    drop(upstream);
 }
 
 #[test]
@@ -165,16 +155,4 @@ fn systemd_takes_an_end_by_sigterm_for_a_clean_one() {
     service.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
     assert!(works("systemctl", &["stop", &unit]));
     assert!(service.wait().unwrap().success());
-}
-
-#[test]
-fn a_leftover_can_be_ended_when_its_command_has_gone() {
-    // Keeps `send` honest where nothing is waited for: the leftover is its own master.
-    let outcome = Amb::run(MODES[1])
-        .child(Child::new(["--fork-leftover", "60", "--exit", "5"]))
-        .status(5);
-    let id = outcome.stdout().trim().strip_prefix("left ").unwrap().parse().unwrap();
-    assert!(outcome.stderr().contains("still running"), "{outcome}");
-    send(id, libc::SIGKILL);
-    assert!(ends(id));
 }
