@@ -291,7 +291,7 @@ impl Draining {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// The sums; what is still open is cut short. A worker that is stuck for [`STUCK_LIMIT`] is given up.
+    /// The sums; what is still open is cut short. A worker that is stuck for `STUCK_LIMIT` is given up.
     pub fn finish(self) -> Drained {
         drop(self.hurry);
         let mut drained = Drained::default();

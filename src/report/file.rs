@@ -85,7 +85,7 @@ impl ReportFile {
 
     /// Writes the report.
     ///
-    /// A pipe that nobody reads from is waited for until [`READER_LIMIT`] has passed: the child's end must reach whoever
+    /// A pipe that nobody reads from is waited for until `READER_LIMIT` has passed: the child's end must reach whoever
     /// waits for amb, even if nobody wants the report.
     ///
     /// # Errors
