@@ -66,6 +66,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--run-timeout', '--run-timeout', [CompletionResultType]::ParameterName, 'Stop the command after this; exit with 124 [default: never]')
             [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'Kill the command this long after it was first told to stop [default: never]')
             [CompletionResult]::new('--kill-after', '--kill-after', [CompletionResultType]::ParameterName, 'Kill the command this long after it was first told to stop [default: never]')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'What to wait for before amb ends as the command did [default: main]')
             [CompletionResult]::new('--on-death', '--on-death', [CompletionResultType]::ParameterName, 'Signal for the command if amb itself is killed, or none [default: auto]')
             [CompletionResult]::new('--drain', '--drain', [CompletionResultType]::ParameterName, 'How long open requests may go on when the command has ended [default: 1s]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')

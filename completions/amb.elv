@@ -62,6 +62,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --run-timeout 'Stop the command after this; exit with 124 [default: never]'
             cand -k 'Kill the command this long after it was first told to stop [default: never]'
             cand --kill-after 'Kill the command this long after it was first told to stop [default: never]'
+            cand --wait 'What to wait for before amb ends as the command did [default: main]'
             cand --on-death 'Signal for the command if amb itself is killed, or none [default: auto]'
             cand --drain 'How long open requests may go on when the command has ended [default: 1s]'
             cand --color 'When to use colours'

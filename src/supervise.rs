@@ -166,6 +166,8 @@ pub struct Settings {
     pub kill_after: Option<Duration>,
     /// What the child gets when amb dies.
     pub on_death: OnDeath,
+    /// For what to wait before amb ends.
+    pub wait: Wait,
 }
 
 /// How the child ended.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{
     inject::{self, FamilyList, Loopback},
     policy::Problem,
-    supervise::{self, OnDeath, ProcessGroup},
+    supervise::{self, OnDeath, ProcessGroup, Wait},
     units::Period,
 };
 
@@ -128,6 +128,18 @@ pub struct RunOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_after: Option<Period>,
 
+    /// What to wait for before amb ends as the command did [default: main]
+    #[arg(
+        id = "run.wait",
+        long = "wait",
+        value_name = "WHAT",
+        value_enum,
+        help_heading = "Process"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "main"))]
+    pub wait: Option<Wait>,
+
     /// Signal for the command if amb itself is killed, or none [default: auto]
     ///
     /// auto sends TERM, or KILL to a process group of its own; none sends nothing.
@@ -212,6 +224,7 @@ impl RunOptions {
                 run_timeout: self.run_timeout.map(|period| period.0),
                 kill_after: self.kill_after.map(|period| period.0),
                 on_death: self.on_death.unwrap_or_default(),
+                wait: self.wait.unwrap_or_default(),
             },
             drain: self.drain.unwrap_or(DEFAULT_DRAIN).0,
         }

@@ -340,7 +340,7 @@ mod tests {
                 Blame::Client => (400..500).contains(&status) || status == 505,
                 Blame::Upstream => matches!(status, 502 | 504),
                 Blame::Policy => status == 403,
-                Blame::Amb => matches!(status, 500 | 503),
+                Blame::Amb => matches!(status, 500 | 502 | 503),
             };
             assert!(fits, "{status} {name}: {error:?}");
         }

@@ -31,7 +31,7 @@ use tracing::debug;
 
 use super::{
     ChildExit, Mode, Settings,
-    linger::{Family, Wait},
+    linger::Family,
     signal::{Signal, Signals},
     spawn_error::SpawnError,
     startup::{self, Blocked, Inherited, change_mask},
@@ -52,8 +52,6 @@ pub struct Spawn {
     pub environment: Vec<(OsString, Option<OsString>)>,
     /// The limit on open files to return to, if amb raised its own.
     pub restore_nofile: Option<Rlimit>,
-    /// For what to wait.
-    pub wait: Wait,
 }
 
 impl Spawn {
@@ -64,7 +62,6 @@ impl Spawn {
             arguments: arguments.into_iter().collect(),
             environment: Vec::new(),
             restore_nofile: None,
-            wait: Wait::default(),
         }
     }
 
@@ -84,7 +81,7 @@ impl Spawn {
             nofile: self.restore_nofile,
             hesitates: sabotage::is_wanted("spawn"),
         };
-        let family = Family::expect(self.wait);
+        let family = Family::expect(settings.wait);
         let mut command = Command::new(&self.program);
         // SAFETY: between fork and exec only async-signal-safe functions are called, on memory that was made before.
         unsafe {

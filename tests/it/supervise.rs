@@ -49,6 +49,7 @@
 //! | 40 | `ending::as_the_first_process_it_does_not_wait_for_leftovers` |
 //! | 41 | `ending::as_the_first_process_it_reaps_orphans` |
 //! | 42 | `ending::as_the_first_process_it_never_loses_the_status` |
+//! | 43 | `wait::a_process_in_the_background_still_has_its_proxy` |
 //! | 44 | `ending::a_leftover_in_its_own_session_is_not_signalled` |
 //! | 45 | `inherited::ignored_and_blocked_signals_stay_so` |
 //! | 46 | `inherited::a_clean_parent_makes_a_clean_child` |
@@ -88,6 +89,7 @@ mod peers;
 mod service;
 mod signals;
 mod status;
+mod wait;
 
 /// The two modes, each with the flags that choose it.
 const MODES: [[&str; 2]; 2] = [["--process-group", "inherit"], ["--process-group", "new"]];

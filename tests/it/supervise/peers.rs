@@ -369,8 +369,7 @@ fn side_by_side_with_its_peers_amb_alone_is_as_the_bare_command_everywhere() {
         let mut lines = format!("{row}: {}\n", seen[0]);
         for (wrapper, seen_here) in wrappers.iter().zip(&seen).skip(1) {
             let mark = if *seen_here == seen[0] { "as bare" } else { seen_here };
-            let line = format!("    {:10} {mark}\n", wrapper.name);
-            lines.push_str(&line);
+            lines.extend([&format!("    {:10} ", wrapper.name), mark, "\n"]);
         }
         ::amb::supervise::write_stderr(&lines);
         table.push_str(&lines);
