@@ -5,16 +5,12 @@
 
 mod values;
 
-use std::{
-    ffi::OsString,
-    io::{self, Write},
-    path::Path,
-};
+use std::{ffi::OsString, path::Path};
 
 use clap::{Arg, Args, Command, ValueEnum};
 use clap_complete::{CompletionCandidate, engine};
 
-use super::generate;
+use super::{generate, print};
 use crate::exit::Exit;
 
 /// The shells for which there is a script.
@@ -79,10 +75,7 @@ impl Shell {
 
 /// Writes a shell's script to stdout.
 pub fn print_script(args: &CompletionsArgs) -> Exit {
-    match io::stdout().lock().write_all(&args.shell.script()) {
-        Ok(()) => Exit::Done,
-        Err(_) => Exit::Negative,
-    }
+    print(args.shell.script())
 }
 
 /// Writes to stdout what the word that is being typed may become: lines of a value, a tab and its explanation; or
@@ -103,10 +96,7 @@ pub fn print_candidates(args: &CompleteArgs) -> Exit {
             }
         }
     }
-    match io::stdout().lock().write_all(&out) {
-        Ok(()) => Exit::Done,
-        Err(_) => Exit::Negative,
-    }
+    print(out)
 }
 
 /// What a word that is being typed belongs to.

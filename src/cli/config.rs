@@ -201,9 +201,9 @@ pub fn run(args: &ConfigArgs) -> Exit {
             } else {
                 schema::document()
             };
-            print(&format!("{schema:#}\n"))
+            print(format!("{schema:#}\n"))
         }
-        ConfigAction::Path(args) => print(&show::paths(&args.layers.request())),
+        ConfigAction::Path(args) => print(show::paths(&args.layers.request())),
     }
 }
 
@@ -238,7 +238,7 @@ pub fn init(args: &InitArgs) -> Exit {
     match init::init(&args.directory.clone().unwrap_or_default(), !args.no_schema) {
         Ok(written) => {
             let lines: Vec<String> = written.iter().map(|path| format!("{}\n", path.display())).collect();
-            print(&lines.concat())
+            print(lines.concat())
         }
         Err(reason) => {
             say(&reason);

@@ -49,9 +49,9 @@ pub fn say(text: &dyn Display) {
 }
 
 /// Writes what was asked for to stdout, which is nobody else's in subcommands other than `run`.
-pub fn print(text: &str) -> Exit {
+pub fn print(text: impl AsRef<[u8]>) -> Exit {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
         Ok(()) => Exit::Done,
         // A reader that has gone away wants no more of it.
         Err(_) => Exit::Negative,

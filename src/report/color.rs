@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, IsTerminal},
+    os::fd::AsFd,
 };
 
 use anstyle::{AnsiColor, Style};
@@ -40,15 +41,18 @@ pub struct Stream {
 impl Stream {
     /// What stderr can show, by the terminal and the environment.
     pub fn stderr(when: When) -> Self {
-        let terminal = io::stderr().is_terminal();
-        let size = terminal_size::terminal_size_of(io::stderr()).map(|(width, _)| usize::from(width.0));
-        Self::decide(when, terminal, size, |name| std::env::var_os(name))
+        Self::of(when, &io::stderr())
     }
 
     /// What stdout can show, likewise.
     pub fn stdout(when: When) -> Self {
-        let size = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
-        Self::decide(when, io::stdout().is_terminal(), size, |name| std::env::var_os(name))
+        Self::of(when, &io::stdout())
+    }
+
+    /// What this stream can show.
+    fn of(when: When, stream: &(impl IsTerminal + AsFd)) -> Self {
+        let size = terminal_size::terminal_size_of(stream).map(|(width, _)| usize::from(width.0));
+        Self::decide(when, stream.is_terminal(), size, |name| std::env::var_os(name))
     }
 
     /// The same, of what is known of the stream: whether it is a terminal, its columns, and the variables.
