@@ -263,7 +263,7 @@ impl Supervisor {
                 self.settle(Pause::Stop(signal));
             }
             self.take(signals);
-            self.wait(signals, &[], &mut errand);
+            self.wait(signals, &[], None, &mut errand);
         };
         debug!(?status, "the child has ended");
         self.linger(signals, &mut errand);
@@ -276,6 +276,7 @@ impl Supervisor {
 
     /// Goes on for the processes that the child left behind, as far as they are to be waited for.
     fn linger(&mut self, signals: &mut Signals, errand: &mut Option<Errand<'_>>) {
+        let mut look_again = self.child.look_again();
         loop {
             self.child.reap();
             let members = self.child.members();
@@ -283,7 +284,7 @@ impl Supervisor {
                 return;
             }
             self.take(signals);
-            self.wait(signals, &linger::watch(&members), errand);
+            self.wait(signals, &linger::watch(&members), look_again.wait(), errand);
         }
     }
 
@@ -296,12 +297,17 @@ impl Supervisor {
         }
     }
 
-    /// Waits until something happens, which may be the child's end or that of one of `members`, and acts on deadlines.
-    fn wait(&mut self, signals: &mut Signals, members: &[OwnedFd], errand: &mut Option<Errand<'_>>) {
-        let asked = [self.run_timeout.wait(), self.kill_timer.wait(), self.pause_timer.wait()]
-            .into_iter()
-            .flatten()
-            .min();
+    /// Waits until something happens, which may be the child's end or that of one of `members`, and acts on deadlines. Waits
+    /// for `at_most`, if that is given.
+    fn wait(
+        &mut self,
+        signals: &mut Signals,
+        members: &[OwnedFd],
+        at_most: Option<Duration>,
+        errand: &mut Option<Errand<'_>>,
+    ) {
+        let timers = [self.run_timeout, self.kill_timer, self.pause_timer];
+        let asked = timers.into_iter().map(Timer::wait).chain([at_most]).flatten().min();
         let before = now();
         let awaited = errand.as_ref().map(|errand| errand.awaited.as_fd());
         let ended = self.child.watch().into_iter().chain(members.iter().map(AsFd::as_fd));

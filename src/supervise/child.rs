@@ -31,7 +31,7 @@ use tracing::debug;
 
 use super::{
     ChildExit, Mode, Settings,
-    linger::Family,
+    linger::{Family, LookAgain},
     signal::{Signal, Signals},
     spawn_error::SpawnError,
     startup::{self, Blocked, Inherited, change_mask},
@@ -378,6 +378,11 @@ impl Child {
     /// Those of its processes that amb is to wait for, once it has ended itself.
     pub(super) fn members(&self) -> Vec<i32> {
         self.family.members(self.id(), self.mode)
+    }
+
+    /// How long to wait at most before [`Child::members`] is asked again, each time.
+    pub(super) fn look_again(&self) -> LookAgain {
+        self.family.look_again()
     }
 
     /// Sends `signal` to the child, in `new` mode to its whole group. Once it is reaped, to those that amb waits for.

@@ -1,6 +1,6 @@
 //! Staying for what the command leaves behind, with the proxy that it needs.
 
-use std::{fs, os::fd::OwnedFd};
+use std::{fs, os::fd::OwnedFd, time::Duration};
 
 use rustix::process::{Pid, PidfdFlags, getpgrp, getpid, pidfd_open, set_child_subreaper};
 use schemars::JsonSchema;
@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 use tracing::debug;
 
 use super::{Mode, leftover::Stat};
+
+/// How soon to look whether a process has left the group: a daemon does so right after its parent's end.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+/// How often to look in the long run.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// For what amb waits before it ends as the command did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize, JsonSchema)]
@@ -58,6 +63,13 @@ impl Family {
         self.wait != Wait::Main
     }
 
+    /// When to ask for [`Family::members`] again.
+    pub(super) fn look_again(&self) -> LookAgain {
+        LookAgain {
+            next: (self.wait == Wait::Group).then_some(FIRST_LOOK),
+        }
+    }
+
     /// Those that live, of a command that was `child`.
     pub(super) fn members(&self, child: i32, mode: Mode) -> Vec<i32> {
         if self.wait == Wait::Main {
@@ -80,6 +92,22 @@ impl Family {
             .filter(|(_, stat)| self.wait == Wait::Tree || stat.group == group)
             .map(|(id, _)| *id)
             .collect()
+    }
+}
+
+/// When to look again who belongs to the command. The kernel tells of a process's end, but not of its leaving a group.
+#[derive(Debug)]
+pub(super) struct LookAgain {
+    /// The next wait; none if the end of processes is all that matters.
+    next: Option<Duration>,
+}
+
+impl LookAgain {
+    /// How long to wait at most, this time: twice as long each time.
+    pub(super) fn wait(&mut self) -> Option<Duration> {
+        let now = self.next;
+        self.next = now.map(|wait| (wait * 2).min(LAST_LOOK));
+        now
     }
 }
 

@@ -64,6 +64,22 @@ fn a_tree_has_daemons_in_it_and_a_group_has_not() {
 }
 
 #[test]
+fn a_process_that_leaves_the_group_later_is_no_longer_waited_for() {
+    for [flag, mode] in MODES {
+        let amb = Amb::run(["--wait", "group", flag, mode]);
+        let go = amb.home().join("go");
+        let script = "mkfifo go; (read line <go; exec setsid sleep 300) >/dev/null 2>&1 </dev/null & echo left $!; echo child $$; exit 5";
+        let mut running = amb.command(["sh", "-c", script]).start();
+        let left = running.wait_for_rest("left ").parse().unwrap();
+        assert!(ends(running.wait_for_rest("child ").parse().unwrap()));
+        assert!(running.is_running());
+        fs::write(go, "\n").unwrap();
+        running.wait().assert_status(5);
+        send(left, libc::SIGKILL);
+    }
+}
+
+#[test]
 fn what_is_waited_for_gets_the_signals() {
     for mode in MODES {
         let (running, left) = left_behind("group", mode, "--fork-leftover");
