@@ -5,6 +5,7 @@
 pub mod parent;
 pub mod reach;
 pub mod redact;
+pub mod rules;
 pub mod timeout;
 pub mod via;
 
@@ -14,7 +15,8 @@ use self::{
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
     redact::Redact,
-    timeout::{TimeoutOptions, Timeouts},
+    rules::{Asked, Rules},
+    timeout::TimeoutOptions,
     via::ViaOptions,
 };
 
@@ -69,8 +71,8 @@ pub struct PolicyOptions {
 /// Every policy of a run.
 #[derive(Debug)]
 pub struct Policy {
-    /// How long things may take.
-    pub timeouts: Timeouts,
+    /// What holds for every request.
+    pub rules: Arc<Rules>,
     /// Where names lead.
     pub reach: Reach,
     /// Which proxy amb itself goes through.
@@ -82,6 +84,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// What holds for a request or tunnel.
+    pub fn rules_for(&self, _asked: &Asked<'_>) -> &Arc<Rules> {
+        &self.rules
+    }
+
     /// What is going to happen to requests other than passing them on, for people: a sentence each, in the order in which
     /// it happens.
     pub fn rules(&self) -> Vec<String> {
@@ -112,7 +119,7 @@ impl PolicyOptions {
             Parent::default()
         });
         Policy {
-            timeouts,
+            rules: Arc::new(Rules { timeouts }),
             reach: Reach::build(self.connect_to, self.resolve),
             parent,
             via: self.headers.via.unwrap_or(true),

@@ -343,6 +343,7 @@ impl Work {
                 crowd: Crowd::of_worker(self.workers),
                 via: Via::new(&self.run_id, self.policy.via),
                 redact: Arc::clone(&self.policy.redact),
+                policy: Arc::clone(&self.policy),
                 upstreams: Upstreams::new(self.policy, self.own),
                 run_id: self.run_id,
                 own: self.own,

@@ -231,7 +231,7 @@ fn a_setting_is_toml_or_a_text() {
         .set("connect-to.\"a:80\"='b:81'")
         .set("run.extend-no-proxy=c,d");
     let config = scene.config();
-    assert_eq!(config.policy.timeouts.connect, Duration::from_secs(2));
+    assert_eq!(config.policy.rules.timeouts.connect, Duration::from_secs(2));
     assert_eq!(config.inject.no_proxy, ["a", "b", "c", "d"]);
     assert_eq!((config.threads, config.name.as_str()), (2, "123"));
     assert_eq!(config.policy.reach.target("a", 80), ("b", 81));

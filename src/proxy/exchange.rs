@@ -12,6 +12,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -35,7 +36,11 @@ use super::{
     },
     worker::Worker,
 };
-use crate::{sabotage, traffic::Outcome};
+use crate::{
+    policy::rules::{Asked, Rules},
+    sabotage,
+    traffic::Outcome,
+};
 
 /// How long a new connection may go without an answer before it looks as if its server were busy with another one.
 const TURN_AFTER: Duration = Duration::from_millis(20);
@@ -92,10 +97,25 @@ pub(crate) struct Request {
     pub(crate) prepared: Option<Server>,
 }
 
+impl Request {
+    /// What policies look at.
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            method: self.head.method(),
+            host: &self.authority.host,
+            port: self.authority.port,
+            path: &self.path,
+            fields: &self.head.fields,
+        }
+    }
+}
+
 /// Carries one exchange from the read head to the end of its answer. Never fails: an error *is* an answer.
 pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request: Request, open: Open) -> Next {
+    let rules = Arc::clone(worker.policy.rules_for(&request.asked()));
     let mut exchange = Exchange {
         worker,
+        rules,
         version: request.head.version,
         request,
         open,
@@ -174,6 +194,8 @@ struct Exchange<'a> {
     worker: &'a Rc<Worker>,
     /// The request.
     request: Request,
+    /// What holds for it.
+    rules: Arc<Rules>,
     /// The client's version.
     version: Version,
     /// Its record.
@@ -299,8 +321,9 @@ impl Exchange<'_> {
     /// Opens a connection. Boxed, since most requests find one in the pool and should not carry the room for this.
     async fn connect(&mut self) -> Result<Server, ExchangeError> {
         let Request { authority, purpose, .. } = &self.request;
+        let limit = self.rules.timeouts.connect;
         let opened = &mut self.open.record.opened;
-        Box::pin(self.worker.upstreams.connect(authority, *purpose, opened)).await
+        Box::pin(self.worker.upstreams.connect(authority, *purpose, limit, opened)).await
     }
 
     /// Sends the request once and waits for the final head of its answer, passing interim ones on.

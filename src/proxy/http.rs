@@ -120,7 +120,7 @@ async fn pass_inside(
             Ok(server)
         } else {
             let opened = &mut open.record.opened;
-            worker.upstreams.connect(&authority, Purpose::Tunnel, opened).await
+            worker.open_tunnel(&authority, opened).await
         };
         return match connected {
             Ok(mut server) => {
@@ -266,7 +266,7 @@ async fn connect(
     let connected = match framed {
         Ok(()) => {
             let opened = &mut open.record.opened;
-            worker.upstreams.connect(&authority, Purpose::Tunnel, opened).await
+            worker.open_tunnel(&authority, opened).await
         }
         Err(error) => {
             refuse(client, open, &error, Some(head), Some(&authority)).await;

@@ -15,7 +15,6 @@ use super::{
     http::After,
     target::{self, Authority},
     tunnel,
-    upstream::Purpose,
     wire::connection::Connection,
     worker::Worker,
 };
@@ -214,7 +213,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, refusal: 
         Err(refusal)
     } else {
         let opened = &mut open.record.opened;
-        worker.upstreams.connect(&authority, Purpose::Tunnel, opened).await
+        worker.open_tunnel(&authority, opened).await
     };
     let answer = reply(protocol, connected.as_ref().err());
     let sent = client.send(&answer).await;

@@ -51,7 +51,7 @@ pub(crate) struct ParentForm {
 
 /// Opens connections and keeps those that may be used again.
 pub(crate) struct Upstreams {
-    /// Names, redirections, parent proxies, timeouts.
+    /// Names, redirections, parent proxies.
     policy: Arc<Policy>,
     /// amb's own listener, which must not be dialled.
     own: SocketAddr,
@@ -110,15 +110,15 @@ impl Upstreams {
     /// `opened` is counted up by one if there is a connection, also if a parent proxy then refuses to go on from there.
     ///
     /// # Errors
-    /// Names whose fault it was. Lasts at most the policy's connect timeout.
+    /// Names whose fault it was. Lasts at most `limit`.
     pub(crate) async fn connect(
         &self,
         authority: &Authority,
         purpose: Purpose,
+        limit: Duration,
         opened: &mut u32,
     ) -> Result<Server, ExchangeError> {
         let started = Instant::now();
-        let limit = self.policy.timeouts.connect;
         let progress = Progress::default();
         let opening = async {
             match self.open(authority, purpose, &progress).await {

@@ -13,13 +13,14 @@ use super::{
     recorder::Recorder,
     sniff::{self, Inside},
     socks,
+    target::Authority,
     tunnel::{self, Opened},
-    upstream::Upstreams,
+    upstream::{Purpose, Server, Upstreams},
     via::Via,
     wire::connection::Connection,
 };
 use crate::{
-    policy::redact::Redact,
+    policy::{Policy, redact::Redact, rules::Asked},
     traffic::{Kind, Protocol},
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct Worker {
     pub(crate) recorder: Rc<Recorder>,
     /// The clients.
     pub(crate) crowd: Rc<Crowd>,
+    /// What is to happen to requests.
+    pub(crate) policy: Arc<Policy>,
     /// The servers.
     pub(crate) upstreams: Rc<Upstreams>,
     /// amb's entry in `Via`.
@@ -48,6 +51,15 @@ pub(crate) struct Worker {
     pub(crate) run_id: String,
     /// The listener's address.
     pub(crate) own: SocketAddr,
+}
+
+impl Worker {
+    /// Opens a connection for a tunnel; see [`Upstreams::connect`].
+    pub(crate) async fn open_tunnel(&self, authority: &Authority, opened: &mut u32) -> Result<Server, ExchangeError> {
+        let rules = self.policy.rules_for(&Asked::tunnel(&authority.host, authority.port));
+        let limit = rules.timeouts.connect;
+        self.upstreams.connect(authority, Purpose::Tunnel, limit, opened).await
+    }
 }
 
 /// Accepts connections for ever. When the process is out of descriptors it pauses, and goes on.

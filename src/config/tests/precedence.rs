@@ -128,7 +128,7 @@ fn the_strongest_layer_decides_a_scalar() {
         });
         let winner = *layers.last().unwrap();
         assert_eq!(
-            scene.config().policy.timeouts.connect,
+            scene.config().policy.rules.timeouts.connect,
             Duration::from_secs(number(winner)),
             "{layers:?}"
         );

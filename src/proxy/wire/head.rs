@@ -8,6 +8,8 @@ use std::mem::MaybeUninit;
 
 use httparse::Status;
 
+use crate::policy::rules;
+
 /// Most bytes a head may have, its request line included. Apache takes 8 KiB a line, squid and nginx 64 and 32 KiB in all.
 pub(crate) const HEAD_LIMIT_BYTES: usize = 64 * 1024;
 
@@ -87,6 +89,12 @@ pub(crate) struct Fields {
     list: Vec<Field>,
 }
 
+impl rules::Fields for Fields {
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        self.first(name)
+    }
+}
+
 impl Fields {
     /// The fields in their order: name as it came, value trimmed.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -103,8 +111,11 @@ impl Fields {
     }
 
     /// The first value of `name`.
-    pub(crate) fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
-        self.values(name).next()
+    pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
+        let mut found = self
+            .iter()
+            .filter(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()));
+        found.next().map(|(_, value)| value)
     }
 
     /// Whether a field called `name` is there.

@@ -88,7 +88,8 @@ fn worker(recorder: &Rc<Recorder>, own: SocketAddr) -> Rc<Worker> {
         recorder: Rc::clone(recorder),
         via: Via::new("1", true),
         redact: Arc::clone(&policy.redact),
-        upstreams: Upstreams::new(policy, own),
+        upstreams: Upstreams::new(Arc::clone(&policy), own),
+        policy,
         run_id: "1".to_owned(),
         own,
     })
