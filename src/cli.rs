@@ -219,6 +219,9 @@ impl RunArgs {
 /// remains.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(cli) = parse_run(&arguments) {
+        return Ok(cli);
+    }
     let read = command()
         .color(color(&arguments))
         .try_get_matches_from(&arguments)
@@ -235,6 +238,39 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
         }
         Err(error) => Err(refuse(&error, &arguments)),
     }
+}
+
+/// [`Cli`] without the other subcommands: to make all of them takes longer than everything else that a start does.
+#[derive(Debug, Parser)]
+#[command(name = "amb", infer_subcommands = false, disable_help_subcommand = true)]
+struct RunCli {
+    /// What to do.
+    #[command(subcommand)]
+    command: RunCommand,
+    /// How amb speaks.
+    #[command(flatten)]
+    console: Console,
+}
+
+/// The one subcommand that something waits for.
+#[derive(Debug, Subcommand)]
+enum RunCommand {
+    /// As in [`Command`].
+    Run(Box<RunArgs>),
+}
+
+/// `amb run` without a mistake; none for everything else, help included, which is for those to say who know all subcommands.
+fn parse_run(arguments: &[OsString]) -> Option<Cli> {
+    if !names_run(arguments) {
+        return None;
+    }
+    let RunCli { command, console } = RunCli::try_parse_from(arguments).ok()?;
+    let RunCommand::Run(mut args) = command;
+    args.console = console.clone();
+    Some(Cli {
+        command: Command::Run(args),
+        console,
+    })
 }
 
 /// How clap may colour its help, by `--color` among arguments that it has not read yet. By itself it knows all variables

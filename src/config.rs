@@ -33,7 +33,6 @@ pub mod trust;
 mod variables;
 
 use std::{
-    collections::BTreeMap,
     ffi::{OsStr, OsString},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -235,7 +234,7 @@ fn build(
         report: valid(options.report.build(), problems),
         access_log: valid(options.access_log.build(), problems),
         log: valid(options.log.build(), problems),
-        policy: Arc::new(policy.build(&environment.iter().cloned().collect::<BTreeMap<_, _>>(), problems)),
+        policy: Arc::new(policy.build(environment, problems)),
     };
     check_across(&config, problems);
     config

@@ -16,7 +16,7 @@ mod no_proxy;
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
@@ -30,7 +30,12 @@ pub const RUN_ID: &str = "AMB_RUN_ID";
 pub const PROXY_URL: &str = "AMB_PROXY_URL";
 
 /// An environment, by name.
-pub type Environment = BTreeMap<OsString, OsString>;
+pub type Environment<'a> = BTreeMap<&'a OsStr, &'a OsStr>;
+
+/// The environment that these variables make. Of two with one name the later counts.
+pub fn environment(variables: &[(OsString, OsString)]) -> Environment<'_> {
+    variables.iter().map(|(name, value)| (&**name, &**value)).collect()
+}
 
 /// What is to be put in the child's environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +94,7 @@ pub enum Origin {
 ///
 /// A variable that already has its value is left out. `proxy` is where the listener is bound; an unspecified address
 /// (`0.0.0.0`) becomes the loopback address of its kind, because nothing can connect to it.
-pub fn changes(inherited: &Environment, proxy: SocketAddr, run_id: &str, settings: &Settings) -> Vec<Change> {
+pub fn changes(inherited: &Environment<'_>, proxy: SocketAddr, run_id: &str, settings: &Settings) -> Vec<Change> {
     let proxy = reachable(proxy);
     let url = format!("http://{proxy}");
     let mut wanted: BTreeMap<String, (Option<OsString>, Origin)> = BTreeMap::new();
@@ -114,7 +119,7 @@ pub fn changes(inherited: &Environment, proxy: SocketAddr, run_id: &str, setting
     wanted.insert(PROXY_URL.to_owned(), (Some(url.clone().into()), Origin::Marker));
     wanted
         .into_iter()
-        .filter(|(name, (value, _))| inherited.get(OsString::from(name).as_os_str()) != value.as_ref())
+        .filter(|(name, (value, _))| inherited.get(OsStr::new(name)).copied() != value.as_deref())
         .map(|(name, (value, origin))| Change { name, value, origin })
         .collect()
 }

@@ -71,7 +71,7 @@
 //!    `supervise::inherited::the_environment_keeps_its_order_and_gains_only_documented_names`.
 //! 10. **Crates that shape a module are named in it alone**: `command_group` and `signal_hook` in `supervise`, `figment` in
 //!     `config`, `indicatif` in `report`, `httparse` in `proxy`. Test: `layers::every_module_keeps_to_its_layer`.
-//! 11. **Unsafe code is in four files** of `supervise`, each of which says why. Lint: `unsafe_code`. Test:
+//! 11. **Unsafe code is in four files** of `supervise` and in `main.rs`, each of which says why. Lint: `unsafe_code`. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
 //! 12. **README, man pages and completions are what the program is.** Tests:
 //!     `readme::the_table_of_options_is_that_of_the_help`, `generated::the_man_pages_are_those_of_this_command_line`.

@@ -1,13 +1,38 @@
 //! The `amb` program.
+//!
+//! With glibc it begins in C's `main` and not behind Rust's runtime, which would first read the memory map of the process, to
+//! tell a stack overflow from another fault, and open `/dev/null` in place of closed standard streams, for the child too.
+
+#![cfg_attr(all(target_os = "linux", target_env = "gnu"), no_main)]
+#![cfg_attr(
+    all(target_os = "linux", target_env = "gnu"),
+    expect(unsafe_code, reason = "the C library finds `main` by its name")
+)]
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+use std::ffi::{c_char, c_int};
 
 use amb::{
     cli::{self, Command},
     config, demo,
     exit::Exit,
-    run,
+    run, supervise,
 };
 
+/// Where the C library begins: ends as [`outcome`] says.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+// SAFETY: the program's only `main`, with the signature that C gives it.
+#[unsafe(no_mangle)]
+extern "C" fn main(_count: c_int, _arguments: *const *const c_char) -> c_int {
+    supervise::settle_in();
+    match std::panic::catch_unwind(outcome) {
+        Ok(exit) => exit.leave(),
+        Err(_) => 101,
+    }
+}
+
 /// Ends as [`outcome`] says.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn main() {
     outcome().leave()
 }
@@ -19,10 +44,14 @@ fn outcome() -> Exit {
         Err(exit) => return exit,
     };
     match command {
-        Command::Run(args) => match config::load(&args.request()) {
-            Ok((config, sources)) => run::run(&args, &config, &sources),
-            Err(mistakes) => cli::refuse_to_start(&mistakes),
-        },
+        Command::Run(args) => {
+            let request = args.request();
+            match config::load(&request) {
+                // Left from here: to free everything piece by piece would only delay the end.
+                Ok((config, sources)) => run::run(&args, &request.environment, &config, &sources).leave(),
+                Err(mistakes) => cli::refuse_to_start(&mistakes),
+            }
+        }
         Command::Init(args) => cli::config::init(&args),
         Command::Config(args) => cli::config::run(&args),
         Command::Trust(args) => cli::config::trust(&args),

@@ -9,7 +9,7 @@ pub mod rules;
 pub mod timeout;
 pub mod via;
 
-use std::{collections::BTreeMap, ffi::OsString, sync::Arc, time::Duration};
+use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use self::{
     parent::{Parent, ParentOptions},
@@ -106,7 +106,7 @@ impl Policy {
 
 impl PolicyOptions {
     /// The valid policies; `problems` gets what is wrong. `environment` is amb's own, for the parent proxy it names.
-    pub fn build(self, environment: &BTreeMap<OsString, OsString>, problems: &mut Vec<Problem>) -> Policy {
+    pub fn build(self, environment: &[(OsString, OsString)], problems: &mut Vec<Problem>) -> Policy {
         let timeouts = self.timeout.build();
         if timeouts.connect < SHORTEST_CONNECT {
             let reason = "no connection opens in so short a time; at least 1ms";

@@ -9,10 +9,8 @@ mod notify;
 mod outcome;
 
 use std::{
-    collections::BTreeMap,
-    env,
     ffi::OsString,
-    io,
+    io, mem,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
@@ -69,14 +67,14 @@ enum StartError {
 /// Tasks of the proxy that panicked.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Runs the command, and ends as it ended.
-pub fn run(args: &RunArgs, config: &Config, sources: &Sources) -> Exit {
+/// Runs the command, and ends as it ended. `environment` is amb's own.
+pub fn run(args: &RunArgs, environment: &[(OsString, OsString)], config: &Config, sources: &Sources) -> Exit {
     if args.dry_run {
-        return dry::run(args, config, sources);
+        return dry::run(args, environment, config, sources);
     }
     count_panics();
     // A panic on this thread has ended the child on its way here.
-    let Ok(started) = panic::catch_unwind(AssertUnwindSafe(|| start(args, config, sources))) else {
+    let Ok(started) = panic::catch_unwind(AssertUnwindSafe(|| start(args, environment, config, sources))) else {
         write_stderr("amb: amb itself failed, and has ended the command: a bug, please report it\n");
         return Exit::Failed;
     };
@@ -93,7 +91,12 @@ pub fn run(args: &RunArgs, config: &Config, sources: &Sources) -> Exit {
 }
 
 /// The run itself.
-fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, StartError> {
+fn start(
+    args: &RunArgs,
+    environment: &[(OsString, OsString)],
+    config: &Config,
+    sources: &Sources,
+) -> Result<Exit, StartError> {
     let started_at = SystemTime::now();
     let run_id = run_id(started_at);
     let Console { quiet, verbose, .. } = args.console;
@@ -113,14 +116,17 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
         reason,
     })?;
     tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
-    let mut spawn = command(args);
-    let inherited: BTreeMap<OsString, OsString> = env::vars_os().collect();
+    let inherited = inject::environment(environment);
     let changes = inject::changes(&inherited, proxy.address(), &run_id, &config.inject);
-    spawn.environment = changes
-        .into_iter()
-        .map(|change| (change.name.into(), change.value))
-        .collect();
-    spawn.restore_nofile = raise_descriptor_limit();
+    let spawn = Spawn {
+        command: &args.command,
+        inherited: environment,
+        changes: changes
+            .into_iter()
+            .map(|change| (change.name.into(), change.value))
+            .collect(),
+        restore_nofile: raise_descriptor_limit(),
+    };
     notify::status(&format!(
         "{} runs, with amb's proxy on {}",
         config.name,
@@ -165,6 +171,8 @@ fn start(args: &RunArgs, config: &Config, sources: &Sources) -> Result<Exit, Sta
     if told.is_err() {
         write_stderr("amb: degraded: amb failed after the command had ended: a bug, please report it\n");
     }
+    // Taking off the handlers, one by one, would only delay the end.
+    mem::forget(signals);
     Ok(Exit::from(ended))
 }
 
@@ -212,12 +220,6 @@ fn wait(draining: &Draining, signals: &mut Signals, limit: Duration, stderr: &St
     let progress = Progress::drain(draining.open(), stderr);
     signals.wait_drained(limit.saturating_sub(UNNOTICED), over, asked);
     progress.finish();
-}
-
-/// The command to spawn.
-fn command(args: &RunArgs) -> Spawn {
-    let mut words = args.command.iter().cloned();
-    Spawn::new(words.next().unwrap_or_default(), words)
 }
 
 /// An id that no other run on this machine has: the time in milliseconds and amb's process id.

@@ -8,7 +8,7 @@ use super::{Change, Environment};
 ///
 /// What stands before the `@` of a proxy is shown as `***`, and so is the value of a Java option that names a password.
 /// Control characters are shown escaped: the lines are for a terminal.
-pub fn difference(inherited: &Environment, changes: &[Change]) -> Vec<String> {
+pub fn difference(inherited: &Environment<'_>, changes: &[Change]) -> Vec<String> {
     changes
         .iter()
         .filter_map(|change| {

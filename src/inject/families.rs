@@ -11,7 +11,14 @@
 //! * `GIT_SSH_COMMAND`, `GIT_PROXY_COMMAND`: they replace a program rather than name a proxy.
 //! * `_JAVA_OPTIONS`: it overrides the options on the user's own command line.
 
-use std::{borrow::Cow, collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, str::FromStr};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fmt,
+    net::SocketAddr,
+    str::FromStr,
+};
 
 use clap::ValueEnum;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -62,7 +69,7 @@ pub enum Family {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target<'a> {
     /// The environment as amb found it.
-    pub(super) inherited: &'a Environment,
+    pub(super) inherited: &'a Environment<'a>,
     /// Where the proxy is reached.
     pub(super) proxy: SocketAddr,
     /// The same as `http://ADDRESS:PORT`.
@@ -77,8 +84,7 @@ impl Target<'_> {
     /// Whether this is the environment of a CGI program, where `HTTP_PROXY` is the request's `Proxy:` field and so
     /// in the hands of whoever sent the request (CVE-2016-5385, "httpoxy").
     fn is_cgi(&self) -> bool {
-        self.inherited
-            .contains_key(OsString::from("REQUEST_METHOD").as_os_str())
+        self.inherited.contains_key(OsStr::new("REQUEST_METHOD"))
     }
 }
 
@@ -176,31 +182,41 @@ fn npm(target: &Target<'_>, url: &str, no_proxy: &str) -> Vec<(String, Option<Os
 /// Told to read the environment, LWP dies on a proxy that is not an absolute URI, if it knows the scheme, and warns on
 /// stderr of *any* two variables whose names differ in case alone and whose values differ. Not told, it does not look.
 /// (`LWP::UserAgent::env_proxy`, 6.68.)
-fn lwp_accepts(inherited: &Environment, wanted: &Wanted) -> bool {
+fn lwp_accepts(inherited: &Environment<'_>, wanted: &Wanted) -> bool {
     let kept = inherited.iter().filter_map(|(name, value)| {
         let name = name.to_str()?;
-        (!wanted.contains_key(name)).then_some((name, value))
+        (!wanted.contains_key(name)).then_some((name, *value))
     });
     let set = wanted
         .iter()
-        .filter_map(|(name, (value, _))| Some((name.as_str(), value.as_ref()?)));
-    let mut seen: BTreeMap<String, &OsString> = BTreeMap::new();
-    kept.chain(set)
-        // What is false in Perl is skipped.
-        .filter(|(_, value)| !value.is_empty() && *value != "0")
-        .all(|(name, value)| {
-            let name = name.to_ascii_lowercase();
-            let is_proxy = LWP_PROXIES.contains(&name.as_str());
-            let is_single = seen.insert(name, value).is_none_or(|other| other == value);
-            is_single && (!is_proxy || is_absolute(value))
+        .filter_map(|(name, (value, _))| Some((name.as_str(), value.as_deref()?)));
+    // What is false in Perl is skipped.
+    let looked_at = kept.chain(set).filter(|(_, value)| !value.is_empty() && *value != "0");
+    let mut variables: Vec<(&str, &OsStr)> = looked_at.collect();
+    variables.sort_unstable_by(|(one, _), (other, _)| lower(one).cmp(lower(other)));
+    let are_single = variables.windows(2).all(|pair| {
+        let [(one, value), (other, other_value)] = pair else {
+            return true;
+        };
+        value == other_value || !one.eq_ignore_ascii_case(other)
+    });
+    are_single
+        && variables.iter().all(|(name, value)| {
+            let is_proxy = LWP_PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name));
+            !is_proxy || is_absolute(value)
         })
+}
+
+/// The bytes of a name in lower case.
+fn lower(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().map(|byte| byte.to_ascii_lowercase())
 }
 
 /// The variables that LWP reads for the schemes that it comes with and that are ever sent to a proxy.
 const LWP_PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "ftp_proxy", "gopher_proxy"];
 
 /// Whether LWP takes a proxy's value for an absolute URI; of an HTTP one it also wants a host.
-fn is_absolute(value: &OsString) -> bool {
+fn is_absolute(value: &OsStr) -> bool {
     let parts = value.to_str().and_then(|value| value.split_once(':'));
     parts.is_some_and(|(scheme, rest)| {
         is_scheme(scheme) && (!matches!(scheme, "http" | "https") || rest.starts_with("//") && rest.len() > 2)

@@ -28,9 +28,9 @@ const EXCEPTIONS: &str = "-Dhttp.nonProxyHosts=";
 /// If the exceptions make the value too long, they are left out but for loopback: what they name is then reached by way
 /// of the proxy, which reaches it as well.
 pub(super) fn tool_options(target: &Target<'_>) -> Option<OsString> {
-    let own = target.inherited.get(OsStr::new(TOOL_OPTIONS));
+    let own = target.inherited.get(OsStr::new(TOOL_OPTIONS)).copied();
     let with = |patterns: &[String]| {
-        let mut value = own.cloned().unwrap_or_default();
+        let mut value = own.unwrap_or_default().to_owned();
         if !value.is_empty() {
             value.push(" ");
         }
@@ -78,7 +78,7 @@ fn loopback(loopback: Loopback) -> Vec<String> {
 }
 
 /// What the user's own options except, from the last option that says so.
-fn own_exceptions(inherited: &Environment) -> Vec<String> {
+fn own_exceptions(inherited: &Environment<'_>) -> Vec<String> {
     let options = inherited
         .get(OsStr::new(TOOL_OPTIONS))
         .map(|options| options.to_string_lossy().into_owned());

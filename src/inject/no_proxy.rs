@@ -28,7 +28,12 @@ const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// this entry). Clients that read a port in an entry (Node, Go, Ruby, Python's urllib) match that port alone, the others
 /// compare the whole entry to a host and never find it: for nobody does it open the way to all of `127.0.0.1`. An IPv6
 /// address would need brackets there, so it is left out.
-pub(super) fn merge(inherited: &Environment, proxy: SocketAddr, extra: &[String], loopback: Loopback) -> Vec<String> {
+pub(super) fn merge(
+    inherited: &Environment<'_>,
+    proxy: SocketAddr,
+    extra: &[String],
+    loopback: Loopback,
+) -> Vec<String> {
     let mut entries: Vec<String> = Vec::new();
     let mut add = |entry: &str| {
         if !entries.iter().any(|known| known.eq_ignore_ascii_case(entry)) {

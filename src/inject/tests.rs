@@ -8,18 +8,22 @@ use super::*;
 const PORT: u16 = 40123;
 
 /// An environment of pairs.
-fn environment(pairs: &[(&str, &str)]) -> Environment {
-    pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+fn environment<'a>(pairs: &[(&'a str, &'a str)]) -> Environment<'a> {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(name, value)| (OsStr::new(*name), OsStr::new(*value)))
+        .collect()
 }
 
 /// The changes for a proxy on loopback.
-fn changed(inherited: &Environment, settings: &Settings) -> Vec<Change> {
+fn changed(inherited: &Environment<'_>, settings: &Settings) -> Vec<Change> {
     changes(inherited, SocketAddr::from(([127, 0, 0, 1], PORT)), "run-1", settings)
 }
 
 /// The environment that the child ends up with.
-fn applied(inherited: &Environment, settings: &Settings) -> Environment {
-    let mut environment = inherited.clone();
+fn applied(inherited: &Environment<'_>, settings: &Settings) -> BTreeMap<OsString, OsString> {
+    let inherited_pairs = inherited.iter().map(|(name, value)| (name.into(), value.into()));
+    let mut environment: BTreeMap<OsString, OsString> = inherited_pairs.collect();
     for Change { name, value, .. } in changed(inherited, settings) {
         match value {
             Some(value) => environment.insert(name.into(), value),
@@ -175,11 +179,12 @@ fn nothing_unrelated_is_ever_touched() {
                 );
             }
             for name in inherited.keys() {
-                let kept = environment.contains_key(name);
-                assert!(kept || name == "HTTP_PROXY", "{} was lost", name.display());
+                let kept = environment.contains_key(*name);
+                assert!(kept || *name == "HTTP_PROXY", "{} was lost", name.display());
             }
             // What is there already is not set again: amb inside itself, with the same proxy, changes nothing.
-            let again = changed(&environment, &settings);
+            let again: Vec<_> = environment.into_iter().collect();
+            let again = changed(&super::environment(&again), &settings);
             let again: Vec<_> = again
                 .iter()
                 .filter(|change| change.name != "JAVA_TOOL_OPTIONS")
@@ -215,12 +220,11 @@ fn no_certificate_and_no_yarn_exception_is_ever_set() {
 fn a_value_that_is_not_text_survives_beside_ours() {
     use std::os::unix::ffi::OsStringExt;
     let odd = OsString::from_vec(b"-Dname=\xff".to_vec());
-    let inherited: Environment = [
+    let inherited = [
         ("JAVA_TOOL_OPTIONS".into(), odd),
         ("NO_PROXY".into(), OsString::from_vec(vec![0xfe])),
-    ]
-    .into();
-    let environment = applied(&inherited, &Settings::default());
+    ];
+    let environment = applied(&super::environment(&inherited), &Settings::default());
     let options = environment
         .get(OsString::from("JAVA_TOOL_OPTIONS").as_os_str())
         .unwrap();

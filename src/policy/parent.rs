@@ -9,13 +9,7 @@
 mod address;
 mod exceptions;
 
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    ffi::{OsStr, OsString},
-    fmt,
-    str::FromStr,
-};
+use std::{convert::Infallible, ffi::OsString, fmt, str::FromStr};
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -107,7 +101,7 @@ impl Parent {
     ///
     /// A value that is not the address of a proxy, or of one that amb cannot speak to. The text names the flag or the
     /// variable and shows the value without its user and password.
-    pub fn build(options: &ParentOptions, environment: &BTreeMap<OsString, OsString>) -> Result<Self, String> {
+    pub fn build(options: &ParentOptions, environment: &[(OsString, OsString)]) -> Result<Self, String> {
         let variables = Variables(environment);
         let exceptions = Exceptions::read(["no_proxy", "NO_PROXY"].iter().filter_map(|name| variables.value(name)));
         if let Some(UpstreamProxy(text)) = &options.proxy {
@@ -162,14 +156,16 @@ impl Parent {
 }
 
 /// amb's own environment, as far as it is looked at here.
-struct Variables<'a>(&'a BTreeMap<OsString, OsString>);
+struct Variables<'a>(&'a [(OsString, OsString)]);
 
 impl Variables<'_> {
     /// A variable that is set and not empty.
     ///
     /// Bytes that are not UTF-8 become a replacement character, which no proxy's address may hold.
     fn value(&self, name: &str) -> Option<String> {
-        let value = self.0.get(OsStr::new(name))?.to_string_lossy();
+        // Of two with one name the later counts.
+        let (_, value) = self.0.iter().rev().find(|(known, _)| known == name)?;
+        let value = value.to_string_lossy();
         (!value.trim().is_empty()).then(|| value.trim().to_owned())
     }
 

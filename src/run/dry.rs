@@ -1,8 +1,6 @@
 //! `amb run --dry-run`: what would be done, on stdout, which is nobody else's now. Nothing is started.
 
 use std::{
-    collections::BTreeMap,
-    env,
     ffi::{OsStr, OsString},
     fmt::Write as _,
     io::Write as _,
@@ -17,8 +15,8 @@ use crate::{
 };
 
 /// Shows the command, what is configured and from where, and how the child's environment would differ from amb's own.
-pub(super) fn run(args: &RunArgs, config: &Config, sources: &Sources) -> Exit {
-    let text = describe(args, config, sources);
+pub(super) fn run(args: &RunArgs, environment: &[(OsString, OsString)], config: &Config, sources: &Sources) -> Exit {
+    let text = describe(args, environment, config, sources);
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Exit::Done,
@@ -27,7 +25,7 @@ pub(super) fn run(args: &RunArgs, config: &Config, sources: &Sources) -> Exit {
 }
 
 /// The text.
-fn describe(args: &RunArgs, config: &Config, sources: &Sources) -> String {
+fn describe(args: &RunArgs, environment: &[(OsString, OsString)], config: &Config, sources: &Sources) -> String {
     let words: Vec<String> = args.command.iter().map(|word| quoted(word)).collect();
     let mut text = format!("command\n  {}\n\n", words.join(" "));
     text.push_str("configuration\n");
@@ -53,7 +51,7 @@ fn describe(args: &RunArgs, config: &Config, sources: &Sources) -> String {
     for part in ["\n", shown, free, "\n"] {
         text.push_str(part);
     }
-    let inherited: BTreeMap<OsString, OsString> = env::vars_os().collect();
+    let inherited = inject::environment(environment);
     let stand_in = SocketAddr::new(
         config.listen.ip(),
         if config.listen.port() == 0 {

@@ -10,8 +10,7 @@
 
 use std::{
     cell::UnsafeCell,
-    env,
-    ffi::{CString, OsStr, OsString, c_char},
+    ffi::{OsStr, OsString, c_char},
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -43,26 +42,21 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// What to start, and how.
 #[derive(Clone, Debug)]
-pub struct Spawn {
-    /// The program, looked up in `PATH` if it holds no slash.
-    pub program: OsString,
-    /// Its arguments, passed on byte for byte.
-    pub arguments: Vec<OsString>,
-    /// Changes to the environment that amb inherited, in this order; `None` removes the variable.
-    pub environment: Vec<(OsString, Option<OsString>)>,
+pub struct Spawn<'a> {
+    /// The program, looked up in `PATH` if it holds no slash, and its arguments, passed on byte for byte.
+    pub command: &'a [OsString],
+    /// The environment that amb inherited, in its order.
+    pub inherited: &'a [(OsString, OsString)],
+    /// Changes to it, in this order; `None` removes the variable.
+    pub changes: Vec<(OsString, Option<OsString>)>,
     /// The limit on open files to return to, if amb raised its own.
     pub restore_nofile: Option<Rlimit>,
 }
 
-impl Spawn {
-    /// Starts `program` with `arguments` and the environment as it is.
-    pub fn new(program: impl Into<OsString>, arguments: impl IntoIterator<Item = OsString>) -> Self {
-        Self {
-            program: program.into(),
-            arguments: arguments.into_iter().collect(),
-            environment: Vec::new(),
-            restore_nofile: None,
-        }
+impl Spawn<'_> {
+    /// The program.
+    pub(super) fn program(&self) -> &OsStr {
+        self.command.first().map_or(OsStr::new(""), |program| program)
     }
 
     /// Starts the child. Has to be called on the main thread: the kernel ties "tell me when my parent dies" to the thread.
@@ -82,7 +76,7 @@ impl Spawn {
             hesitates: sabotage::is_wanted("spawn"),
         };
         let family = Family::expect(settings.wait);
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(self.program());
         // SAFETY: between fork and exec only async-signal-safe functions are called, on memory that was made before.
         unsafe {
             command.pre_exec(move || {
@@ -173,16 +167,47 @@ mod environment {
 
 /// Everything that execvp(3) needs, made before the fork.
 struct Exec {
-    /// The file to execute.
-    program: CString,
-    /// The arguments with the program's name in front, pointing into `_strings`, closed by a null.
+    /// The arguments with the program's name in front, pointing into `_texts`, closed by a null.
     arguments: Vec<*const c_char>,
-    /// The environment, pointing into `_strings` and `own_ids`, closed by a null.
+    /// The environment, pointing into `_texts` and `own_ids`, closed by a null.
     environment: Vec<*const c_char>,
     /// The entries that are to hold the child's process id.
     own_ids: Vec<OwnId>,
     /// What the pointers point to.
-    _strings: Vec<CString>,
+    _texts: Texts,
+}
+
+/// A variable of the child.
+enum Entry {
+    /// Its text begins there.
+    Text(usize),
+    /// The own id of this place.
+    OwnId(usize),
+}
+
+/// Texts closed by zero bytes, in one piece of memory: after the fork each page that is touched costs a copy.
+#[derive(Default)]
+struct Texts(Vec<u8>);
+
+impl Texts {
+    /// Adds a text that consists of these parts; where it begins.
+    fn add(&mut self, parts: &[&OsStr]) -> Result<usize, SpawnError> {
+        let begin = self.0.len();
+        for part in parts {
+            self.0.extend_from_slice(part.as_bytes());
+        }
+        let text = &self.0[begin..];
+        if text.contains(&0) {
+            return Err(SpawnError::NulByte(OsStr::from_bytes(text).into()));
+        }
+        self.0.push(0);
+        Ok(begin)
+    }
+
+    /// The text that begins there. Valid as long as no text is added.
+    fn at(&self, begin: usize) -> *const c_char {
+        self.0[begin..].as_ptr().cast()
+    }
 }
 
 /// The variables by which systemd says for which process something is: the sockets, the watchdog, the journal's stream. Where
@@ -221,46 +246,40 @@ unsafe impl Sync for Exec {}
 
 impl Exec {
     /// Lays arguments and environment out as exec(2) takes them.
-    fn new(spawn: &Spawn) -> Result<Self, SpawnError> {
-        let text = |bytes: &OsStr| CString::new(bytes.as_bytes()).map_err(|_| SpawnError::NulByte(bytes.into()));
-        let program = text(&spawn.program)?;
-        let mut strings = vec![program.clone()];
-        for argument in &spawn.arguments {
-            strings.push(text(argument)?);
+    fn new(spawn: &Spawn<'_>) -> Result<Self, SpawnError> {
+        let mut texts = Texts::default();
+        let mut arguments = Vec::with_capacity(spawn.command.len());
+        for argument in spawn.command {
+            arguments.push(texts.add(&[argument])?);
         }
-        let mut arguments: Vec<_> = strings.iter().map(|it| it.as_ptr()).collect();
-        arguments.push(ptr::null());
-        let mut environment = Vec::new();
-        let mut own_ids = Vec::new();
-        let own_id = process::id().to_string();
-        let variables = changed_environment(env::vars_os(), &spawn.environment);
+        let own_id = OsString::from(process::id().to_string());
+        let variables = changed_environment(spawn.inherited, &spawn.changes);
         let is_activated = variables
             .iter()
-            .any(|(name, value)| name == OWN_IDS[0] && *value == *own_id);
+            .any(|(name, value)| *name == OWN_IDS[0] && *value == own_id);
+        let mut environment = Vec::with_capacity(variables.len());
+        let mut own_ids = Vec::new();
         for (name, value) in variables {
             if is_activated && name == OWN_PIDFD {
                 continue;
             }
-            if let Some(known) = OWN_IDS.iter().find(|known| name == **known && value == *own_id) {
-                let own_id = OwnId::new(known);
-                environment.push(own_id.entry.get().cast::<c_char>().cast_const());
-                own_ids.push(own_id);
-                continue;
+            if let Some(known) = OWN_IDS.iter().find(|known| name == **known && value == own_id) {
+                environment.push(Entry::OwnId(own_ids.len()));
+                own_ids.push(OwnId::new(known));
+            } else {
+                environment.push(Entry::Text(texts.add(&[name, OsStr::new("="), value])?));
             }
-            let mut entry = name;
-            entry.push("=");
-            entry.push(value);
-            let entry = text(&entry)?;
-            environment.push(entry.as_ptr());
-            strings.push(entry);
         }
-        environment.push(ptr::null());
+        let arguments = arguments.into_iter().map(|begin| texts.at(begin));
+        let entries = environment.into_iter().map(|entry| match entry {
+            Entry::Text(begin) => texts.at(begin),
+            Entry::OwnId(place) => own_ids[place].entry.get().cast::<c_char>().cast_const(),
+        });
         Ok(Self {
-            program,
-            arguments,
-            environment,
+            arguments: arguments.chain([ptr::null()]).collect(),
+            environment: entries.chain([ptr::null()]).collect(),
             own_ids,
-            _strings: strings,
+            _texts: texts,
         })
     }
 
@@ -276,7 +295,7 @@ impl Exec {
                 );
             }
             environment::environ = self.environment.as_ptr();
-            libc::execvp(self.program.as_ptr(), self.arguments.as_ptr());
+            libc::execvp(self.arguments[0], self.arguments.as_ptr());
         }
         io::Error::last_os_error()
     }
@@ -300,11 +319,12 @@ fn write_decimal(room: &mut [u8], number: u32) {
 }
 
 /// The `inherited` variables in their order with `changes` made: a changed variable stays in its place, new ones come last.
-fn changed_environment(
-    inherited: impl Iterator<Item = (OsString, OsString)>,
-    changes: &[(OsString, Option<OsString>)],
-) -> Vec<(OsString, OsString)> {
-    let mut variables: Vec<(OsString, OsString)> = inherited.collect();
+fn changed_environment<'a>(
+    inherited: &'a [(OsString, OsString)],
+    changes: &'a [(OsString, Option<OsString>)],
+) -> Vec<(&'a OsStr, &'a OsStr)> {
+    let inherited = inherited.iter().map(|(name, value)| (&**name, &**value));
+    let mut variables: Vec<(&OsStr, &OsStr)> = inherited.collect();
     for (name, value) in changes {
         let Some(value) = value else {
             variables.retain(|(known, _)| known != name);
@@ -312,9 +332,9 @@ fn changed_environment(
         };
         let mut known = variables.iter_mut().filter(|(known, _)| known == name).peekable();
         if known.peek().is_none() {
-            variables.push((name.clone(), value.clone()));
+            variables.push((name, value));
         } else {
-            known.for_each(|(_, old)| old.clone_from(value));
+            known.for_each(|(_, old)| *old = value);
         }
     }
     variables
@@ -474,7 +494,13 @@ mod tests {
         let changes = [("A", Some("new")), ("C", None), ("D", Some("4")), ("B2", None)];
         let changes = changes.map(|(name, value)| (name.into(), value.map(OsString::from)));
         let expected = [("B", "1"), ("A", "new"), ("D", "4")].map(|(name, value)| (name.into(), value.into()));
-        assert_eq!(changed_environment(inherited.into_iter(), &changes), expected);
+        let child = changed_environment(&inherited, &changes);
+        assert_eq!(
+            child,
+            expected
+                .each_ref()
+                .map(|(name, value): &(OsString, OsString)| (&**name, &**value))
+        );
     }
 
     #[test]

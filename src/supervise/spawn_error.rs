@@ -70,8 +70,8 @@ pub enum SpawnError {
 
 impl SpawnError {
     /// Finds out what the kernel's `reason` means for this command.
-    pub(super) fn explain(spawn: &Spawn, reason: io::Error) -> Self {
-        let program = spawn.program.clone();
+    pub(super) fn explain(spawn: &Spawn<'_>, reason: io::Error) -> Self {
+        let program = spawn.program().to_owned();
         let found = find(&program, spawn);
         match (reason.raw_os_error(), found) {
             (Some(libc::ENOENT | libc::ENOTDIR), Some(found)) => match interpreter(&found) {
@@ -116,7 +116,7 @@ impl SpawnError {
 }
 
 /// The file that execvp(3) would have tried, whether or not it can be executed.
-fn find(program: &OsStr, spawn: &Spawn) -> Option<PathBuf> {
+fn find(program: &OsStr, spawn: &Spawn<'_>) -> Option<PathBuf> {
     if program.is_empty() {
         return None;
     }
@@ -124,7 +124,7 @@ fn find(program: &OsStr, spawn: &Spawn) -> Option<PathBuf> {
         return Path::new(program).symlink_metadata().is_ok().then(|| program.into());
     }
     let changed = spawn
-        .environment
+        .changes
         .iter()
         .rev()
         .find(|(name, _)| name == "PATH")

@@ -32,6 +32,32 @@ static REMEMBER_PIPE: extern "C" fn() = remember_pipe;
 #[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
 unsafe extern "C" {}
 
+/// C's `pow`, which is all that amb would load libm for: that takes as long. (The one in libm.a is of use to the dynamic
+/// loader's own version alone.)
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+// SAFETY: this is the function of that name, with its signature.
+#[unsafe(no_mangle)]
+extern "C" fn pow(base: f64, exponent: f64) -> f64 {
+    libm::pow(base, exponent)
+}
+
+/// What Rust's runtime would do before `main`, as far as amb needs it: SIGPIPE is ignored, so that a write to a pipe that nobody
+/// reads is an error, and no descriptor of amb's own can become a standard stream.
+///
+/// What stands in for a stream that is closed is closed again for the child, which so gets what the bare command would.
+pub fn settle_in() {
+    // SAFETY: no code runs for a signal that is ignored.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    for stream in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        // SAFETY: both take integers and a constant path. Of the descriptors that are free, open(2) takes the lowest.
+        unsafe {
+            if libc::fcntl(stream, libc::F_GETFD) == -1 {
+                libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+            }
+        }
+    }
+}
+
 /// Signal state to hand on to the child as it was inherited.
 #[derive(Clone, Copy)]
 pub(super) struct Inherited {

@@ -54,6 +54,7 @@ const IMPURE: &[&str] = &[
 
 /// The files that may hold unsafe code.
 const UNSAFE: &[&str] = &[
+    "main.rs",
     "supervise/child.rs",
     "supervise/realtime.rs",
     "supervise/startup.rs",

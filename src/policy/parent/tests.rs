@@ -3,7 +3,7 @@
 use super::*;
 
 /// An environment of pairs.
-fn environment(pairs: &[(&str, &str)]) -> BTreeMap<OsString, OsString> {
+fn environment(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 

@@ -82,7 +82,7 @@ fn served(pieces: &[&'static [u8]]) -> Served {
 /// A worker with nothing configured.
 fn worker(recorder: &Rc<Recorder>, own: SocketAddr) -> Rc<Worker> {
     let mut problems = Vec::new();
-    let policy = Arc::new(PolicyOptions::default().build(&std::collections::BTreeMap::new(), &mut problems));
+    let policy = Arc::new(PolicyOptions::default().build(&[], &mut problems));
     Rc::new(Worker {
         crowd: Crowd::of_worker(1),
         recorder: Rc::clone(recorder),

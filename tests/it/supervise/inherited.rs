@@ -250,6 +250,22 @@ fn closed_standard_streams_do_no_harm() {
     }
 }
 
+#[test]
+fn the_child_finds_closed_the_standard_streams_that_are() {
+    let script = "for stream in 0 1 2; do test -e /proc/self/fd/$stream || echo $stream >&9; done";
+    for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
+        let bare = format!("exec 9>&1; sh -c '{script}' {closed}");
+        let wrapped = format!("exec 9>&1; \"$AMB\" run -- sh -c '{script}' {closed}");
+        let bare = Amb::bare().shell(&bare).success();
+        assert_eq!(
+            Amb::bare().shell(&wrapped).success().stdout(),
+            bare.stdout(),
+            "{closed}"
+        );
+        assert_ne!(bare.stdout(), "", "{closed}");
+    }
+}
+
 /// The other end of a pipe that nobody reads.
 fn unread_pipe() -> (OwnedFd, Stdio) {
     let (read, write) = rustix::pipe::pipe().unwrap();
