@@ -57,6 +57,7 @@ use crate::{
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
         timeout::TimeoutOptions,
+        tls::TlsOptions,
         via::ViaOptions,
     },
     report::{AccessLogOptions, AccessLogTarget, InvalidOption, LogOptions, Report, ReportOptions, log::Log},
@@ -86,6 +87,9 @@ pub struct Options {
     /// What amb adds to requests and responses
     #[command(flatten)]
     pub headers: ViaOptions,
+    /// Whose TLS is opened, and which servers are believed
+    #[command(flatten)]
+    pub tls: TlsOptions,
     /// What is shown and written at the end
     #[command(flatten)]
     pub report: ReportOptions,
@@ -216,6 +220,7 @@ fn build(
         resolve: options.resolve,
         upstream: options.upstream,
         headers: options.headers,
+        tls: options.tls,
     };
     let config = Config {
         name: run.name.unwrap_or_else(|| {

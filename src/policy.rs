@@ -7,7 +7,9 @@ pub mod reach;
 pub mod redact;
 pub mod rules;
 pub mod timeout;
+pub mod tls;
 pub mod via;
+mod words;
 
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
@@ -17,6 +19,7 @@ use self::{
     redact::Redact,
     rules::{Asked, Rules},
     timeout::TimeoutOptions,
+    tls::{Tls, TlsOptions},
     via::ViaOptions,
 };
 
@@ -66,6 +69,8 @@ pub struct PolicyOptions {
     pub upstream: ParentOptions,
     /// `[headers]`
     pub headers: ViaOptions,
+    /// `[tls]`
+    pub tls: TlsOptions,
 }
 
 /// Every policy of a run.
@@ -79,6 +84,8 @@ pub struct Policy {
     pub parent: Parent,
     /// Whether `Via` is added.
     pub via: bool,
+    /// Whose TLS is opened, and which servers are believed.
+    pub tls: Tls,
     /// What must not be written down.
     pub redact: Arc<Redact>,
 }
@@ -100,6 +107,7 @@ impl Policy {
                 parent.source
             )
         }));
+        rules.extend(self.tls.rules());
         rules
     }
 }
@@ -123,6 +131,7 @@ impl PolicyOptions {
             reach: Reach::build(self.connect_to, self.resolve),
             parent,
             via: self.headers.via.unwrap_or(true),
+            tls: self.tls.build(problems),
             redact: Arc::new(Redact),
         }
     }

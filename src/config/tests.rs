@@ -93,6 +93,7 @@ impl Scene {
         let flags = Flags::parse_from(std::iter::once(&"amb").chain(flags));
         self.request.flags = flags.options;
         self.request.flags.run = self.request.flags.run.settle();
+        self.request.flags.tls = self.request.flags.tls.settle();
         self
     }
 

@@ -40,6 +40,11 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["connect-to"], false),
     (&["report", "files"], true),
     (&["resolve"], false),
+    (&["tls", "client-cert"], false),
+    (&["tls", "client-key"], false),
+    (&["tls", "extra-roots"], false),
+    (&["tls", "intercept"], false),
+    (&["tls", "mode"], false),
     (&["upstream", "proxy"], false),
 ];
 

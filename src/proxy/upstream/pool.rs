@@ -82,7 +82,7 @@ impl Pool {
                         !candidate.connection.personal && (idempotent || candidate.served(client))
                     })
                 });
-            let candidate = waiting.remove(place?);
+            let mut candidate = waiting.remove(place?);
             self.count -= 1;
             let good = if idempotent {
                 !candidate.is_over() && candidate.connection.seems_idle()
@@ -98,7 +98,7 @@ impl Pool {
     }
 
     /// Keeps a connection that served the client of this presence, unless there are too many already.
-    pub(crate) fn put(&mut self, authority: &Authority, connection: Connection, client: Weak<()>) {
+    pub(crate) fn put(&mut self, authority: &Authority, mut connection: Connection, client: Weak<()>) {
         if self.count >= IN_ALL || !connection.seems_idle() {
             return;
         }

@@ -24,7 +24,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::buffer::Buffer;
+use super::{
+    buffer::Buffer,
+    tls::{HandshakeError, Session},
+};
 
 /// Size of the scratch buffer. One read of a bulk transfer; a read that fills most of it turns the transfer over to the kernel.
 pub(crate) const SCRATCH_BYTES: usize = 64 * 1024;
@@ -39,6 +42,8 @@ thread_local! {
 pub(crate) struct Connection {
     /// The socket.
     stream: TcpStream,
+    /// TLS on it; none if what is on the wire is what is meant.
+    tls: Option<Box<Session>>,
     /// Bytes that were read and not yet understood.
     pub(crate) inbox: Buffer,
     /// Bytes that are to be written.
@@ -57,12 +62,43 @@ impl Connection {
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
+            tls: None,
             inbox: Buffer::default(),
             outbox: Buffer::default(),
             ended: false,
             personal: false,
             presence: None,
         })
+    }
+
+    /// Speaks TLS from now on, once both sides agree. Cancel safe, but of no use then.
+    ///
+    /// # Errors
+    /// If they do not. The other side was told so, if it can be.
+    pub(crate) async fn secure(&mut self, session: Session) -> Result<(), HandshakeError> {
+        debug_assert!(self.outbox.is_empty(), "plain bytes before the handshake");
+        let session = self.tls.insert(Box::new(session));
+        poll_fn(|cx| session.poll_handshake(cx, &mut self.stream)).await
+    }
+
+    /// TLS on it, if any.
+    pub(crate) fn tls(&self) -> Option<&Session> {
+        self.tls.as_deref()
+    }
+
+    /// Whether what is on the wire is what is meant, so that the kernel can move it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.tls.is_none()
+    }
+
+    /// Whether the other side ended, and with TLS did not say so as it must: somebody may have cut it off.
+    pub(crate) fn was_cut_off(&self) -> bool {
+        self.tls.as_ref().is_some_and(|session| session.cut_off)
+    }
+
+    /// Ends, when the time comes, as if it were cut off, if the other side can tell: with TLS it can.
+    pub(crate) fn end_as_cut_off(&mut self) -> bool {
+        self.tls.as_mut().map(|session| session.end_unsaid()).is_some()
     }
 
     /// The socket, for its options and for splicing.
@@ -87,9 +123,13 @@ impl Connection {
         use_bytes: impl FnOnce(&mut Self, &mut Context<'_>, &[u8]) -> T,
     ) -> Poll<io::Result<T>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut space = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))?;
-            let count = space.filled().len();
+            let count = if let Some(session) = &mut self.tls {
+                ready!(session.poll_read(cx, &mut self.stream, scratch))?
+            } else {
+                let mut space = ReadBuf::new(scratch);
+                ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))?;
+                space.filled().len()
+            };
             self.ended |= count == 0;
             Poll::Ready(Ok(use_bytes(self, cx, &scratch[..count])))
         })
@@ -112,6 +152,17 @@ impl Connection {
     pub(crate) fn poll_write_or_queue(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
         debug_assert!(self.outbox.is_empty(), "bytes would overtake those in the outbox");
         let mut rest = bytes;
+        if let Some(session) = &mut self.tls {
+            while !rest.is_empty() {
+                let count = session.encrypt(rest)?;
+                rest = &rest[count..];
+                if session.poll_send(cx, &mut self.stream)?.is_pending() {
+                    self.outbox.extend(rest);
+                    break;
+                }
+            }
+            return Ok(());
+        }
         while !rest.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, rest)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -127,6 +178,16 @@ impl Connection {
 
     /// Writes the outbox until it is empty.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(session) = &mut self.tls {
+            loop {
+                ready!(session.poll_send(cx, &mut self.stream))?;
+                if self.outbox.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                let count = session.encrypt(self.outbox.as_slice())?;
+                self.outbox.consume(count);
+            }
+        }
         while !self.outbox.is_empty() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, self.outbox.as_slice()))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -151,25 +212,42 @@ impl Connection {
         self.flush().await
     }
 
-    /// Whether, as far as the event loop has heard, the other side has neither sent anything nor closed. Costs no system call.
-    pub(crate) fn seems_idle(&self) -> bool {
-        self.inbox.is_empty()
-            && !self.ended
-            && self
-                .stream
-                .poll_read_ready(&mut Context::from_waker(std::task::Waker::noop()))
-                .is_pending()
+    /// Whether, as far as the event loop has heard, the other side has neither sent anything nor closed. Costs no system call
+    /// unless it has.
+    pub(crate) fn seems_idle(&mut self) -> bool {
+        if !self.inbox.is_empty() || self.ended {
+            return false;
+        }
+        if let Some(session) = &mut self.tls {
+            return session.is_idle(|scratch| self.stream.try_read(scratch));
+        }
+        self.stream
+            .poll_read_ready(&mut Context::from_waker(std::task::Waker::noop()))
+            .is_pending()
     }
 
     /// Whether the kernel knows of neither bytes nor an end: the certain form of [`Connection::seems_idle`].
-    pub(crate) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&mut self) -> bool {
+        if !self.inbox.is_empty() || self.ended {
+            return false;
+        }
         // Not by tokio, which asks the kernel only about what the event loop has heard of.
+        if let Some(session) = &mut self.tls {
+            return session.is_idle(|scratch| {
+                let (received, _) = recv(&self.stream, scratch, RecvFlags::DONTWAIT)?;
+                Ok(received)
+            });
+        }
         let peeked = recv(&self.stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        self.inbox.is_empty() && !self.ended && peeked == Err(Errno::WOULDBLOCK)
+        peeked == Err(Errno::WOULDBLOCK)
     }
 
     /// Ends our half: the other side reads an end of file, its own half goes on.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(session) = &mut self.tls {
+            session.end();
+            ready!(session.poll_send(cx, &mut self.stream))?;
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 

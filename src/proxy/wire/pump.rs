@@ -147,7 +147,7 @@ impl Pump {
             };
             self.moved += taken as u64;
             from.inbox.extend(&bytes[taken..]);
-            if bytes.len() >= BULK_READ_BYTES && self.rest_is_bulk() {
+            if bytes.len() >= BULK_READ_BYTES && self.rest_is_bulk() && from.is_plain() && to.is_plain() {
                 self.pipe = Pipe::take();
             }
             Ok(())
