@@ -11,10 +11,12 @@ mod deadline;
 mod error;
 mod exchange;
 mod http;
+mod intercept;
 mod recorder;
 mod sniff;
 mod socks;
 mod target;
+mod tls;
 mod tunnel;
 mod upstream;
 mod via;
@@ -22,6 +24,7 @@ mod wire;
 mod worker;
 
 use std::{
+    cell::RefCell,
     io::{self, PipeReader, PipeWriter},
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -39,8 +42,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
 use tokio::{net::TcpListener, runtime::LocalOptions, sync::oneshot};
 
-pub use self::recorder::Listener;
 use self::{crowd::Crowd, recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
+pub use self::{
+    recorder::Listener,
+    tls::{CertificateAuthority, Tls, TlsError},
+};
 use crate::{policy::Policy, traffic::meter::Meter};
 
 /// Connections that may wait to be accepted; the kernel takes less if `somaxconn` says so.
@@ -82,15 +88,16 @@ impl Proxy {
 
     /// Serves as soon as somebody connects; with several workers at once, since any of their sockets may be the first.
     ///
-    /// `run_id` and `listener` as for [`Proxy::serve`].
-    pub fn stand_by(self, policy: &Arc<Policy>, run_id: &str, listener: Option<&Listener>) -> Standby {
+    /// The arguments are those of [`Proxy::serve`].
+    pub fn stand_by(self, policy: &Arc<Policy>, tls: &Arc<Tls>, run_id: &str, listener: Option<&Listener>) -> Standby {
         let socket = match &self.listeners[..] {
             [only] => only.try_clone().ok(),
             _ => None,
         };
-        let (policy, run_id, listener) = (Arc::clone(policy), run_id.to_owned(), listener.cloned());
+        let (policy, tls) = (Arc::clone(policy), Arc::clone(tls));
+        let (run_id, listener) = (run_id.to_owned(), listener.cloned());
         let mut standby = Standby {
-            waiting: Some(Box::new(move || self.serve(&policy, &run_id, listener.as_ref()))),
+            waiting: Some(Box::new(move || self.serve(&policy, &tls, &run_id, listener.as_ref()))),
             socket,
             begun: None,
         };
@@ -100,11 +107,17 @@ impl Proxy {
         standby
     }
 
-    /// Starts the workers. `run_id` marks the run's processes and its `Via`; `listener` gets each record as it ends.
+    /// Starts the workers. `tls` was made for `policy`. `run_id` marks the run's processes and its `Via`; `listener` gets each record as it ends.
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn serve(self, policy: &Arc<Policy>, run_id: &str, listener: Option<&Listener>) -> io::Result<Serving> {
+    pub fn serve(
+        self,
+        policy: &Arc<Policy>,
+        tls: &Arc<Tls>,
+        run_id: &str,
+        listener: Option<&Listener>,
+    ) -> io::Result<Serving> {
         let count = self.listeners.len();
         let mut workers = Vec::with_capacity(count);
         for (index, socket) in self.listeners.into_iter().enumerate() {
@@ -115,6 +128,7 @@ impl Proxy {
                 own: self.address,
                 workers: count,
                 policy: Arc::clone(policy),
+                tls: Arc::clone(tls),
                 run_id: run_id.to_owned(),
                 listener: listener.cloned(),
             };
@@ -321,6 +335,8 @@ struct Work {
     workers: usize,
     /// The policies.
     policy: Arc<Policy>,
+    /// What they share about TLS.
+    tls: Arc<Tls>,
     /// The run's id.
     run_id: String,
     /// Who else wants the records.
@@ -344,7 +360,9 @@ impl Work {
                 via: Via::new(&self.run_id, self.policy.via),
                 redact: Arc::clone(&self.policy.redact),
                 policy: Arc::clone(&self.policy),
-                upstreams: Upstreams::new(self.policy, self.own),
+                upstreams: Upstreams::new(self.policy, self.own, Arc::clone(&self.tls)),
+                tls: self.tls,
+                stand_in: RefCell::default(),
                 run_id: self.run_id,
                 own: self.own,
             });

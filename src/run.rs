@@ -28,7 +28,7 @@ use crate::{
     config::{Config, Sources},
     exit::Exit,
     inject,
-    proxy::{Drained, Draining, Listener, Proxy, Standby},
+    proxy::{Drained, Draining, Listener, Proxy, Standby, Tls, TlsError},
     report::{
         access_log::AccessLog,
         color::Stream,
@@ -56,6 +56,9 @@ enum StartError {
     /// A report or a log cannot be written.
     #[error("{0}")]
     Report(String),
+    /// TLS cannot be had as it was configured.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The command cannot be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
@@ -116,6 +119,10 @@ fn start(
         reason,
     })?;
     tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
+    let tls = Arc::new(Tls::prepare(&config.policy.tls, &run_id, started_at)?);
+    if let Some(authority) = tls.authority() {
+        sabotage::disclose(authority.pem());
+    }
     let inherited = inject::environment(environment);
     let changes = inject::changes(&inherited, proxy.address(), &run_id, &config.inject);
     let spawn = Spawn {
@@ -137,7 +144,7 @@ fn start(
     tracing::info!(pid, "the command runs");
 
     // The child runs by now; its first connection waits in the socket's queue until the proxy is at work.
-    let mut standby = proxy.stand_by(&config.policy, &run_id, listener.as_ref());
+    let mut standby = proxy.stand_by(&config.policy, &tls, &run_id, listener.as_ref());
     let errand = standby.awaited().map(|awaited| Errand {
         awaited,
         run: Box::new(|| standby.begin()),

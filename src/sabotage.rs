@@ -1,9 +1,21 @@
 //! Failures on request, for the tests that show what amb does when it fails itself. A release build has none of them.
 
-use std::env;
+use std::{env, fs};
 
 /// The variable that names the place to fail at.
 const VARIABLE: &str = "AMB_SABOTAGE";
+
+/// The variable that names a file for the certificate of the run's authority.
+const DISCLOSURE: &str = "AMB_SABOTAGE_CA";
+
+/// Writes the certificate of the run's authority to where a test wants it.
+pub(crate) fn disclose(pem: &str) {
+    if cfg!(debug_assertions)
+        && let Some(path) = env::var_os(DISCLOSURE)
+    {
+        fs::write(path, pem).expect("a test can read what it asks for");
+    }
+}
 
 /// Whether a test wants amb to fail at `place`.
 pub(crate) fn is_wanted(place: &str) -> bool {

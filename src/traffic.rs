@@ -20,6 +20,8 @@ pub struct Record {
     pub kind: Kind,
     /// How the client asked for it.
     pub protocol: Protocol,
+    /// How the server was asked; none for tunnels, and if the request was unreadable.
+    pub scheme: Option<Scheme>,
     /// When the request's first byte was read, by the wall clock.
     pub started_at: SystemTime,
     /// From the request's first byte to the end of the response or tunnel.
@@ -42,6 +44,8 @@ pub struct Record {
     pub bytes_received: u64,
     /// How long the connection took to open (name resolution included); none on a reused connection.
     pub connect: Option<Duration>,
+    /// How long it then took until it was secured; none on a reused connection, and where amb did not secure it.
+    pub tls: Option<Duration>,
     /// From the request's last head byte sent to the response's first byte; none without a response.
     pub first_byte: Option<Duration>,
     /// Connections that were opened for it, to the server or to a parent proxy, those of failed attempts included.
@@ -65,6 +69,25 @@ pub enum Kind {
     Exchange,
     /// Opaque bytes both ways.
     Tunnel,
+}
+
+/// Whether a server is asked in the clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// By TLS.
+    Https,
+}
+
+impl Scheme {
+    /// Its name in URLs: `https`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// How the client asked.

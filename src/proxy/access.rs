@@ -75,6 +75,16 @@ pub(crate) fn is_gone(client: &Connection) -> bool {
     }
 }
 
+/// Which program is at the other end, and its process: `java (pid 4711)`; none if that cannot be found out any more.
+///
+/// Looks through the process table: for what is said once.
+pub(crate) async fn program(client: &Connection) -> Option<String> {
+    let (peer, own) = (client.peer().ok()?, client.stream().local_addr().ok()?);
+    let socket = peer_socket(peer, own).ok()??;
+    let found = tokio::task::spawn_blocking(move || processes::holder(socket.inode)).await;
+    found.ok()?
+}
+
 /// The socket at the other end of the connection from `peer` to `own`; none if there is none any more.
 ///
 /// # Errors
@@ -197,6 +207,20 @@ mod processes {
             let process = entry.path();
             let of_that_user = fs::metadata(&process).is_ok_and(|metadata| metadata.uid() == socket.uid);
             of_that_user && (descends(pid) || is_marked(&process, marker.as_bytes())) && holds(&process, socket.inode)
+        })
+    }
+
+    /// A process that has the socket open, as people call it. amb itself is none.
+    pub(super) fn holder(inode: u32) -> Option<String> {
+        let entries = fs::read_dir("/proc").ok()?;
+        entries.filter_map(Result::ok).find_map(|entry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let process = entry.path();
+            if pid == std::process::id() || fs::read_dir(process.join("fd")).is_err() || !holds(&process, inode) {
+                return None;
+            }
+            let name = fs::read_to_string(process.join("comm")).ok()?;
+            Some(format!("{} (pid {pid})", name.trim_end().escape_debug()))
         })
     }
 

@@ -5,12 +5,17 @@ use std::io;
 use super::{
     access,
     error::ExchangeError,
+    tls,
     wire::{connection::Connection, head::ResponseHead, http1::ReadHeadError, pump::PumpError},
 };
 use crate::traffic::{Blame, Failure};
 
 /// A server that could not be written to or read from before its answer.
 pub(super) fn closed_early(reason: &io::Error) -> ExchangeError {
+    let inner = reason.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(error) = inner {
+        return tls::client::explained("the server", error);
+    }
     let how = match reason.kind() {
         io::ErrorKind::ConnectionReset => "reset the connection".to_owned(),
         io::ErrorKind::BrokenPipe => "closed the connection".to_owned(),

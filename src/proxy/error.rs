@@ -80,6 +80,48 @@ pub(crate) enum ExchangeError {
         /// How long it had.
         limit: Duration,
     },
+    /// The server did not prove who it is.
+    #[error("the certificate of {server} is not accepted: {reason}")]
+    CertificateRejected {
+        /// Its name, with the port.
+        server: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The two do not understand each other.
+    #[error("no TLS with {server}: {reason}")]
+    TlsFailed {
+        /// The server.
+        server: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The connection broke inside the handshake.
+    #[error("no TLS with {server}, which {how} inside the handshake")]
+    TlsBroken {
+        /// The server.
+        server: String,
+        /// `closed the connection`, or the kernel's words.
+        how: String,
+    },
+    /// The server said no.
+    #[error("no TLS with {server}, which answered with the alert {alert}")]
+    TlsAlertReceived {
+        /// The server.
+        server: String,
+        /// The alert's name in TLS: `handshake_failure`.
+        alert: String,
+        /// Its number there.
+        number: u8,
+    },
+    /// The handshake took too long.
+    #[error("no TLS with {server} within {}", humantime::format_duration(*limit))]
+    TlsTimedOut {
+        /// The server.
+        server: String,
+        /// How long it had.
+        limit: Duration,
+    },
     /// The connection broke or ended before an answer.
     #[error("the server {how} before it answered")]
     UpstreamClosedEarly {
@@ -149,6 +191,10 @@ impl ExchangeError {
             Self::UpstreamRefused(_) => (502, "connection_refused", Blame::Upstream),
             Self::UpstreamUnroutable { .. } => (502, "destination_ip_unroutable", Blame::Upstream),
             Self::UpstreamConnectTimedOut { .. } => (504, "connection_timeout", Blame::Upstream),
+            Self::CertificateRejected { .. } => (502, "tls_certificate_error", Blame::Upstream),
+            Self::TlsFailed { .. } | Self::TlsBroken { .. } => (502, "tls_protocol_error", Blame::Upstream),
+            Self::TlsAlertReceived { .. } => (502, "tls_alert_received", Blame::Upstream),
+            Self::TlsTimedOut { .. } => (504, "connection_timeout", Blame::Upstream),
             Self::UpstreamClosedEarly { .. } | Self::TunnelBroken(_) => (502, "connection_terminated", Blame::Upstream),
             Self::ResponseIncomplete(_) => (502, "http_response_incomplete", Blame::Upstream),
             Self::ResponseMalformed(_) => (502, "http_protocol_error", Blame::Upstream),
@@ -166,6 +212,9 @@ impl ExchangeError {
     pub(crate) fn parameters(&self) -> String {
         match self {
             Self::NameUnresolved { rcode, .. } => format!("; rcode=\"{rcode}\""),
+            Self::TlsAlertReceived { alert, number, .. } => {
+                format!("; alert-id={number}; alert-message=\"{alert}\"")
+            }
             _ => String::new(),
         }
     }
@@ -315,6 +364,27 @@ mod tests {
             },
             ExchangeError::UpstreamConnectTimedOut {
                 address: text(),
+                limit: Duration::ZERO,
+            },
+            ExchangeError::CertificateRejected {
+                server: text(),
+                reason: text(),
+            },
+            ExchangeError::TlsFailed {
+                server: text(),
+                reason: text(),
+            },
+            ExchangeError::TlsBroken {
+                server: text(),
+                how: text(),
+            },
+            ExchangeError::TlsAlertReceived {
+                server: text(),
+                alert: text(),
+                number: 40,
+            },
+            ExchangeError::TlsTimedOut {
+                server: text(),
                 limit: Duration::ZERO,
             },
             ExchangeError::UpstreamClosedEarly { how: text() },

@@ -93,8 +93,8 @@ pub(crate) struct Request {
     pub(crate) path: Vec<u8>,
     /// Which kind of connection can carry it.
     pub(crate) purpose: Purpose,
-    /// A new connection that is there already.
-    pub(crate) prepared: Option<Server>,
+    /// A new connection that is there already, or why there is none.
+    pub(crate) prepared: Option<Result<Server, ExchangeError>>,
 }
 
 impl Request {
@@ -247,7 +247,7 @@ impl Exchange<'_> {
             let Request { authority, purpose, .. } = &self.request;
             self.worker
                 .upstreams
-                .keep(authority, *purpose, server.connection, client);
+                .keep(authority, purpose, server.connection, client);
         }
         Ok(Ended::With(next, outcome))
     }
@@ -280,7 +280,7 @@ impl Exchange<'_> {
         let idempotent = is_idempotent(self.request.head.method());
         // A body cannot be sent a second time once some of it has gone, since it is not kept.
         let bodiless = conversation.upload_over;
-        let prepared = self.request.prepared.take();
+        let prepared = self.request.prepared.take().transpose()?;
         let mut ready = prepared.or_else(|| self.pooled(client, idempotent));
         loop {
             let mut server = match ready.take() {
@@ -288,6 +288,7 @@ impl Exchange<'_> {
                 None => self.connect().await?,
             };
             self.open.record.connect = server.connect;
+            self.open.record.tls = server.tls;
             self.open.record.reused = server.connect.is_none();
             match self.attempt(client, &mut server, conversation).await {
                 Ok(head) => return Ok((server, head)),
@@ -315,7 +316,7 @@ impl Exchange<'_> {
     /// A connection that was used before.
     fn pooled(&self, client: &mut Connection, idempotent: bool) -> Option<Server> {
         let Request { authority, purpose, .. } = &self.request;
-        self.worker.upstreams.pooled(authority, *purpose, client, idempotent)
+        self.worker.upstreams.pooled(authority, purpose, client, idempotent)
     }
 
     /// Opens a connection. Boxed, since most requests find one in the pool and should not carry the room for this.
@@ -323,7 +324,7 @@ impl Exchange<'_> {
         let Request { authority, purpose, .. } = &self.request;
         let limit = self.rules.timeouts.connect;
         let opened = &mut self.open.record.opened;
-        Box::pin(self.worker.upstreams.connect(authority, *purpose, limit, opened)).await
+        Box::pin(self.worker.upstreams.connect(authority, purpose, limit, opened)).await
     }
 
     /// Sends the request once and waits for the final head of its answer, passing interim ones on.

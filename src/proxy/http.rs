@@ -12,6 +12,7 @@ use super::{
     exchange::{self, Next, Request},
     recorder::Open,
     target::{self, Authority, Target},
+    tls::client::{Aim, Offer},
     tunnel,
     upstream::{Purpose, Server},
     wire::{
@@ -23,7 +24,7 @@ use super::{
     },
     worker::Worker,
 };
-use crate::traffic::{Kind, Outcome, Protocol};
+use crate::traffic::{Kind, Outcome, Protocol, Scheme};
 
 /// How long a connection lingers when it is closed.
 const LINGER: Duration = Duration::from_secs(1);
@@ -46,8 +47,10 @@ pub(crate) enum Terms {
     Inside {
         /// Where the tunnel leads.
         authority: Authority,
-        /// The tunnel's own connection, which the first request takes.
-        prepared: Option<Server>,
+        /// Whom the server must prove to be, if the two speak TLS and amb is in between.
+        aim: Option<Rc<Aim>>,
+        /// The tunnel's own connection, which the first request takes, or why there is none.
+        prepared: Option<Result<Server, ExchangeError>>,
     },
 }
 
@@ -58,7 +61,12 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, seat: &Se
         skip_empty_line(&mut client);
         let head = match read_head(&mut client, &mut patience, seat).await {
             Ok(head) => head,
-            Err(Unreadable::Over) => return After::Closed,
+            Err(Unreadable::Over) => {
+                if !client.is_plain() {
+                    Box::pin(client.linger(LINGER)).await;
+                }
+                return After::Closed;
+            }
             Err(Unreadable::Refused(error)) => {
                 let open = worker.recorder.begin(Kind::Exchange, Protocol::Http11);
                 refuse(&mut client, open, &error, None, None).await;
@@ -69,14 +77,19 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, seat: &Se
         let next = match &mut terms {
             Terms::Proxy => dispatch(worker, &mut client, head).await,
             Terms::Refused(error) => turn_away(worker, &mut client, &head, error).await,
-            Terms::Inside { authority, prepared } => {
-                pass_inside(worker, &mut client, head, authority.clone(), prepared.take()).await
+            Terms::Inside {
+                authority,
+                aim,
+                prepared,
+            } => {
+                let purpose = aim.clone().map_or(Purpose::Tunnel, Purpose::Secure);
+                pass_inside(worker, &mut client, head, authority.clone(), purpose, prepared.take()).await
             }
         };
         match next {
             Next::KeepAlive => {}
             // With nothing unread left, closing does no harm to what was written.
-            Next::Over if client.seems_idle() || client.ended => return After::Closed,
+            Next::Over if client.is_plain() && (client.seems_idle() || client.ended) => return After::Closed,
             Next::Over | Next::Close => {
                 Box::pin(client.linger(LINGER)).await;
                 return After::Closed;
@@ -104,11 +117,17 @@ async fn pass_inside(
     client: &mut Connection,
     head: RequestHead,
     authority: Authority,
-    prepared: Option<Server>,
+    purpose: Purpose,
+    prepared: Option<Result<Server, ExchangeError>>,
 ) -> Next {
     let mut open = begin(worker, &head);
     open.asks_for(head.method(), &authority);
     open.record.opened += u32::from(prepared.is_some());
+    open.record.scheme = Some(if purpose.aim().is_some() {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    });
     if let Err(error) = check_host(&head, &Target::Origin) {
         refuse(client, open, &error, Some(&head), Some(&authority)).await;
         return Next::Close;
@@ -116,16 +135,22 @@ async fn pass_inside(
     if hop::asks_for_other_protocol(&head.fields) {
         // Directly it would get it, and no policy for HTTP has a say in what follows.
         open.record.kind = Kind::Tunnel;
-        let connected = if let Some(server) = prepared {
-            Ok(server)
-        } else {
-            let opened = &mut open.record.opened;
-            worker.open_tunnel(&authority, opened).await
+        let connected = match (prepared, &purpose) {
+            (Some(prepared), _) => prepared,
+            (None, Purpose::Secure(aim)) => match worker.open_tunnel(&authority, &mut open.record.opened).await {
+                Ok(mut server) => {
+                    let secured = worker.upstreams.secure(&mut server, &authority, aim).await;
+                    secured.map(|()| server)
+                }
+                Err(error) => Err(error),
+            },
+            (None, _) => worker.open_tunnel(&authority, &mut open.record.opened).await,
         };
         return match connected {
             Ok(mut server) => {
                 head.write_to(head.target(), server.connection.outbox.appender());
                 open.record.connect = server.connect;
+                open.record.tls = server.tls;
                 open.record.attempts = 1;
                 Next::Upgraded(Box::new(tunnel::Opened {
                     server,
@@ -145,7 +170,7 @@ async fn pass_inside(
         authority,
         host: None,
         path,
-        purpose: Purpose::Tunnel,
+        purpose,
         prepared,
     };
     exchange::handle(worker, client, request, open).await
@@ -161,7 +186,23 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
         Err(refused) => Err(ExchangeError::RequestMalformed(refused.reason)),
     };
     match checked {
-        Ok(Target::Absolute { authority, host, path }) => {
+        Ok(Target::Absolute {
+            scheme,
+            authority,
+            host,
+            path,
+        }) => {
+            open.record.scheme = Some(scheme);
+            let purpose = match scheme {
+                Scheme::Http => Purpose::Exchange,
+                Scheme::Https => match Aim::new(&authority.host, true, Offer::Http11) {
+                    Ok(aim) => Purpose::Secure(aim),
+                    Err(error) => {
+                        refuse(client, open, &error, Some(&head), Some(&authority)).await;
+                        return Next::Close;
+                    }
+                },
+            };
             exchange::handle(
                 worker,
                 client,
@@ -170,7 +211,7 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
                     authority,
                     host: Some(host),
                     path,
-                    purpose: Purpose::Exchange,
+                    purpose,
                     prepared: None,
                 },
                 open,

@@ -55,6 +55,7 @@ impl Recorder {
         let record = Record {
             kind,
             protocol,
+            scheme: None,
             started_at: self.begun.0 + started.duration_since(self.begun.1),
             duration: Duration::ZERO,
             method: String::new(),
@@ -66,6 +67,7 @@ impl Recorder {
             bytes_sent: 0,
             bytes_received: 0,
             connect: None,
+            tls: None,
             first_byte: None,
             opened: 0,
             attempts: 0,

@@ -48,12 +48,19 @@ const METHODS: [&[u8]; 24] = [
     b"MKACTIVITY ",
 ];
 
+/// What a connection begins with that speaks TLS: the record's type ([RFC 8446 §5.1]).
+///
+/// [RFC 8446 §5.1]: https://www.rfc-editor.org/rfc/rfc8446#section-5.1
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// What the first bytes say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spoken {
     /// A request of HTTP/1.0 or HTTP/1.1 as a server gets it: a path, or `*`.
     Http,
-    /// Anything else: TLS, HTTP/2, a request to yet another proxy, a protocol of its own.
+    /// TLS, as far as the first byte says.
+    Tls,
+    /// Anything else: HTTP/2, a request to yet another proxy, a protocol of its own.
     Other,
     /// More bytes are needed.
     Undecided,
@@ -61,6 +68,9 @@ enum Spoken {
 
 /// What `bytes`, the first of a connection, say.
 fn classify(bytes: &[u8]) -> Spoken {
+    if bytes.first() == Some(&TLS_HANDSHAKE) {
+        return Spoken::Tls;
+    }
     let Some(method) = METHODS
         .iter()
         .find(|method| method.starts_with(&bytes[..bytes.len().min(method.len())]))
@@ -92,6 +102,8 @@ fn classify(bytes: &[u8]) -> Spoken {
 pub(crate) enum Inside {
     /// Plain HTTP.
     Http,
+    /// TLS.
+    Tls,
     /// Anything else, or nothing.
     Other,
     /// Nothing, since one side broke first.
@@ -127,6 +139,7 @@ pub(crate) async fn look_inside(client: &mut Connection, server: &mut Connection
         loop {
             match classify(client.inbox.as_slice()) {
                 Spoken::Http => return Inside::Http,
+                Spoken::Tls => return Inside::Tls,
                 Spoken::Other => return Inside::Other,
                 Spoken::Undecided => {}
             }
@@ -165,8 +178,7 @@ mod tests {
     #[test]
     fn everything_else_is_told_apart_as_soon_as_it_differs() {
         for bytes in [
-            &b"\x16\x03\x01"[..],
-            b"PRI * HTTP/2.0\r\n",
+            &b"PRI * HTTP/2.0\r\n"[..],
             b"SSH-2.0",
             b"get /",
             b"GET http://h/ HTTP/1.1\r\n",

@@ -6,6 +6,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::traffic::Scheme;
+
 /// A host and a port, normalised: lower case, one trailing dot removed, no brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Authority {
@@ -37,6 +39,8 @@ impl std::fmt::Display for Authority {
 pub(crate) enum Target {
     /// `http://host/path`: the form for a proxy.
     Absolute {
+        /// Whether it is to be asked for by TLS.
+        scheme: Scheme,
         /// Where to.
         authority: Authority,
         /// What `Host` is to say: the authority as written, without user information.
@@ -111,20 +115,17 @@ pub(crate) fn parse(method: &str, target: &[u8]) -> Result<Target, Refused> {
     let (written, path) = rest.split_at(split);
     // User information is for the client's own use and must not travel on (RFC 9110 §4.2.4).
     let written = memchr::memrchr(b'@', written).map_or(written, |at| &written[at + 1..]);
-    if !scheme.eq_ignore_ascii_case(b"http") {
-        let (reason, port) = if scheme.eq_ignore_ascii_case(b"https") {
-            // Never in the clear to a port where TLS is spoken.
-            let reason = "https URLs are reached by CONNECT, not by asking a proxy for them";
-            (reason, Some(443))
-        } else {
-            ("the request target's scheme is not http", usual_port(scheme))
-        };
+    let (scheme, port) = if scheme.eq_ignore_ascii_case(b"http") {
+        (Scheme::Http, 80)
+    } else if scheme.eq_ignore_ascii_case(b"https") {
+        (Scheme::Https, 443)
+    } else {
         return Err(Refused {
-            reason,
-            authority: authority(written, port).ok(),
+            reason: "the request target's scheme is neither http nor https",
+            authority: authority(written, usual_port(scheme)).ok(),
         });
-    }
-    let authority = authority(written, Some(80))?;
+    };
+    let authority = authority(written, Some(port))?;
     let path = match path {
         b"" if method == "OPTIONS" => b"*".to_vec(),
         b"" => b"/".to_vec(),
@@ -132,6 +133,7 @@ pub(crate) fn parse(method: &str, target: &[u8]) -> Result<Target, Refused> {
         _ => path.to_vec(),
     };
     Ok(Target::Absolute {
+        scheme,
         authority,
         host: written.to_vec(),
         path,
@@ -219,6 +221,7 @@ mod tests {
                 authority: found,
                 host: found_host,
                 path: found_path,
+                ..
             }) => {
                 let shown = (found.to_string(), String::from_utf8_lossy(&found_host).into_owned());
                 assert_eq!(shown, (authority.to_owned(), host.to_owned()), "{target}");
@@ -233,6 +236,8 @@ mod tests {
         check("http://h/%2F/a/../b//c?x=|&y=%", "h:80", "h", "/%2F/a/../b//c?x=|&y=%");
         check("http://h", "h:80", "h", "/");
         check("http://h?q", "h:80", "h", "/?q");
+        check("HTTPS://h/x", "h:443", "h", "/x");
+        check("https://h:8443/x", "h:8443", "h:8443", "/x");
         check("HTTP://H.Example.:8080/ü", "h.example:8080", "H.Example.:8080", "/ü");
         check("http://h:/x", "h:80", "h:", "/x");
         check("http://[::1]:8080/", "[::1]:8080", "[::1]:8080", "/");
@@ -278,7 +283,6 @@ mod tests {
             ("GET", "*"),
             ("GET", "h:80"),
             ("GET", "ftp://h/"),
-            ("GET", "https://h/"),
             ("GET", "http:///x"),
             ("GET", "http://:80/"),
             ("GET", "http://h/#f"),
@@ -293,8 +297,8 @@ mod tests {
     #[test]
     fn a_refusal_knows_the_host_as_far_as_there_is_one() {
         for (method, target, known) in [
-            ("GET", "https://user@H.Example/x", Some("h.example:443")),
-            ("GET", "https://[::1]:8443/", Some("[::1]:8443")),
+            ("GET", "https://user@H.Example/x#f", Some("h.example:443")),
+            ("GET", "https://[::1]:8443/#", Some("[::1]:8443")),
             ("GET", "http://h/x#f", Some("h:80")),
             ("GET", "https://h:1#f", Some("h:1")),
             ("CONNECT", "h:1#f", Some("h:1")),

@@ -64,6 +64,9 @@ impl Direction {
             return Poll::Ready(Ok(()));
         }
         std::task::ready!(self.pump.poll(cx, from, to))?;
+        if from.was_cut_off() {
+            to.end_as_cut_off();
+        }
         let ended = std::task::ready!(to.poll_end(cx));
         self.over = true;
         Poll::Ready(ended.map_err(PumpError::Write))

@@ -16,19 +16,40 @@ use std::{
 use tokio::time::Instant;
 
 use self::pool::Pool;
-use super::{deadline, error::ExchangeError, target::Authority, wire::connection::Connection};
+use super::{
+    deadline,
+    error::ExchangeError,
+    target::Authority,
+    tls::{
+        Tls,
+        client::{Aim, Securing},
+    },
+    wire::connection::Connection,
+};
 use crate::policy::{
     Policy,
     parent::{Kind, ParentProxy, Route, Scheme},
 };
 
 /// What a connection is wanted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Requests that a proxy was asked to make.
     Exchange,
     /// A tunnel, whatever is spoken in it.
     Tunnel,
+    /// Requests by TLS, to somebody who proves to be this one.
+    Secure(Rc<Aim>),
+}
+
+impl Purpose {
+    /// Whom it is secured for; none if it is plain.
+    pub(crate) fn aim(&self) -> Option<&Rc<Aim>> {
+        match self {
+            Self::Exchange | Self::Tunnel => None,
+            Self::Secure(aim) => Some(aim),
+        }
+    }
 }
 
 /// A connection on which a request can be sent.
@@ -38,6 +59,8 @@ pub(crate) struct Server {
     pub(crate) connection: Connection,
     /// How long it took to open; none if it was used before.
     pub(crate) connect: Option<Duration>,
+    /// How long it took to secure after that; none if it was not, or was used before.
+    pub(crate) tls: Option<Duration>,
     /// `Proxy-Authorization` and absolute URLs, if a parent proxy of the HTTP kind is at the other end.
     pub(crate) parent: Option<ParentForm>,
 }
@@ -55,6 +78,8 @@ pub(crate) struct Upstreams {
     policy: Arc<Policy>,
     /// amb's own listener, which must not be dialled.
     own: SocketAddr,
+    /// Speaks TLS with servers.
+    pub(crate) securing: Securing,
     /// Connections that wait for the next request, by purpose: a parent proxy may be at the other end of one kind only.
     pools: [RefCell<Pool>; 2],
 }
@@ -70,10 +95,12 @@ struct Progress {
 
 impl Upstreams {
     /// With an empty pool.
-    pub(crate) fn new(policy: Arc<Policy>, own: SocketAddr) -> Rc<Self> {
+    pub(crate) fn new(policy: Arc<Policy>, own: SocketAddr, tls: Arc<Tls>) -> Rc<Self> {
+        let securing = Securing::new(tls, policy.tls.pins.clone(), policy.tls.min_version);
         Rc::new(Self {
             policy,
             own,
+            securing,
             pools: Default::default(),
         })
     }
@@ -86,21 +113,22 @@ impl Upstreams {
     pub(crate) fn pooled(
         &self,
         authority: &Authority,
-        purpose: Purpose,
+        purpose: &Purpose,
         client: &mut Connection,
         idempotent: bool,
     ) -> Option<Server> {
         let mut pool = self.pool(purpose).borrow_mut();
-        let connection = pool.take(authority, &client.presence(), idempotent)?;
+        let connection = pool.take(authority, purpose.aim(), &client.presence(), idempotent)?;
         let parent = match purpose {
             Purpose::Exchange => self
                 .parent(purpose, authority, &self.redirected(authority))
                 .and_then(ParentForm::of),
-            Purpose::Tunnel => None,
+            Purpose::Tunnel | Purpose::Secure(_) => None,
         };
         Some(Server {
             connection,
             connect: None,
+            tls: None,
             parent,
         })
     }
@@ -110,11 +138,11 @@ impl Upstreams {
     /// `opened` is counted up by one if there is a connection, also if a parent proxy then refuses to go on from there.
     ///
     /// # Errors
-    /// Names whose fault it was. Lasts at most `limit`.
+    /// Names whose fault it was. Lasts at most `limit`, and securing it as long as that may.
     pub(crate) async fn connect(
         &self,
         authority: &Authority,
-        purpose: Purpose,
+        purpose: &Purpose,
         limit: Duration,
         opened: &mut u32,
     ) -> Result<Server, ExchangeError> {
@@ -135,18 +163,42 @@ impl Upstreams {
             Some(result) => result?,
             None => return Err(progress.stage.into_inner().timed_out(authority, limit)),
         };
-        Ok(Server {
+        let mut server = Server {
             connection,
             connect: Some(started.elapsed()),
+            tls: None,
             parent,
-        })
+        };
+        if let Purpose::Secure(aim) = purpose {
+            self.secure(&mut server, authority, aim).await?;
+        }
+        Ok(server)
+    }
+
+    /// Speaks TLS on a new connection from now on.
+    ///
+    /// # Errors
+    /// Names whose fault it was.
+    pub(crate) async fn secure(
+        &self,
+        server: &mut Server,
+        authority: &Authority,
+        aim: &Aim,
+    ) -> Result<(), ExchangeError> {
+        let started = Instant::now();
+        let connection = &mut server.connection;
+        self.securing
+            .secure(connection, &authority.to_string(), aim, false)
+            .await?;
+        server.tls = Some(started.elapsed());
+        Ok(())
     }
 
     /// See [`Upstreams::connect`], which bounds it.
     async fn open(
         &self,
         authority: &Authority,
-        purpose: Purpose,
+        purpose: &Purpose,
         progress: &Progress,
     ) -> Result<(Connection, Option<ParentForm>), ExchangeError> {
         let target = self.redirected(authority);
@@ -168,7 +220,9 @@ impl Upstreams {
         let mut connection = self.dial(&place, addresses, progress).await?;
         match (parent.kind, purpose) {
             (Kind::Http, Purpose::Exchange) => return Ok((connection, ParentForm::of(parent))),
-            (Kind::Http, Purpose::Tunnel) => chain::connect_http(&mut connection, parent, &target).await?,
+            (Kind::Http, Purpose::Tunnel | Purpose::Secure(_)) => {
+                chain::connect_http(&mut connection, parent, &target).await?
+            }
             (Kind::Socks5 | Kind::Socks5h, _) => {
                 let address = match (parent.kind, target.address()) {
                     (Kind::Socks5, None) => dial::resolve(&target, &progress.stage)
@@ -199,10 +253,10 @@ impl Upstreams {
     }
 
     /// The pool for this purpose.
-    fn pool(&self, purpose: Purpose) -> &RefCell<Pool> {
+    fn pool(&self, purpose: &Purpose) -> &RefCell<Pool> {
         match purpose {
             Purpose::Exchange => &self.pools[0],
-            Purpose::Tunnel => &self.pools[1],
+            Purpose::Tunnel | Purpose::Secure(_) => &self.pools[1],
         }
     }
 
@@ -210,18 +264,18 @@ impl Upstreams {
     pub(crate) fn keep(
         self: &Rc<Self>,
         authority: &Authority,
-        purpose: Purpose,
+        purpose: &Purpose,
         connection: Connection,
         client: &mut Connection,
     ) {
         let mut pool = self.pool(purpose).borrow_mut();
-        pool.put(authority, connection, client.presence());
+        pool.put(authority, purpose.aim().cloned(), connection, client.presence());
         if pool.wants_sweeper() {
-            let upstreams = Rc::clone(self);
+            let (upstreams, purpose) = (Rc::clone(self), purpose.clone());
             tokio::task::spawn_local(async move {
                 loop {
                     tokio::time::sleep(pool::IDLE_LIMIT / 2).await;
-                    if !upstreams.pool(purpose).borrow_mut().sweep() {
+                    if !upstreams.pool(&purpose).borrow_mut().sweep() {
                         break;
                     }
                 }
@@ -266,13 +320,13 @@ impl Upstreams {
     }
 
     /// The parent proxy on the way to `authority`, if any. What was redirected or resolved by hand is reached directly.
-    fn parent(&self, purpose: Purpose, authority: &Authority, target: &Authority) -> Option<&ParentProxy> {
+    fn parent(&self, purpose: &Purpose, authority: &Authority, target: &Authority) -> Option<&ParentProxy> {
         if *authority != *target || self.policy.reach.addresses(&target.host, target.port).is_some() {
             return None;
         }
         let scheme = match purpose {
             Purpose::Exchange => Scheme::Http,
-            Purpose::Tunnel => Scheme::Tunnel,
+            Purpose::Tunnel | Purpose::Secure(_) => Scheme::Tunnel,
         };
         match self.policy.parent.for_target(scheme, &authority.host, authority.port) {
             Route::Direct => None,

@@ -1,7 +1,7 @@
 //! One worker: a current-thread runtime with its own listening socket, pool and books. Workers share nothing on the request
 //! path but the policies.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::net::{TcpListener, TcpStream};
 
@@ -10,10 +10,12 @@ use super::{
     crowd::{Crowd, Seat},
     error::{ExchangeError, is_exhaustion},
     http::{self, After, Terms},
+    intercept::{self, Opening, StandIn},
     recorder::Recorder,
     sniff::{self, Inside},
     socks,
     target::Authority,
+    tls::Tls,
     tunnel::{self, Opened},
     upstream::{Purpose, Server, Upstreams},
     via::Via,
@@ -43,6 +45,10 @@ pub(crate) struct Worker {
     pub(crate) policy: Arc<Policy>,
     /// The servers.
     pub(crate) upstreams: Rc<Upstreams>,
+    /// What the workers share about TLS.
+    pub(crate) tls: Arc<Tls>,
+    /// How to stand in for servers whose TLS is opened; none before the first.
+    pub(crate) stand_in: RefCell<Option<StandIn>>,
     /// amb's entry in `Via`.
     pub(crate) via: Via,
     /// What must not be written down.
@@ -58,7 +64,7 @@ impl Worker {
     pub(crate) async fn open_tunnel(&self, authority: &Authority, opened: &mut u32) -> Result<Server, ExchangeError> {
         let rules = self.policy.rules_for(&Asked::tunnel(&authority.host, authority.port));
         let limit = rules.timeouts.connect;
-        self.upstreams.connect(authority, Purpose::Tunnel, limit, opened).await
+        self.upstreams.connect(authority, &Purpose::Tunnel, limit, opened).await
     }
 }
 
@@ -115,14 +121,22 @@ async fn carry(worker: Rc<Worker>, mut client: Connection, mut opened: Box<Opene
                 open.withdraw();
                 let terms = Terms::Inside {
                     authority,
-                    prepared: Some(server),
+                    aim: None,
+                    prepared: Some(Ok(server)),
                 };
                 match Box::pin(http::serve(&worker, client, &seat, terms)).await {
                     After::Closed => return worker.upstreams.client_left(),
                     After::Tunnel(still, upgraded) => (client, opened) = (still, upgraded),
                 }
             }
-            Inside::Other => {}
+            Inside::Tls if worker.tls.authority.is_some() => {
+                match Box::pin(intercept::open(&worker, client, opened, authority, &seat)).await {
+                    Opening::Served(After::Closed) | Opening::Ended => return worker.upstreams.client_left(),
+                    Opening::Served(After::Tunnel(still, upgraded)) => (client, opened) = (still, upgraded),
+                    Opening::Tunnelled(still, unopened) => (client, opened) = (still, unopened),
+                }
+            }
+            Inside::Tls | Inside::Other => {}
             Inside::Broken(side, reason) => broke = Some((side, reason)),
         }
     }

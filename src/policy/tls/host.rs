@@ -77,7 +77,10 @@ impl FromStr for HostPattern {
         let is_name = !bare.is_empty()
             && bare.len() <= 255
             && bare.split('.').all(|label| {
-                !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+                !label.is_empty()
+                    && label
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
             });
         if !is_name {
             return Err(format!(

@@ -84,7 +84,8 @@ impl Exchange<'_> {
     /// Answers with an error, if an answer is still possible, and ends the record.
     pub(super) async fn refuse(mut self, client: &mut Connection, error: &ExchangeError) -> Next {
         if self.answered || matches!(error, ExchangeError::ClientGone) {
-            let gently = self.truncation_shows && matches!(error, ExchangeError::ResponseIncomplete(_));
+            let gently = matches!(error, ExchangeError::ResponseIncomplete(_))
+                && (self.truncation_shows || client.end_as_cut_off());
             self.fail(error);
             return if gently { Next::Close } else { Next::Reset };
         }

@@ -107,6 +107,11 @@ impl Exchange<'_> {
                 None => pass_end(client, server).await,
             }
         };
+        let result = result.and_then(|()| {
+            // Only its end tells that it is all, and with TLS an end that nobody has forged is said.
+            let unsure = framing == Framing::UntilClose && server.was_cut_off();
+            if unsure { Err(PumpError::Truncated) } else { Ok(()) }
+        });
         self.open.record.bytes_received += download.moved;
         if let Err(broken) = result {
             self.open.record.bytes_sent += conversation.upload.moved;

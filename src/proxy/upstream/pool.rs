@@ -1,11 +1,15 @@
 //! Connections that wait for the next request to the same authority.
 
-use std::{collections::HashMap, rc::Weak, time::Duration};
+use std::{
+    collections::HashMap,
+    rc::{Rc, Weak},
+    time::Duration,
+};
 
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
-use super::super::{target::Authority, wire::connection::Connection};
+use super::super::{target::Authority, tls::client::Aim, wire::connection::Connection};
 
 /// How long a connection waits before it is closed. Shorter than any server's own limit, so that a request does not meet a
 /// server that is just closing (linkerd's figure too).
@@ -22,6 +26,8 @@ const IN_ALL: usize = 2048;
 struct Waiting {
     /// The connection.
     connection: Connection,
+    /// Whom it was secured for; none if it is plain.
+    aim: Option<Rc<Aim>>,
     /// When its last exchange ended.
     since: Instant,
     /// The connection of the client that used it last.
@@ -67,19 +73,28 @@ pub(crate) struct Pool {
 impl Pool {
     /// The connection that has waited the shortest, if it is still good.
     ///
+    /// One that was secured for `aim`, or a plain one if there is none.
     /// For a request that must not run twice, the one that has served the same client; and one by which the server knows its
     /// user for that user only.
-    pub(crate) fn take(&mut self, authority: &Authority, client: &Weak<()>, idempotent: bool) -> Option<Connection> {
+    pub(crate) fn take(
+        &mut self,
+        authority: &Authority,
+        aim: Option<&Rc<Aim>>,
+        client: &Weak<()>,
+        idempotent: bool,
+    ) -> Option<Connection> {
         let waiting = self.waiting.get_mut(authority)?;
         loop {
-            let own = |candidate: &Waiting| candidate.connection.personal && candidate.served(client);
+            let fits = |candidate: &Waiting| candidate.aim.as_ref() == aim;
+            let own =
+                |candidate: &Waiting| candidate.connection.personal && candidate.served(client) && fits(candidate);
             let place = self
                 .personal
                 .then(|| waiting.iter().rposition(own))
                 .flatten()
                 .or_else(|| {
                     waiting.iter().rposition(|candidate| {
-                        !candidate.connection.personal && (idempotent || candidate.served(client))
+                        !candidate.connection.personal && (idempotent || candidate.served(client)) && fits(candidate)
                     })
                 });
             let mut candidate = waiting.remove(place?);
@@ -98,7 +113,13 @@ impl Pool {
     }
 
     /// Keeps a connection that served the client of this presence, unless there are too many already.
-    pub(crate) fn put(&mut self, authority: &Authority, mut connection: Connection, client: Weak<()>) {
+    pub(crate) fn put(
+        &mut self,
+        authority: &Authority,
+        aim: Option<Rc<Aim>>,
+        mut connection: Connection,
+        client: Weak<()>,
+    ) {
         if self.count >= IN_ALL || !connection.seems_idle() {
             return;
         }
@@ -110,6 +131,7 @@ impl Pool {
             self.personal |= connection.personal;
             waiting.push(Waiting {
                 connection,
+                aim,
                 since: Instant::now(),
                 client,
             });

@@ -252,12 +252,15 @@ impl Connection {
     }
 
     /// Closes by a reset, so that the other side sees a failure and not an end.
-    pub(crate) fn reset(self) {
+    pub(crate) fn reset(mut self) {
         self.reset_at_drop();
     }
 
     /// Makes the close that is to come a reset.
-    pub(crate) fn reset_at_drop(&self) {
+    pub(crate) fn reset_at_drop(&mut self) {
+        if let Some(session) = &mut self.tls {
+            session.end_unsaid();
+        }
         if let Err(reason) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%reason, "a connection could not be made to end by a reset");
         }
@@ -284,6 +287,14 @@ impl Connection {
         };
         if let Ok(Err(reason)) = tokio::time::timeout(limit, lingering).await {
             tracing::trace!(%reason, "a connection broke while it was closed");
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(session) = &mut self.tls {
+            session.part(&self.stream);
         }
     }
 }

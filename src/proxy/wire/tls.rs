@@ -4,7 +4,7 @@
 //! event loop does not know of.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io::{self, Read, Write},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -22,6 +22,13 @@ const RAW_BYTES: usize = 32 * 1024;
 thread_local! {
     /// The thread's scratch buffer for what is encrypted: borrowed within one poll, never across.
     static RAW: RefCell<Vec<u8>> = RefCell::new(vec![0; RAW_BYTES]);
+    /// Whether the server whose bytes are being worked on has asked for a certificate that there is none of.
+    static ASKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Notes that the server whose bytes this thread works on has asked for a certificate that there is none of.
+pub(crate) fn note_certificate_request() {
+    ASKED.set(true);
 }
 
 /// Why there is no session.
@@ -31,6 +38,8 @@ pub(crate) enum HandshakeError {
     Ended,
     /// The connection broke.
     Io(io::Error),
+    /// The server asked for a certificate, see [`Session::stops_if_asked`].
+    Asked,
     /// One side did not accept the other.
     Tls(rustls::Error),
 }
@@ -41,6 +50,8 @@ pub(crate) struct Session {
     tls: Tls,
     /// What was read from the socket and not yet decrypted, for want of room.
     raw: Vec<u8>,
+    /// Whether the handshake ends where the server asks for a certificate that there is none of.
+    pub(crate) stops_if_asked: bool,
     /// Whether the other side ended without saying so: somebody may have cut it off.
     pub(crate) cut_off: bool,
     /// Whether our end was said.
@@ -65,11 +76,12 @@ enum Taken {
 }
 
 impl Session {
-    /// Before the handshake.
-    pub(crate) fn new(tls: impl Into<Tls>) -> Self {
+    /// Before the handshake, or after as much of it as was read already but for `raw`.
+    pub(crate) fn new(tls: impl Into<Tls>, raw: Vec<u8>) -> Self {
         Self {
             tls: tls.into(),
-            raw: Vec::new(),
+            raw,
+            stops_if_asked: false,
             cut_off: false,
             end_said: false,
         }
@@ -91,22 +103,20 @@ impl Session {
             if !self.tls.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
-            let read = RAW.with_borrow_mut(|raw| {
-                let mut space = ReadBuf::new(raw);
-                ready!(Pin::new(&mut *stream).poll_read(cx, &mut space)).map_err(HandshakeError::Io)?;
-                let mut bytes = space.filled();
-                if bytes.is_empty() {
-                    return Poll::Ready(Err(HandshakeError::Ended));
-                }
-                while !bytes.is_empty() && self.tls.is_handshaking() {
-                    self.decrypt(&mut bytes)?;
-                }
-                // Behind the handshake there may be the first bytes already.
-                self.raw.extend_from_slice(bytes);
-                Poll::Ready(Ok(()))
-            });
+            let read = if self.raw.is_empty() {
+                RAW.with_borrow_mut(|raw| {
+                    let mut space = ReadBuf::new(raw);
+                    ready!(Pin::new(&mut *stream).poll_read(cx, &mut space)).map_err(HandshakeError::Io)?;
+                    Poll::Ready(self.shake(space.filled()))
+                })
+            } else {
+                let raw = std::mem::take(&mut self.raw);
+                Poll::Ready(self.shake(&raw))
+            };
             if let Err(error) = ready!(read) {
-                if let Poll::Ready(Err(reason)) = self.poll_send(cx, stream) {
+                if !matches!(error, HandshakeError::Asked)
+                    && let Poll::Ready(Err(reason)) = self.poll_send(cx, stream)
+                {
                     tracing::trace!(%reason, "an alert could not be sent");
                 }
                 return Poll::Ready(Err(error));
@@ -114,10 +124,28 @@ impl Session {
         }
     }
 
+    /// Brings the handshake as far as `bytes` do, of which none are the end.
+    fn shake(&mut self, mut bytes: &[u8]) -> Result<(), HandshakeError> {
+        if bytes.is_empty() {
+            return Err(HandshakeError::Ended);
+        }
+        while !bytes.is_empty() && self.tls.is_handshaking() {
+            self.decrypt(&mut bytes)?;
+        }
+        // Behind the handshake there may be the first bytes already.
+        self.raw.extend_from_slice(bytes);
+        Ok(())
+    }
+
     /// Feeds some of `bytes` to rustls.
     fn decrypt(&mut self, bytes: &mut &[u8]) -> Result<(), HandshakeError> {
         self.tls.read_tls(bytes).map_err(HandshakeError::Io)?;
-        self.tls.process_new_packets().map(drop).map_err(HandshakeError::Tls)
+        ASKED.set(false);
+        self.tls.process_new_packets().map_err(HandshakeError::Tls)?;
+        if self.stops_if_asked && ASKED.get() {
+            return Err(HandshakeError::Asked);
+        }
+        Ok(())
     }
 
     /// Reads once into `out`. Returns how many bytes came; 0 is the end, said or not.
@@ -231,6 +259,21 @@ impl Session {
         self.end_said = true;
     }
 
+    /// Says farewell to a server, as far as its socket takes that at once. A client is told nothing: it might take what was
+    /// cut off for complete.
+    pub(crate) fn part(&mut self, stream: &TcpStream) {
+        if self.end_said || self.tls.is_handshaking() || matches!(self.tls, Tls::Server(_)) {
+            return;
+        }
+        self.end();
+        let mut taken = Vec::new();
+        if self.tls.write_tls(&mut taken).is_ok()
+            && let Err(reason) = stream.try_write(&taken)
+        {
+            tracing::trace!(%reason, "a server was left without a farewell");
+        }
+    }
+
     /// Whether the other side has sent nothing but what concerns TLS alone, such as tickets for later sessions, as far as
     /// `receive` yields it; that is taken in.
     pub(crate) fn is_idle(&mut self, mut receive: impl FnMut(&mut [u8]) -> io::Result<usize>) -> bool {
@@ -292,10 +335,20 @@ impl Write for Socket<'_, '_> {
     }
 }
 
+impl HandshakeError {
+    /// What an error of a connection is that has come so far as to have keys.
+    pub(crate) fn of(reason: io::Error) -> Self {
+        match reason.downcast() {
+            Ok(error) => Self::Tls(error),
+            Err(reason) => Self::Io(reason),
+        }
+    }
+}
+
 impl From<HandshakeError> for io::Error {
     fn from(error: HandshakeError) -> Self {
         match error {
-            HandshakeError::Ended => io::ErrorKind::UnexpectedEof.into(),
+            HandshakeError::Ended | HandshakeError::Asked => io::ErrorKind::UnexpectedEof.into(),
             HandshakeError::Io(reason) => reason,
             HandshakeError::Tls(error) => Self::new(io::ErrorKind::InvalidData, error),
         }

@@ -69,6 +69,7 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     optional("amb.kind", Some(Value::Text(kind)));
     optional("amb.outcome", Some(Value::Text(outcome)));
     optional("http.request.method", text(&record.method));
+    optional("url.scheme", record.scheme.map(|scheme| Value::Text(scheme.name())));
     optional("server.address", text(&record.host));
     optional(
         "server.port",
@@ -87,6 +88,7 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     optional("network.protocol.version", Some(Value::Text(version)));
     optional("duration", Some(seconds(record.duration)));
     optional("connect.duration", record.connect.map(seconds));
+    optional("tls.duration", record.tls.map(seconds));
     optional("first_byte.duration", record.first_byte.map(seconds));
     optional("bytes.sent", Some(Value::Whole(record.bytes_sent)));
     optional("bytes.received", Some(Value::Whole(record.bytes_received)));

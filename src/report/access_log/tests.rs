@@ -14,6 +14,7 @@ fn record() -> Record {
     Record {
         kind: Kind::Exchange,
         protocol: Protocol::Http11,
+        scheme: Some(Scheme::Http),
         started_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_380_001_120),
         duration: Duration::from_micros(42_300),
         method: "POST".to_owned(),
@@ -29,6 +30,7 @@ fn record() -> Record {
         bytes_sent: 120,
         bytes_received: 3_400,
         connect: Some(Duration::from_millis(2)),
+        tls: None,
         first_byte: Some(Duration::from_millis(40)),
         attempts: 2,
         opened: 1,

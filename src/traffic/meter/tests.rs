@@ -10,6 +10,7 @@ fn exchange() -> Record {
     Record {
         kind: Kind::Exchange,
         protocol: Protocol::Http11,
+        scheme: Some(Scheme::Http),
         started_at: SystemTime::UNIX_EPOCH,
         duration: Duration::from_millis(10),
         method: "GET".to_owned(),
@@ -21,6 +22,7 @@ fn exchange() -> Record {
         bytes_sent: 100,
         bytes_received: 1_000,
         connect: None,
+        tls: None,
         first_byte: Some(Duration::from_millis(5)),
         opened: 0,
         attempts: 1,

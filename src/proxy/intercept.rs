@@ -1,0 +1,383 @@
+//! TLS in a tunnel, opened: the server's first, then the client's with a certificate that only the command trusts, then the
+//! requests that are inside.
+//!
+//! The server is asked for what the client asked for and no more, and the client is told what the server answered: the same
+//! protocol, or that its certificate is not to be believed. What amb cannot stand in for stays a tunnel, to the byte: a
+//! client that speaks something else in TLS than HTTP, one too old, a server that wants to see the client's own certificate,
+//! a host where a client has refused amb's.
+
+mod hello;
+
+use std::{future::poll_fn, io, rc::Rc, sync::Arc, task::Poll, time::Duration};
+
+use rustls::{
+    AlertDescription, ServerConfig,
+    crypto::ring::Ticketer,
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ResolvesServerCertUsingSni},
+    sign::CertifiedKey,
+};
+use tokio::time::Instant;
+
+use self::hello::Hello;
+use super::{
+    access,
+    crowd::Seat,
+    deadline,
+    error::ExchangeError,
+    http::{self, After, Terms},
+    target::Authority,
+    tls::{
+        CRYPTOGRAPHY,
+        authority::CertificateAuthority,
+        client::{Aim, name_of},
+        leaves::Leaves,
+        spared::Refusal,
+        versions,
+    },
+    tunnel::Opened,
+    upstream::Server,
+    wire::{
+        connection::Connection,
+        tls::{HandshakeError, Session},
+    },
+    worker::Worker,
+};
+use crate::{
+    policy::tls::{OnPinningFailure, Version},
+    traffic::{Blame, Failure, Outcome},
+};
+
+/// How long a client may take for its part of the handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
+/// How long it may then wait with its first request, as it may between two.
+const FIRST_REQUEST_LIMIT: Duration = Duration::from_mins(5);
+
+/// One worker's way to stand in for servers.
+pub(crate) struct StandIn {
+    /// What all that it stands in for have in common.
+    basis: ServerConfig,
+    /// The certificates that were made.
+    leaves: Leaves,
+}
+
+impl StandIn {
+    /// Made when the first client needs it.
+    fn new(oldest: Version) -> Result<Self, String> {
+        let said = |error: rustls::Error| error.to_string();
+        let nobody = Arc::new(ResolvesServerCertUsingSni::new());
+        let mut basis = ServerConfig::builder_with_provider(Arc::clone(&CRYPTOGRAPHY))
+            .with_protocol_versions(versions(oldest))
+            .map_err(said)?
+            .with_no_client_auth()
+            .with_cert_resolver(nobody);
+        // A client that comes back need not check the certificate again.
+        basis.ticketer = Ticketer::new().map_err(said)?;
+        basis.session_storage = Arc::new(NoServerSessionStorage {});
+        basis.send_tls13_tickets = 1;
+        Ok(Self {
+            basis,
+            leaves: Leaves::default(),
+        })
+    }
+
+    /// How to be the server of this name, which speaks `protocol`.
+    fn config(&mut self, authority: &CertificateAuthority, name: &str) -> Result<ServerConfig, String> {
+        let leaf = self.leaves.get(authority, name, std::time::SystemTime::now())?;
+        let mut config = self.basis.clone();
+        config.cert_resolver = Arc::new(Only(leaf));
+        Ok(config)
+    }
+}
+
+/// One certificate, whoever is asked for.
+#[derive(Debug)]
+struct Only(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Only {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// What is done about TLS in a tunnel.
+pub(crate) enum Opening {
+    /// Its requests were served to the end, or to an upgrade.
+    Served(After),
+    /// It is a tunnel like any other.
+    Tunnelled(Connection, Box<Opened>),
+    /// It has ended, and so has its record.
+    Ended,
+}
+
+/// Opens the TLS with which `client` has begun in its tunnel to `authority`, if that is wanted and possible, and serves the
+/// requests in it.
+pub(crate) async fn open(
+    worker: &Rc<Worker>,
+    mut client: Connection,
+    opened: Box<Opened>,
+    authority: Authority,
+    seat: &Seat,
+) -> Opening {
+    let Some(hello) = hello::read(&mut client).await else {
+        return Opening::Tunnelled(client, opened);
+    };
+    let name = hello.name.clone().unwrap_or_else(|| authority.host.clone());
+    let policy = &worker.policy.tls;
+    let wanted = policy.opens(&name, &authority.host) && !worker.tls.spared.contains(&name);
+    let (true, Some(offer), true) = (wanted, hello.offer, hello.fits) else {
+        return Opening::Tunnelled(client, opened);
+    };
+    let prepared = Aim::new(&name, hello.name.is_some(), offer)
+        .map_err(|error| error.to_string())
+        .and_then(|aim| Ok((aim, config(worker, &name)?)));
+    let (aim, config) = match prepared {
+        Ok(prepared) => prepared,
+        Err(reason) => {
+            tracing::warn!(%reason, name, "TLS is tunnelled, since no certificate can be made for its server");
+            return Opening::Tunnelled(client, opened);
+        }
+    };
+    let opening = OpeningUp {
+        worker,
+        authority,
+        name,
+        aim,
+        config,
+    };
+    Box::pin(opening.run(client, opened, hello, seat)).await
+}
+
+/// How to be the server of this name.
+fn config(worker: &Worker, name: &str) -> Result<ServerConfig, String> {
+    let mut stand_in = worker.stand_in.borrow_mut();
+    let stand_in = match &mut *stand_in {
+        Some(stand_in) => stand_in,
+        empty => empty.insert(StandIn::new(worker.policy.tls.min_version)?),
+    };
+    let authority = worker.tls.authority.as_ref().ok_or("there is no authority")?;
+    stand_in.config(authority, name)
+}
+
+/// The opening of one client's TLS.
+struct OpeningUp<'a> {
+    /// Who does it.
+    worker: &'a Rc<Worker>,
+    /// Where the tunnel leads.
+    authority: Authority,
+    /// Whom the client wants there.
+    name: String,
+    /// The same for amb.
+    aim: Rc<Aim>,
+    /// How to be that one.
+    config: ServerConfig,
+}
+
+impl OpeningUp<'_> {
+    /// The server's TLS, the client's, the requests.
+    async fn run(mut self, mut client: Connection, opened: Box<Opened>, hello: Hello, seat: &Seat) -> Opening {
+        let mut opened = opened;
+        let begun = Instant::now();
+        let securing = &self.worker.upstreams.securing;
+        let place = self.authority.to_string();
+        let failed = match securing
+            .secure(&mut opened.server.connection, &place, &self.aim, true)
+            .await
+        {
+            Ok(true) => {
+                opened.server.tls = Some(begun.elapsed());
+                None
+            }
+            Ok(false) => return self.leave_to_client(client, opened).await,
+            Err(error) => Some(error),
+        };
+        self.config.alpn_protocols = match (&failed, hello.offer) {
+            (None, _) => {
+                let chosen = opened.server.connection.tls().and_then(Session::protocol);
+                chosen.map(<[u8]>::to_vec).into_iter().collect()
+            }
+            // So that it gets as far as to be told why.
+            (Some(_), offer) => offer.map(|offer| offer.protocols()).unwrap_or_default(),
+        };
+        if let Err(refused) = self.be_server(&mut client, hello).await {
+            return self.refused(&mut client, opened, refused).await;
+        }
+        let mut prepared = Some(failed.map_or(Ok(()), Err));
+        match self
+            .first_request(&mut client, &mut opened.server, &mut prepared, seat)
+            .await
+        {
+            Ok(true) => {}
+            Ok(false) => return self.refused(&mut client, opened, Refused::Left).await,
+            Err(reason) => {
+                return self
+                    .refused(&mut client, opened, Refused::of(HandshakeError::of(reason)))
+                    .await;
+            }
+        }
+        self.worker.tls.spared.worked(&self.name);
+        let Opened { server, open, .. } = *opened;
+        open.withdraw();
+        let terms = Terms::Inside {
+            authority: self.authority,
+            aim: Some(self.aim),
+            prepared: prepared.map(|prepared| prepared.map(|()| server)),
+        };
+        Opening::Served(Box::pin(http::serve(self.worker, client, seat, terms)).await)
+    }
+
+    /// Is the server that the client wants.
+    async fn be_server(&self, client: &mut Connection, hello: Hello) -> Result<(), Refused> {
+        let inbox = client.inbox.take(client.inbox.len());
+        let session = match hello.accepted.into_connection(Arc::new(self.config.clone())) {
+            Ok(session) => session,
+            Err((error, mut alert)) => {
+                let mut bytes = Vec::new();
+                if alert.write_all(&mut bytes).is_ok()
+                    && let Err(reason) = client.send(&bytes).await
+                {
+                    tracing::trace!(%reason, "a client did not take its alert");
+                }
+                return Err(Refused::of(HandshakeError::Tls(error)));
+            }
+        };
+        let shaking = client.secure(Session::new(session, inbox[hello.length..].to_vec()));
+        match deadline::within(HANDSHAKE_LIMIT, shaking).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(Refused::of(error)),
+            None => Err(Refused::TimedOut),
+        }
+    }
+
+    /// Waits for the client's first request. `false` if it leaves without one. The server's connection is given up if it
+    /// ends meanwhile: there will be another one when the request comes.
+    async fn first_request(
+        &self,
+        client: &mut Connection,
+        server: &mut Server,
+        prepared: &mut Option<Result<(), ExchangeError>>,
+        seat: &Seat,
+    ) -> io::Result<bool> {
+        seat.waits();
+        let waiting = poll_fn(|cx| {
+            if let Poll::Ready(read) = client.poll_fill(cx) {
+                return Poll::Ready(read);
+            }
+            if matches!(prepared, Some(Ok(()))) && server.connection.poll_fill(cx).is_ready() {
+                *prepared = None;
+            }
+            Poll::Pending
+        });
+        let came = deadline::within(FIRST_REQUEST_LIMIT, waiting).await;
+        seat.asks();
+        Ok(matches!(came.transpose()?, Some(1..)))
+    }
+
+    /// The server wants to see a certificate: only the client itself can have it.
+    async fn leave_to_client(self, client: Connection, mut opened: Box<Opened>) -> Opening {
+        if self.worker.tls.spared.add(&self.name) {
+            tracing::warn!(
+                "{} asks for a client's certificate, and amb has none (tls.client-cert): it is tunnelled",
+                self.name
+            );
+        }
+        // The connection so far cannot be used, since its beginning is spent.
+        match self
+            .worker
+            .open_tunnel(&self.authority, &mut opened.open.record.opened)
+            .await
+        {
+            Ok(server) => {
+                opened.server = server;
+                Opening::Tunnelled(client, opened)
+            }
+            Err(error) => {
+                client.reset();
+                opened.open.fail(&error);
+                Opening::Ended
+            }
+        }
+    }
+
+    /// Ends what the client does not want.
+    async fn refused(&self, client: &mut Connection, opened: Box<Opened>, refused: Refused) -> Opening {
+        let lasting = self.worker.policy.tls.on_pinning_failure == OnPinningFailure::Passthrough;
+        let (refusal, how) = match refused {
+            Refused::Said(alert) => (Refusal::Said, format!("with the alert {alert}")),
+            Refused::Left => (
+                Refusal::Silent,
+                "by closing the connection without a request".to_owned(),
+            ),
+            Refused::TimedOut => {
+                opened.open.fail(&ExchangeError::RequestTimedOut(HANDSHAKE_LIMIT));
+                return Opening::Ended;
+            }
+            Refused::Broken(detail) => {
+                opened.open.end(Outcome::Failed(Failure {
+                    error_type: "tls_protocol_error".to_owned(),
+                    blame: Blame::Client,
+                    detail,
+                }));
+                return Opening::Ended;
+            }
+        };
+        let consequence = self.worker.tls.spared.refused(&self.name, refusal, lasting);
+        if !consequence.counts {
+            // Opened in advance and not needed, by somebody who trusts amb.
+            opened.open.end(Outcome::Ok);
+            return Opening::Ended;
+        }
+        let who = if consequence.tell {
+            access::program(client).await
+        } else {
+            None
+        };
+        let who = who.unwrap_or_else(|| "the command".to_owned());
+        let detail = format!("{who} has refused amb's certificate for {} {how}", self.name);
+        if consequence.tell {
+            let then = if lasting {
+                "it is tunnelled from now on"
+            } else {
+                "tls.never would tunnel it"
+            };
+            tracing::warn!("{detail}; {then}");
+        }
+        opened.open.end(Outcome::Failed(Failure {
+            error_type: "intercept_refused".to_owned(),
+            blame: Blame::Client,
+            detail,
+        }));
+        Opening::Ended
+    }
+}
+
+/// Why a client did not get to its first request.
+enum Refused {
+    /// It does not accept the certificate, and said so by this alert.
+    Said(String),
+    /// It left.
+    Left,
+    /// It fell silent.
+    TimedOut,
+    /// It speaks TLS in a way that amb does not.
+    Broken(String),
+}
+
+impl Refused {
+    /// What a failed handshake means.
+    fn of(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Ended | HandshakeError::Io(_) | HandshakeError::Asked => Self::Left,
+            HandshakeError::Tls(rustls::Error::AlertReceived(alert)) if is_about_certificate(alert) => {
+                Self::Said(name_of(alert))
+            }
+            HandshakeError::Tls(error) => Self::Broken(format!("no TLS with the command: {error}")),
+        }
+    }
+}
+
+/// Whether a client that sends this alert does not accept the certificate ([RFC 8446 §6.2], 42 to 48).
+///
+/// [RFC 8446 §6.2]: https://www.rfc-editor.org/rfc/rfc8446#section-6.2
+fn is_about_certificate(alert: AlertDescription) -> bool {
+    (42..=48).contains(&u8::from(alert))
+}

@@ -1,0 +1,58 @@
+//! Whom servers must be vouched for by: the system's roots, and those of `tls.extra-roots`.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::{RootCertStore, pki_types::CertificateDer};
+
+/// Roots, read once, when they are needed first.
+#[derive(Default)]
+pub(crate) struct Roots {
+    /// Those that are configured.
+    extra: Vec<CertificateDer<'static>>,
+    /// All, once they were read.
+    all: OnceLock<Arc<RootCertStore>>,
+}
+
+impl Roots {
+    /// With these beside the system's.
+    pub(super) fn new(extra: Vec<CertificateDer<'static>>) -> Self {
+        Self {
+            extra,
+            all: OnceLock::new(),
+        }
+    }
+
+    /// Those that are configured.
+    pub(crate) fn extra(&self) -> &[CertificateDer<'static>] {
+        &self.extra
+    }
+
+    /// All of them. Reads the system's in a thread of its own, the first time: that takes some milliseconds.
+    pub(crate) async fn all(self: &Arc<Self>) -> Arc<RootCertStore> {
+        if let Some(all) = self.all.get() {
+            return Arc::clone(all);
+        }
+        let roots = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || Arc::clone(roots.all.get_or_init(|| Arc::new(roots.read()))));
+        // If that thread panicked, nobody is believed.
+        read.await.unwrap_or_else(|_| Arc::new(RootCertStore::empty()))
+    }
+
+    /// Reads them: from where the system has them, or from where `SSL_CERT_FILE` and `SSL_CERT_DIR` in amb's own environment
+    /// say.
+    fn read(&self) -> RootCertStore {
+        let system = rustls_native_certs::load_native_certs();
+        for reason in &system.errors {
+            tracing::warn!(%reason, "some of the system's root certificates cannot be read");
+        }
+        let mut roots = RootCertStore::empty();
+        // Some stores hold what is no certificate of today any more.
+        let (known, odd) = roots.add_parsable_certificates(system.certs);
+        tracing::debug!(known, odd, "read the system's root certificates");
+        let (known, odd) = roots.add_parsable_certificates(self.extra.iter().cloned());
+        if odd > 0 {
+            tracing::warn!(known, odd, "not every certificate of tls.extra-roots can be used");
+        }
+        roots
+    }
+}

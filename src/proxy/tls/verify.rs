@@ -1,0 +1,127 @@
+//! Whether a server is who it says: always asked, and nobody can say no to the question.
+
+use std::sync::Arc;
+
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+    client::{
+        ResolvesClientCert, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    sign::CertifiedKey,
+};
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{CRYPTOGRAPHY, problem::CertificateProblem, roots::Roots};
+use crate::{policy::tls::Pin, proxy::wire::tls};
+
+/// Verifies servers, and says what is wrong with those that fail.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    /// Follows the chain to a root; none if there is no root at all.
+    chains: Option<Arc<WebPkiServerVerifier>>,
+    /// Keys, one of which must be in the chain; empty for any.
+    pins: Vec<Pin>,
+}
+
+impl Verifier {
+    /// By these roots and pins.
+    pub(crate) async fn new(roots: &Arc<Roots>, pins: Vec<Pin>) -> Self {
+        let builder = WebPkiServerVerifier::builder_with_provider(roots.all().await, Arc::clone(&CRYPTOGRAPHY));
+        Self {
+            // It fails only if there are none.
+            chains: builder.build().ok(),
+            pins,
+        }
+    }
+
+    /// Whether one of the certificates has one of the keys.
+    fn has_pin(&self, leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> bool {
+        std::iter::once(leaf).chain(chain).any(|certificate| {
+            X509Certificate::from_der(certificate).is_ok_and(|(_, read)| {
+                let hash: [u8; 32] = Sha256::digest(read.public_key().raw).into();
+                self.pins.contains(&Pin(hash))
+            })
+        })
+    }
+}
+
+/// The error for a certificate that is not accepted.
+fn refused(problem: CertificateProblem) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(problem))))
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(chains) = &self.chains else {
+            let reason = "no root certificates were found on this system (SSL_CERT_FILE names some)";
+            return Err(refused(CertificateProblem(reason.to_owned())));
+        };
+        let verified = chains
+            .verify_server_cert(leaf, chain, name, ocsp, now)
+            .map_err(|error| match error {
+                Error::InvalidCertificate(error) => refused(CertificateProblem::of(&error, leaf, chain, name)),
+                other => other,
+            })?;
+        if !self.pins.is_empty() && !self.has_pin(leaf, chain) {
+            let reason = "neither its key nor that of one that vouches for it is among those of tls.pin";
+            return Err(refused(CertificateProblem(reason.to_owned())));
+        }
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &CRYPTOGRAPHY.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &CRYPTOGRAPHY.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        CRYPTOGRAPHY.signature_verification_algorithms.supported_schemes()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        None
+    }
+}
+
+/// What amb signs in with, where it is asked to.
+#[derive(Debug)]
+pub(crate) struct Identity(pub(crate) Option<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        if self.0.is_none() {
+            tls::note_certificate_request();
+        }
+        self.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
+    }
+}
