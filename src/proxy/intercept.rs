@@ -49,6 +49,12 @@ use crate::{
 
 /// How long a client may take for its part of the handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
+/// The alert of a server that speaks none of the protocols it is offered ([RFC 7301 §3.2]).
+///
+/// [RFC 7301 §3.2]: https://www.rfc-editor.org/rfc/rfc7301#section-3.2
+const NO_APPLICATION_PROTOCOL: u8 = 120;
+/// How long a connection lingers when it is closed.
+const LINGER: Duration = Duration::from_secs(1);
 /// How long it may then wait with its first request, as it may between two.
 const FIRST_REQUEST_LIMIT: Duration = Duration::from_mins(5);
 
@@ -187,7 +193,17 @@ impl OpeningUp<'_> {
                 opened.server.tls = Some(begun.elapsed());
                 None
             }
-            Ok(false) => return self.leave_to_client(client, opened).await,
+            Ok(false) => {
+                let reason = "asks for a client's certificate, and amb has none (tls.client-cert)";
+                return self.leave_to_client(client, opened, reason).await;
+            }
+            Err(ExchangeError::TlsAlertReceived {
+                number: NO_APPLICATION_PROTOCOL,
+                ..
+            }) if hello.offers_more => {
+                let reason = "speaks none of the protocols that amb does, and the client offers more";
+                return self.leave_to_client(client, opened, reason).await;
+            }
             Err(error) => Some(error),
         };
         self.config.alpn_protocols = match (&failed, hello.offer) {
@@ -199,7 +215,7 @@ impl OpeningUp<'_> {
             (Some(_), offer) => offer.map(|offer| offer.protocols()).unwrap_or_default(),
         };
         if let Err(refused) = self.be_server(&mut client, hello).await {
-            return self.refused(&mut client, opened, refused).await;
+            return self.refused(client, opened, refused).await;
         }
         let mut prepared = Some(failed.map_or(Ok(()), Err));
         match self
@@ -207,10 +223,10 @@ impl OpeningUp<'_> {
             .await
         {
             Ok(true) => {}
-            Ok(false) => return self.refused(&mut client, opened, Refused::Left).await,
+            Ok(false) => return self.refused(client, opened, Refused::Left).await,
             Err(reason) => {
                 return self
-                    .refused(&mut client, opened, Refused::of(HandshakeError::of(reason)))
+                    .refused(client, opened, Refused::of(HandshakeError::of(reason)))
                     .await;
             }
         }
@@ -272,13 +288,10 @@ impl OpeningUp<'_> {
         Ok(matches!(came.transpose()?, Some(1..)))
     }
 
-    /// The server wants to see a certificate: only the client itself can have it.
-    async fn leave_to_client(self, client: Connection, mut opened: Box<Opened>) -> Opening {
+    /// Lets the two have it out with each other, since the server wants what amb has not.
+    async fn leave_to_client(self, client: Connection, mut opened: Box<Opened>, reason: &str) -> Opening {
         if self.worker.tls.spared.add(&self.name) {
-            tracing::warn!(
-                "{} asks for a client's certificate, and amb has none (tls.client-cert): it is tunnelled",
-                self.name
-            );
+            tracing::warn!("{} {reason}: it is tunnelled", self.name);
         }
         // The connection so far cannot be used, since its beginning is spent.
         match self
@@ -299,7 +312,7 @@ impl OpeningUp<'_> {
     }
 
     /// Ends what the client does not want.
-    async fn refused(&self, client: &mut Connection, opened: Box<Opened>, refused: Refused) -> Opening {
+    async fn refused(&self, client: Connection, opened: Box<Opened>, refused: Refused) -> Opening {
         let lasting = self.worker.policy.tls.on_pinning_failure == OnPinningFailure::Passthrough;
         let (refusal, how) = match refused {
             Refused::Said(alert) => (Refusal::Said, format!("with the alert {alert}")),
@@ -324,10 +337,11 @@ impl OpeningUp<'_> {
         if !consequence.counts {
             // Opened in advance and not needed, by somebody who trusts amb.
             opened.open.end(Outcome::Ok);
+            client.linger(LINGER).await;
             return Opening::Ended;
         }
         let who = if consequence.tell {
-            access::program(client).await
+            access::program(&client).await
         } else {
             None
         };

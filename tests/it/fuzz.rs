@@ -354,7 +354,7 @@ fn try_requests(proxy: std::net::SocketAddr, seed: u64, count: usize) -> [usize;
             match peer.try_answer("GET") {
                 Ok(answer) => answers.push(answer),
                 Err(End::Closed) => break,
-                Err(End::Reset) => panic!("a reset for {}", shown()),
+                Err(End::Reset | End::CutOff) => panic!("a reset for {}", shown()),
             }
         }
         let from_origin = answers.iter().filter(|it| it.field("x-origin").is_some()).count();

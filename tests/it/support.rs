@@ -10,6 +10,7 @@ mod child;
 mod outcome;
 mod raw;
 mod running;
+pub(crate) mod secure;
 mod terminal;
 mod upstream;
 

@@ -22,6 +22,8 @@ pub(crate) struct Hello {
     pub(crate) name: Option<String>,
     /// What of the protocols that it offers amb speaks; none if there is nothing, and it does offer some.
     pub(crate) offer: Option<Offer>,
+    /// Whether it offers more than that.
+    pub(crate) offers_more: bool,
     /// Whether amb can be the server that it wants.
     pub(crate) fits: bool,
 }
@@ -57,15 +59,18 @@ fn understood(accepted: Accepted, length: usize) -> Hello {
         let name = name.strip_suffix('.').unwrap_or(name);
         name.to_ascii_lowercase()
     });
-    let offer = match hello.alpn() {
+    let protocols: Option<Vec<&[u8]>> = hello.alpn().map(Iterator::collect);
+    let offer = match &protocols {
         None => Some(Offer::Nothing),
-        Some(mut protocols) => protocols.any(|name| name == b"http/1.1").then_some(Offer::Http11),
+        Some(protocols) => protocols.contains(&&b"http/1.1"[..]).then_some(Offer::Http11),
     };
+    let offers_more = protocols.is_some_and(|protocols| protocols.len() > 1);
     let fits = fits(&hello);
     Hello {
         length,
         name,
         offer,
+        offers_more,
         fits,
         accepted,
     }

@@ -1,19 +1,21 @@
 //! Whether a server is who it says: always asked, and nobody can say no to the question.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
     client::{
         ResolvesClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
     crypto::{verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
     sign::CertifiedKey,
 };
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use super::{CRYPTOGRAPHY, problem::CertificateProblem, roots::Roots};
 use crate::{policy::tls::Pin, proxy::wire::tls};
@@ -23,6 +25,8 @@ use crate::{policy::tls::Pin, proxy::wire::tls};
 pub(crate) struct Verifier {
     /// Follows the chain to a root; none if there is no root at all.
     chains: Option<Arc<WebPkiServerVerifier>>,
+    /// Certificates that are believed as they are, whatever they say about what they are for.
+    own: Vec<CertificateDer<'static>>,
     /// Keys, one of which must be in the chain; empty for any.
     pins: Vec<Pin>,
 }
@@ -34,8 +38,28 @@ impl Verifier {
         Self {
             // It fails only if there are none.
             chains: builder.build().ok(),
+            own: roots.extra().to_vec(),
             pins,
         }
+    }
+
+    /// Whether a certificate that is believed as it is is for this name, and now. A development server often has one that
+    /// says to be an authority's, which nobody may have by the letter.
+    ///
+    /// # Errors
+    /// What speaks against it.
+    fn verify_own(leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), Error> {
+        verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+        let (_, read) = X509Certificate::from_der(leaf).map_err(|_| CertificateError::BadEncoding)?;
+        let time = |time: ASN1Time| UnixTime::since_unix_epoch(Duration::from_secs(time.timestamp().unsigned_abs()));
+        let (not_before, not_after) = (time(read.validity().not_before), time(read.validity().not_after));
+        if now.as_secs() > not_after.as_secs() {
+            return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
+        }
+        if now.as_secs() < not_before.as_secs() {
+            return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
+        }
+        Ok(())
     }
 
     /// Whether one of the certificates has one of the keys.
@@ -69,6 +93,12 @@ impl ServerCertVerifier for Verifier {
         };
         let verified = chains
             .verify_server_cert(leaf, chain, name, ocsp, now)
+            .or_else(|error| {
+                if !self.own.contains(leaf) {
+                    return Err(error);
+                }
+                Self::verify_own(leaf, name, now).map(|()| ServerCertVerified::assertion())
+            })
             .map_err(|error| match error {
                 Error::InvalidCertificate(error) => refused(CertificateProblem::of(&error, leaf, chain, name)),
                 other => other,

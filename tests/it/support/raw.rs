@@ -182,13 +182,15 @@ pub(crate) enum End {
     Closed,
     /// By a reset.
     Reset,
+    /// By an end of file inside TLS, which nobody has announced.
+    CutOff,
 }
 
 /// One end of a connection.
 #[derive(Debug)]
-pub(crate) struct Peer {
+pub(crate) struct Peer<S = TcpStream> {
     /// The connection.
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: S,
     /// What was read and not used.
     waiting: Vec<u8>,
 }
@@ -199,25 +201,7 @@ impl Peer {
         stream.set_nodelay(true).expect("a socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
-        Self {
-            stream,
-            waiting: Vec::new(),
-        }
-    }
-
-    /// Sends bytes. That the other side may have gone is for the test to find out by reading.
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
-        drop(self.stream.write_all(bytes.as_ref()));
-        self
-    }
-
-    /// Sends bytes one by one.
-    pub(crate) fn dribble(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
-        for byte in bytes.as_ref() {
-            drop(self.stream.write_all(&[*byte]));
-            std::thread::yield_now();
-        }
-        self
+        Self::over(stream)
     }
 
     /// Sends as much of `chunk`, again and again, as all buffers on the way hold while nobody reads at their end. Fails the test
@@ -266,6 +250,31 @@ impl Peer {
             .set_linger(Some(Duration::ZERO))
             .expect("a socket");
     }
+}
+
+impl<S: Read + Write> Peer<S> {
+    /// Takes over what is on a connection.
+    pub(crate) fn over(stream: S) -> Self {
+        Self {
+            stream,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Sends bytes. That the other side may have gone is for the test to find out by reading.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        drop(self.stream.write_all(bytes.as_ref()));
+        self
+    }
+
+    /// Sends bytes one by one.
+    pub(crate) fn dribble(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        for byte in bytes.as_ref() {
+            drop(self.stream.write_all(&[*byte]));
+            std::thread::yield_now();
+        }
+        self
+    }
 
     /// Reads once; an end if nothing more comes.
     fn fill(&mut self) -> Result<(), End> {
@@ -277,6 +286,7 @@ impl Peer {
                 Ok(())
             }
             Err(reason) if reason.kind() == io::ErrorKind::ConnectionReset => Err(End::Reset),
+            Err(reason) if reason.kind() == io::ErrorKind::UnexpectedEof => Err(End::CutOff),
             Err(reason) if reason.kind() == io::ErrorKind::Interrupted => Ok(()),
             Err(reason) => panic!(
                 "nothing came: {reason}; so far {:?}",
