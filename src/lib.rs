@@ -10,7 +10,7 @@
 //! | Module | What is in it |
 //! | --- | --- |
 //! | [`run`] | `amb run`: the life of the program on one page |
-//! | [`proxy`] | the proxy; then `proxy/exchange.rs`, one HTTP exchange from the child's request to its answer, and `proxy/wire.rs`, the bytes |
+//! | [`proxy`] | the proxy; then `proxy/exchange.rs`, one HTTP exchange from the child's request to its answer, `proxy/wire.rs`, the bytes, and `proxy/intercept.rs`, TLS that is opened |
 //! | [`supervise`] | the child: its start, its signals, its end; then `supervise/decide.rs`, what is done about a signal |
 //! | [`inject`] | which variables change in the child's environment |
 //! | [`policy`] | what is to happen to a request: where a name leads, by which proxy, within what time |
@@ -31,7 +31,8 @@
 //!  config::load ─→ Config { policy, … }
 //!  Signals::listen                                  accept → whose process? → first byte
 //!  Proxy::bind ──────────── address ──┐               ├ http   → exchange ─→ upstream
-//!  inject::changes ←──────────────────┘               │                 ↑ HTTP inside
+//!  Tls::prepare                       │               │                 ↑ HTTP inside, or inside TLS: intercept
+//!  inject::changes ←──────────────────┘               │                 │
 //!  Spawn::start                                       └ CONNECT, socks → tunnel ─→ upstream
 //!  Proxy::serve ─────────── policy ──────────────→      each end: Record → Meter
 //!  Supervisor::run … the child has ended
@@ -70,7 +71,7 @@
 //!    `supervise::inherited::open_files_are_the_same`,
 //!    `supervise::inherited::the_environment_keeps_its_order_and_gains_only_documented_names`.
 //! 10. **Crates that shape a module are named in it alone**: `command_group` and `signal_hook` in `supervise`, `figment` in
-//!     `config`, `indicatif` in `report`, `httparse` in `proxy`. Test: `layers::every_module_keeps_to_its_layer`.
+//!     `config`, `indicatif` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`. Test: `layers::every_module_keeps_to_its_layer`.
 //! 11. **Unsafe code is in four files** of `supervise` and in `main.rs`, each of which says why. Lint: `unsafe_code`. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
 //! 12. **README, man pages and completions are what the program is.** Tests:

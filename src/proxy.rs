@@ -1,7 +1,8 @@
 //! The proxy: one address, as many workers as asked for, and the sum of what passed.
 //!
 //! Read `exchange.rs` first. A request's way: `worker.rs` (accept, sniff) → `http.rs` or `socks.rs` → `exchange.rs` or
-//! `tunnel.rs` → `upstream.rs`; every end is a record (`recorder.rs`).
+//! `tunnel.rs` → `upstream.rs`; every end is a record (`recorder.rs`). TLS in a tunnel that is to be opened goes through
+//! `intercept.rs`, which makes requests of it; `tls.rs` has what that needs.
 
 mod access;
 mod answer;

@@ -88,6 +88,14 @@ impl Scheme {
             Self::Https => "https",
         }
     }
+
+    /// Its port, where none is given.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 /// How the client asked.

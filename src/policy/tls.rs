@@ -340,8 +340,8 @@ mod tests {
     use super::*;
 
     /// The hosts in a list.
-    fn hosts(list: &[&str]) -> Option<Vec<HostPattern>> {
-        Some(list.iter().map(|host| host.parse().expect("a host")).collect())
+    fn hosts(list: &[&str]) -> Vec<HostPattern> {
+        list.iter().map(|host| host.parse().expect("a host")).collect()
     }
 
     #[test]
@@ -350,10 +350,10 @@ mod tests {
             (None, None, false),
             (Some(Mode::Passthrough), None, false),
             (Some(Mode::Intercept), None, true),
-            (Some(Mode::Intercept), hosts(&[]), false),
-            (Some(Mode::Passthrough), hosts(&["h.test"]), true),
-            (None, hosts(&["*.test"]), true),
-            (Some(Mode::Intercept), hosts(&["other.test"]), false),
+            (Some(Mode::Intercept), Some(hosts(&[])), false),
+            (Some(Mode::Passthrough), Some(hosts(&["h.test"])), true),
+            (None, Some(hosts(&["*.test"])), true),
+            (Some(Mode::Intercept), Some(hosts(&["other.test"])), false),
         ] {
             let options = TlsOptions {
                 mode,
@@ -369,8 +369,8 @@ mod tests {
     #[test]
     fn never_wins_by_either_name() {
         let options = TlsOptions {
-            intercept: hosts(&["*"]),
-            never: hosts(&["*.bank.test"]),
+            intercept: Some(hosts(&["*"])),
+            never: Some(hosts(&["*.bank.test"])),
             ..TlsOptions::default()
         };
         let tls = options.build(&mut Vec::new());
@@ -383,7 +383,7 @@ mod tests {
     fn an_authority_is_confined_unless_every_host_is_meant() {
         let subtrees = |list: &[&str]| {
             let tls = TlsOptions {
-                intercept: hosts(list),
+                intercept: Some(hosts(list)),
                 ..TlsOptions::default()
             };
             tls.build(&mut Vec::new()).subtrees().map(|subtrees| subtrees.len())

@@ -190,11 +190,12 @@ impl ExchangeError {
             Self::NameTimedOut(_) => (504, "dns_timeout", Blame::Upstream),
             Self::UpstreamRefused(_) => (502, "connection_refused", Blame::Upstream),
             Self::UpstreamUnroutable { .. } => (502, "destination_ip_unroutable", Blame::Upstream),
-            Self::UpstreamConnectTimedOut { .. } => (504, "connection_timeout", Blame::Upstream),
+            Self::UpstreamConnectTimedOut { .. } | Self::TlsTimedOut { .. } => {
+                (504, "connection_timeout", Blame::Upstream)
+            }
             Self::CertificateRejected { .. } => (502, "tls_certificate_error", Blame::Upstream),
             Self::TlsFailed { .. } | Self::TlsBroken { .. } => (502, "tls_protocol_error", Blame::Upstream),
             Self::TlsAlertReceived { .. } => (502, "tls_alert_received", Blame::Upstream),
-            Self::TlsTimedOut { .. } => (504, "connection_timeout", Blame::Upstream),
             Self::UpstreamClosedEarly { .. } | Self::TunnelBroken(_) => (502, "connection_terminated", Blame::Upstream),
             Self::ResponseIncomplete(_) => (502, "http_response_incomplete", Blame::Upstream),
             Self::ResponseMalformed(_) => (502, "http_protocol_error", Blame::Upstream),

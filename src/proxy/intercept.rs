@@ -29,7 +29,7 @@ use super::{
     tls::{
         CRYPTOGRAPHY,
         authority::CertificateAuthority,
-        client::{Aim, name_of},
+        client::{Aim, Offer, name_of},
         leaves::Leaves,
         spared::Refusal,
         versions,
@@ -212,7 +212,7 @@ impl OpeningUp<'_> {
                 chosen.map(<[u8]>::to_vec).into_iter().collect()
             }
             // So that it gets as far as to be told why.
-            (Some(_), offer) => offer.map(|offer| offer.protocols()).unwrap_or_default(),
+            (Some(_), offer) => offer.map(Offer::protocols).unwrap_or_default(),
         };
         if let Err(refused) = self.be_server(&mut client, hello).await {
             return self.refused(client, opened, refused).await;

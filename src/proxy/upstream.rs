@@ -221,7 +221,7 @@ impl Upstreams {
         match (parent.kind, purpose) {
             (Kind::Http, Purpose::Exchange) => return Ok((connection, ParentForm::of(parent))),
             (Kind::Http, Purpose::Tunnel | Purpose::Secure(_)) => {
-                chain::connect_http(&mut connection, parent, &target).await?
+                chain::connect_http(&mut connection, parent, &target).await?;
             }
             (Kind::Socks5 | Kind::Socks5h, _) => {
                 let address = match (parent.kind, target.address()) {

@@ -32,6 +32,10 @@ const CONFINED: &[(&str, &str)] = &[
     ("indicatif", "report"),
     ("hyper", "demo"),
     ("httparse", "proxy"),
+    ("rcgen", "proxy"),
+    ("rustls", "proxy"),
+    ("rustls_native_certs", "proxy"),
+    ("x509_parser", "proxy"),
 ];
 
 /// What a decision has no need of: input and output, clocks, threads, the surroundings.

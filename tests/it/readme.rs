@@ -100,7 +100,8 @@ fn the_table_of_options_is_that_of_the_help() {
             argument.get_action().takes_values() && argument.get_num_args().is_none_or(|n| n.takes_values());
         if takes_value {
             let value = &argument.get_value_names().unwrap()[0];
-            assert!(row[0].contains(&format!("--{flag} {value}")), "{row:?}: {value}");
+            let forms = [format!("--{flag} {value}"), format!("--{flag}[={value}]")];
+            assert!(forms.iter().any(|form| row[0].contains(form)), "{row:?}: {value}");
         }
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         if let Some((_, default)) = help.split_once("[default: ") {

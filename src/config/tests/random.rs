@@ -41,7 +41,7 @@ impl Dice {
             ("log.level", _) => json!(self.pick(&["debug", "warn"])),
             ("connect-to", _) => json!(format!("h{number}:80")),
             ("resolve", _) => json!(format!("127.0.0.{number}")),
-            ("tls.pin", _) => json!([format!("sha256/{number:043}=")]),
+            ("tls.pin", _) => json!([format!("sha256/{number:042}0=")]),
             (_, "a list of files") => json!([format!("f{number}.pem")]),
             (_, kind) if kind.starts_with("a list of hosts") => json!([format!("*.h{number}.test"), "*"]),
             (_, "true or false") => json!(number.is_multiple_of(2)),

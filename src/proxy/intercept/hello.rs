@@ -67,12 +67,12 @@ fn understood(accepted: Accepted, length: usize) -> Hello {
     let offers_more = protocols.is_some_and(|protocols| protocols.len() > 1);
     let fits = fits(&hello);
     Hello {
+        accepted,
         length,
         name,
         offer,
         offers_more,
         fits,
-        accepted,
     }
 }
 

@@ -77,6 +77,16 @@ impl Aim {
     }
 }
 
+/// How rustls is to go about aims of one kind.
+struct Config {
+    /// Whether the servers are told their names.
+    named: bool,
+    /// What they are offered.
+    offer: Offer,
+    /// How.
+    means: Arc<ClientConfig>,
+}
+
 /// One worker's way to secure connections to servers.
 pub(crate) struct Securing {
     /// What the workers share.
@@ -88,7 +98,7 @@ pub(crate) struct Securing {
     /// How rustls is to go about it, once that was needed; sessions that can be resumed are remembered in it.
     basis: OnceCell<ClientConfig>,
     /// The same for each kind of aim.
-    configs: RefCell<Vec<((bool, Offer), Arc<ClientConfig>)>>,
+    configs: RefCell<Vec<Config>>,
 }
 
 impl Securing {
@@ -105,13 +115,13 @@ impl Securing {
 
     /// How rustls is to go about this aim.
     async fn config(&self, aim: &Aim) -> Result<Arc<ClientConfig>, ExchangeError> {
-        let kind = (aim.named, aim.offer);
+        let fits = |known: &&Config| known.named == aim.named && known.offer == aim.offer;
         let known = self
             .configs
             .borrow()
             .iter()
-            .find(|(of, _)| *of == kind)
-            .map(|(_, config)| Arc::clone(config));
+            .find(fits)
+            .map(|known| Arc::clone(&known.means));
         if let Some(config) = known {
             return Ok(config);
         }
@@ -119,7 +129,11 @@ impl Securing {
         config.enable_sni = aim.named;
         config.alpn_protocols = aim.offer.protocols();
         let config = Arc::new(config);
-        self.configs.borrow_mut().push((kind, Arc::clone(&config)));
+        self.configs.borrow_mut().push(Config {
+            named: aim.named,
+            offer: aim.offer,
+            means: Arc::clone(&config),
+        });
         Ok(config)
     }
 

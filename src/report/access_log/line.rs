@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     report::{access_log::LineFormat, json},
-    traffic::{Kind, Protocol, Record, latency::in_seconds},
+    traffic::{Kind, Protocol, Record, Scheme, latency::in_seconds},
 };
 
 /// The record as a line with its end.
@@ -181,11 +181,13 @@ fn common_line(line: &mut Vec<u8>, record: &Record) {
         line.push(b' ');
         let host = &record.host;
         let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+        let scheme = record.scheme.unwrap_or(Scheme::Http);
         if record.kind == Kind::Exchange {
-            line.extend_from_slice(b"http://");
+            line.extend_from_slice(scheme.name().as_bytes());
+            line.extend_from_slice(b"://");
         }
         apache_escaped(line, &format!("{open}{host}{close}"));
-        if record.kind == Kind::Tunnel || record.port != 80 {
+        if record.kind == Kind::Tunnel || record.port != scheme.port() {
             push(line, format_args!(":{}", record.port));
         }
         apache_escaped(line, &record.path);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::traffic::{Blame, Failure, Kind, Outcome, Protocol};
+use crate::traffic::{Blame, Failure, Kind, Outcome, Protocol, Scheme};
 
 /// A failed exchange with everything in it.
 fn record() -> Record {
@@ -46,6 +46,7 @@ fn tunnel() -> Record {
     Record {
         kind: Kind::Tunnel,
         protocol: Protocol::Socks5,
+        scheme: None,
         method: "CONNECT".to_owned(),
         host: "::1".to_owned(),
         port: 443,
@@ -70,7 +71,7 @@ fn json_has_the_names_of_opentelemetry() {
         line(LineFormat::Json, &record()),
         concat!(
             r#"{"timestamp":"2026-11-22T20:40:01.120Z","amb.kind":"exchange","amb.outcome":"failed","#,
-            r#""http.request.method":"POST","server.address":"soap.example","server.port":8080,"#,
+            r#""http.request.method":"POST","url.scheme":"http","server.address":"soap.example","server.port":8080,"#,
             r#""url.path":"/v1/in voices","url.query":"key=***&b=2","http.response.status_code":503,"#,
             r#""error.type":"503","error.message":"answered 503 \"busy\"","amb.blame":"upstream","#,
             r#""network.protocol.name":"http","network.protocol.version":"1.1","duration":0.0423,"#,
@@ -86,7 +87,7 @@ fn logfmt_has_the_same_and_quotes_what_needs_it() {
     assert_eq!(
         line(LineFormat::Logfmt, &record()),
         concat!(
-            "timestamp=2026-11-22T20:40:01.120Z amb.kind=exchange amb.outcome=failed http.request.method=POST ",
+            "timestamp=2026-11-22T20:40:01.120Z amb.kind=exchange amb.outcome=failed http.request.method=POST url.scheme=http ",
             "server.address=soap.example server.port=8080 url.path=\"/v1/in voices\" url.query=\"key=***&b=2\" ",
             "http.response.status_code=503 error.type=503 error.message=\"answered 503 \\\"busy\\\"\" ",
             "amb.blame=upstream network.protocol.name=http network.protocol.version=1.1 duration=0.0423 ",
@@ -105,6 +106,12 @@ fn common_and_combined_are_apaches() {
         line(LineFormat::Combined, &record()),
         format!("{common} \"-\" \"curl/8 \\\"x\\\"\\n\"\n")
     );
+    let secured = Record {
+        scheme: Some(Scheme::Https),
+        ..record()
+    };
+    let https = common.replace("http:", "https:");
+    assert_eq!(line(LineFormat::Common, &secured), format!("{https}\n"));
     assert_eq!(
         line(LineFormat::Common, &tunnel()),
         "127.0.0.1 - - [22/Nov/2026:20:40:01 +0000] \"CONNECT [::1]:443 SOCKS5\" - -\n"

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::traffic::{Blame, Failure, Kind, Protocol};
+use crate::traffic::{Blame, Failure, Kind, Protocol, Scheme};
 
 /// An exchange that went well: `GET http://a.example/x?y=1`, answered with 200 after 10 ms on a reused connection.
 fn exchange() -> Record {

@@ -105,6 +105,22 @@ const MISTAKES: &[Mistake] = &[
         "a parent proxy from a checkout",
         "upstream.proxy = \"me:secret@proxy\"\n",
     ),
+    in_file(
+        "a checkout that decrypts",
+        "[tls]\nintercept = [\"*.example.com\"]\nextra-roots = [\"ca.pem\"]\n",
+    ),
+    in_file(
+        "a URL instead of a host",
+        "tls.never = [\"https://api.example.com/\"]\n",
+    ),
+    in_file("a pin that is none", "tls.pin = [\"sha256/abc\"]\n"),
+    in_file("an old version", "tls.min-version = \"1.1\"\n"),
+    Mistake {
+        title: "half a client's certificate",
+        file: "tls.client-cert = \"me.pem\"\n",
+        variables: &[("AMB_TRUST", "1")],
+        arguments: &["run"],
+    },
     in_file("a family that does not exist", "run.inject = [\"proxy\", \"nodejs\"]\n"),
     in_file("a signal that does not exist", "run.on-death = \"SIGTREM\"\n"),
     in_file("a level that does not exist", "log.level = \"verbose\"\n"),

@@ -34,7 +34,7 @@ pub(crate) struct Certificate {
     /// Its key.
     key: KeyPair,
     /// The certificate.
-    certificate: rcgen::Certificate,
+    made: rcgen::Certificate,
     /// Those that lead to its root, which is not among them.
     chain: Vec<CertificateDer<'static>>,
     /// Whether nobody else vouches for it.
@@ -77,7 +77,7 @@ impl Certificate {
         Self {
             params,
             key,
-            certificate,
+            made: certificate,
             chain: Vec::new(),
             is_root: true,
         }
@@ -90,12 +90,12 @@ impl Certificate {
         let certificate = params.signed_by(&key, &issuer).expect("a certificate");
         let mut chain = self.chain.clone();
         if !self.is_root {
-            chain.insert(0, self.certificate.der().clone());
+            chain.insert(0, self.made.der().clone());
         }
         Self {
             params,
             key,
-            certificate,
+            made: certificate,
             chain,
             is_root: false,
         }
@@ -114,7 +114,7 @@ impl Certificate {
 
     /// PEM.
     pub(crate) fn pem(&self) -> String {
-        self.certificate.pem()
+        self.made.pem()
     }
 
     /// Its key, PEM.
@@ -154,7 +154,7 @@ impl Certificate {
         versions: &[&'static rustls::SupportedProtocolVersion],
         verifier: Arc<dyn ClientCertVerifier>,
     ) -> ServerConfig {
-        let mut chain = vec![self.certificate.der().clone()];
+        let mut chain = vec![self.made.der().clone()];
         chain.extend(self.chain.iter().cloned());
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)
@@ -173,7 +173,12 @@ pub(crate) fn valid(params: &mut CertificateParams, from: i64, to: i64) {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let at = |hours: i64| {
         let hour = Duration::from_hours(hours.unsigned_abs());
-        epoch + if hours < 0 { now - hour } else { now + hour }
+        epoch
+            + if hours < 0 {
+                now.saturating_sub(hour)
+            } else {
+                now + hour
+            }
     };
     (params.not_before, params.not_after) = (at(from), at(to));
 }

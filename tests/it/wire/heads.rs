@@ -1,6 +1,6 @@
 //! Request targets, `Host`, and what of a head survives.
 
-use super::{aimed, answered, get, passed, refused};
+use super::{aimed, answered, by_hand, get, passed, refused};
 use crate::support::{Proxy, Upstream, ok};
 
 /// The head that the origin gets for `text`, its own address as `ORIGIN`, without `Via`.
@@ -129,7 +129,8 @@ fn a_target_that_leads_nowhere_is_refused() {
             "GET http://127.0.0.1:8x/",
             "GET http:///x",
             "GET ftp://ORIGIN/",
-            "GET https://ORIGIN/",
+            "GET wss://ORIGIN/",
+            "GET https://ORIGIN/#f",
             "GET *",
             "GET mailto:a@b",
         ]
@@ -137,29 +138,37 @@ fn a_target_that_leads_nowhere_is_refused() {
     );
 }
 
-/// Checklist 17: as long as amb speaks no TLS to servers, what needs it is refused and not sent in the clear.
+/// Checklist 17: what is to be asked for by TLS goes to nobody who speaks none; `tls.rs` has those who do.
 #[test]
-fn an_https_url_is_refused_and_never_sent_in_the_clear() {
-    let origin = Upstream::script([]);
+fn an_https_url_is_never_sent_in_the_clear() {
+    let origin = by_hand(|mut peer, _| {
+        let (came, _) = (peer.take(6).unwrap(), peer.half_close());
+        assert_eq!((came[0], came[5]), (0x16, 1), "no greeting of TLS");
+        let (rest, _) = peer.rest();
+        assert!(
+            memchr::memmem::find(&rest, b"HTTP").is_none(),
+            "{}",
+            rest.escape_ascii()
+        );
+    });
     let proxy = Proxy::start();
     let answer = proxy.ask(aimed(
         "GET https://user:secret@ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\n\r\n",
         &origin,
     ));
-    answer.assert_own(400, "http_request_error");
-    assert!(answer.body().contains("CONNECT"), "{}", answer.body());
+    answer.assert_own(502, "tls_protocol_error");
     proxy
         .end()
         .assert_hosts(&[&origin.address().to_string()])
         .assert_absent("secret");
-    assert_eq!(origin.connections(), 0, "the origin was contacted");
+    origin.join();
 }
 
 /// Whoever reads the report knows the host that a program could not reach, and little else of the request.
 #[test]
 fn a_refused_request_is_recorded_by_its_host() {
     for (text, host) in [
-        ("GET https://a.test/ HTTP/1.1\r\nHost: a.test\r\n", "a.test:443"),
+        ("GET https://a.test/#f HTTP/1.1\r\nHost: a.test\r\n", "a.test:443"),
         ("GET http://a.test/#f HTTP/1.1\r\nHost: a.test\r\n", "a.test:80"),
         ("GET ftp://a.test/ HTTP/1.1\r\nHost: a.test\r\n", "a.test:21"),
         ("GET http://a.test/ HTTP/1.1\r\n", "a.test:80"),
