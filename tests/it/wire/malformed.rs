@@ -4,7 +4,7 @@ use super::refused;
 use crate::support::{End, Proxy};
 
 /// First lines that are not requests for a proxy.
-const LINES: [&[u8]; 133] = [
+const LINES: [&[u8]; 132] = [
     b"G T http://ORIGIN/ HTTP/1.1",
     b" GET http://ORIGIN/ HTTP/1.1",
     b"\tGET http://ORIGIN/ HTTP/1.1",
