@@ -22,6 +22,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("policy", &["units"]),
     ("units", &[]),
     ("sabotage", &[]),
+    ("build", &[]),
 ];
 
 /// Crates that are named in one module only.
