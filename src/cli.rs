@@ -206,6 +206,7 @@ impl RunArgs {
         let mut request = self.layers.request();
         request.flags = self.options.clone();
         request.flags.run = request.flags.run.settle();
+        request.flags.circuit_breaker = request.flags.circuit_breaker.settle();
         request.program = self.command.first().cloned().unwrap_or_default();
         request
     }

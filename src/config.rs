@@ -55,6 +55,7 @@ use crate::{
     inject,
     policy::{
         Policy, PolicyOptions, Problem,
+        breaker::BreakerOptions,
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
         timeout::TimeoutOptions,
@@ -73,6 +74,9 @@ pub struct Options {
     /// How long things may take
     #[command(flatten)]
     pub timeout: TimeoutOptions,
+    /// When a server that keeps failing is not called for a while
+    #[command(flatten)]
+    pub circuit_breaker: BreakerOptions,
     /// The proxy that amb itself goes through
     #[command(flatten)]
     pub upstream: ParentOptions,
@@ -213,6 +217,7 @@ fn build(
     let run = options.run.build(problems);
     let policy = PolicyOptions {
         timeout: options.timeout,
+        breaker: options.circuit_breaker,
         connect_to: options.connect_to,
         resolve: options.resolve,
         upstream: options.upstream,

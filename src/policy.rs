@@ -2,20 +2,24 @@
 //!
 //! A policy does no IO, reads no clock and rolls no dice: what it needs is an argument. It cannot fail once it was built.
 
+pub mod breaker;
 pub mod parent;
 pub mod reach;
 pub mod redact;
 pub mod rules;
+pub mod scope;
 pub mod timeout;
 pub mod via;
 
 use std::{collections::BTreeMap, ffi::OsString, sync::Arc, time::Duration};
 
 use self::{
+    breaker::{Breaker, BreakerOptions},
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
     redact::Redact,
     rules::{Asked, Rules},
+    scope::NO_ROUTE,
     timeout::TimeoutOptions,
     via::ViaOptions,
 };
@@ -58,6 +62,8 @@ impl Problem {
 pub struct PolicyOptions {
     /// `[timeout]`
     pub timeout: TimeoutOptions,
+    /// `[circuit-breaker]`
+    pub breaker: BreakerOptions,
     /// `[connect-to]`
     pub connect_to: ConnectToOptions,
     /// `[resolve]`
@@ -87,6 +93,11 @@ impl Policy {
     /// What holds for a request or tunnel.
     pub fn rules_for(&self, _asked: &Asked<'_>) -> &Arc<Rules> {
         &self.rules
+    }
+
+    /// The breakers of all rules.
+    pub fn breakers(&self) -> impl Iterator<Item = &Arc<Breaker>> {
+        self.rules.breaker.iter()
     }
 
     /// What is going to happen to requests other than passing them on, for people: a sentence each, in the order in which
@@ -119,7 +130,10 @@ impl PolicyOptions {
             Parent::default()
         });
         Policy {
-            rules: Arc::new(Rules { timeouts }),
+            rules: Arc::new(Rules {
+                timeouts,
+                breaker: self.breaker.build(NO_ROUTE, problems),
+            }),
             reach: Reach::build(self.connect_to, self.resolve),
             parent,
             via: self.headers.via.unwrap_or(true),

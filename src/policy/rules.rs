@@ -1,14 +1,16 @@
 //! What holds for one request: the policies that can differ from one route to the next.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use super::timeout::Timeouts;
+use super::{breaker::Breaker, timeout::Timeouts};
 
 /// The policies for a request or tunnel.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// Which servers get a rest; none if no breaker is wanted.
+    pub breaker: Option<Arc<Breaker>>,
 }
 
 /// The fields of a head.

@@ -58,6 +58,9 @@ impl Answer<'_> {
         ] {
             out.push_str(part);
         }
+        if let Some(seconds) = self.error.retry_after() {
+            out.push_str(&format!("Retry-After: {seconds}\r\n"));
+        }
         if self.close {
             out.push_str("Connection: close\r\n");
         } else if self
@@ -76,7 +79,7 @@ impl Answer<'_> {
     /// The body in the type that the client prefers.
     fn body(&self, status: u16, detail: &str) -> (&'static str, String) {
         let title = phrase(status);
-        let error = self.error.verdict().error;
+        let error = self.error.error_type();
         match self.wanted() {
             Wanted::Html => (
                 "text/html; charset=utf-8",

@@ -19,6 +19,7 @@ use std::{
 
 use super::{
     error::ExchangeError,
+    gate::Passage,
     recorder::Open,
     target::Authority,
     tunnel,
@@ -108,6 +109,7 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         expects: Expects::Nothing,
         answered: false,
         truncation_shows: true,
+        passage: Passage::default(),
     };
     match unless_it_panics(exchange.run(client)).await {
         Ok(Ended::With(next, outcome)) => {
@@ -119,7 +121,10 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
             open: exchange.open,
             unseen: None,
         })),
-        Err(error) => Box::pin(exchange.refuse(client, &error)).await,
+        Err(error) => {
+            exchange.passage.failed(&error);
+            Box::pin(exchange.refuse(client, &error)).await
+        }
     }
 }
 
@@ -177,6 +182,8 @@ struct Exchange<'a> {
     answered: bool,
     /// Whether an answer that breaks off can be told from a complete one by its framing.
     truncation_shows: bool,
+    /// What lets the attempt go that is under way, and hears how it went.
+    passage: Passage,
 }
 
 impl Exchange<'_> {

@@ -9,6 +9,7 @@ use super::{
     access,
     crowd::{Crowd, Seat},
     error::{ExchangeError, is_exhaustion},
+    gate::Gate,
     http::{self, After, Terms},
     recorder::Recorder,
     sniff::{self, Inside},
@@ -41,6 +42,8 @@ pub(crate) struct Worker {
     pub(crate) crowd: Rc<Crowd>,
     /// What is to happen to requests.
     pub(crate) policy: Arc<Policy>,
+    /// What lets requests go.
+    pub(crate) gate: Gate,
     /// The servers.
     pub(crate) upstreams: Rc<Upstreams>,
     /// amb's entry in `Via`.
@@ -58,7 +61,10 @@ impl Worker {
     pub(crate) async fn open_tunnel(&self, authority: &Authority, opened: &mut u32) -> Result<Server, ExchangeError> {
         let rules = self.policy.rules_for(&Asked::tunnel(&authority.host, authority.port));
         let limit = rules.timeouts.connect;
-        self.upstreams.connect(authority, Purpose::Tunnel, limit, opened).await
+        let mut passage = self.gate.pass(rules.breaker.as_ref(), authority)?;
+        let server = self.upstreams.connect(authority, Purpose::Tunnel, limit, opened).await;
+        passage.opened(&server);
+        server
     }
 }
 

@@ -10,6 +10,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 
 use crate::traffic::{
+    circuit::{Circuit, CircuitState},
     failures::FailureGroup,
     latency::{Latency, in_seconds},
     meter::{Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels},
@@ -69,6 +70,8 @@ struct Report<'a> {
     failures: Vec<Group<'a>>,
     /// What amb refused, grouped in the same way.
     denials: Vec<Group<'a>>,
+    /// What circuit breakers did.
+    breakers: Breakers<'a>,
     /// Processes of the child's that live on; absent if it could not be found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     leftovers: Option<usize>,
@@ -228,6 +231,31 @@ impl<'a> Host<'a> {
     }
 }
 
+/// What circuit breakers did.
+#[derive(Serialize, JsonSchema)]
+struct Breakers<'a> {
+    /// Times that circuits opened.
+    opened: u64,
+    /// Requests and tunnels that were answered at once.
+    rejected: u64,
+    /// Circuits that are open, or half open, at the end.
+    open: usize,
+    /// The circuits that opened.
+    circuits: &'a [Circuit],
+}
+
+impl<'a> Breakers<'a> {
+    /// The part of the report about these circuits.
+    fn of(circuits: &'a [Circuit]) -> Self {
+        Self {
+            opened: circuits.iter().map(|circuit| circuit.opened).sum(),
+            rejected: circuits.iter().map(|circuit| circuit.rejected).sum(),
+            open: circuits.iter().filter(|it| it.state != CircuitState::Closed).count(),
+            circuits,
+        }
+    }
+}
+
 /// Failures that are alike.
 #[derive(Serialize, JsonSchema)]
 struct Group<'a> {
@@ -299,6 +327,7 @@ impl<'a> Report<'a> {
             hosts: traffic.hosts.iter().map(Host::of).collect(),
             failures: traffic.failures.iter().map(Group::of).collect(),
             denials: traffic.denials.iter().map(Group::of).collect(),
+            breakers: Breakers::of(&traffic.circuits),
             leftovers: summary.leftovers,
             warnings: summary.all_warnings(),
         }

@@ -14,6 +14,7 @@ use foldhash::fast::RandomState;
 
 use crate::traffic::{
     Outcome, Record,
+    circuit::Circuit,
     failures::{FailureGroup, FailureGroups},
     latency::{Latency, seconds},
     meter::tally::Tally,
@@ -39,6 +40,8 @@ pub struct Meter {
     failures: FailureGroups,
     /// What amb refused.
     denials: FailureGroups,
+    /// What circuit breakers did.
+    circuits: Vec<Circuit>,
 }
 
 impl Meter {
@@ -50,6 +53,11 @@ impl Meter {
             Outcome::Denied(failure) => self.denials.add(record, failure),
             Outcome::Ok | Outcome::ClientAborted | Outcome::CutShort => {}
         }
+    }
+
+    /// Notes what circuit breakers did: once, as workers share them.
+    pub fn note_circuits(&mut self, circuits: Vec<Circuit>) {
+        self.circuits = circuits;
     }
 
     /// The tally of a host and port; the common one if there are too many already.
@@ -112,6 +120,7 @@ impl Meter {
             failures_beyond,
             denials,
             denials_beyond,
+            circuits: self.circuits,
         }
     }
 }
@@ -143,6 +152,8 @@ pub struct Traffic {
     pub denials: Vec<FailureGroup>,
     /// Refusals that are in no group because there were too many different ones.
     pub denials_beyond: u64,
+    /// The circuits that opened, by name.
+    pub circuits: Vec<Circuit>,
 }
 
 impl Traffic {

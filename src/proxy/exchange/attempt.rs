@@ -56,6 +56,8 @@ impl Exchange<'_> {
         client: &mut Connection,
         conversation: &mut Conversation,
     ) -> Result<(Server, ResponseHead), ExchangeError> {
+        let breaker = self.rules.breaker.as_ref();
+        self.passage = self.worker.gate.pass(breaker, &self.request.authority)?;
         let idempotent = is_idempotent(self.request.head.method());
         // A body cannot be sent a second time once some of it has gone, since it is not kept.
         let bodiless = conversation.upload_over;
@@ -69,7 +71,10 @@ impl Exchange<'_> {
             self.open.record.connect = server.connect;
             self.open.record.reused = server.connect.is_none();
             match self.attempt(client, &mut server, conversation).await {
-                Ok(head) => return Ok((server, head)),
+                Ok(head) => {
+                    self.passage.answered(head.status);
+                    return Ok((server, head));
+                }
                 Err(AttemptError::Failed(error)) => {
                     // Whatever it got so far must not look complete to it.
                     server.connection.reset();

@@ -2,7 +2,7 @@
 
 use crate::{
     report::{
-        human::{self, failures, fate, label, label::Labels, leftovers, name, ran, verdict, volume},
+        human::{self, circuits, failures, fate, label, label::Labels, leftovers, name, ran, verdict, volume},
         text::{self, Charset, escape},
     },
     traffic::{failures::FailureGroup, meter::HostTraffic, summary::Summary},
@@ -57,6 +57,7 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
             lines.push(format!("amb: {word} and {unshown} more of other kinds"));
         }
     }
+    lines.extend(circuits::plain(&traffic.circuits));
     lines.extend(
         summary
             .reports

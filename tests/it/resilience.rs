@@ -1,0 +1,3 @@
+//! What amb does about servers that fail, are slow or are asked too much.
+
+mod breaker;
