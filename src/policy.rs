@@ -3,6 +3,7 @@
 //! A policy does no IO, reads no clock and rolls no dice: what it needs is an argument. It cannot fail once it was built.
 
 pub mod breaker;
+pub mod limit;
 pub mod parent;
 pub mod reach;
 pub mod redact;
@@ -15,6 +16,7 @@ use std::{collections::BTreeMap, ffi::OsString, sync::Arc, time::Duration};
 
 use self::{
     breaker::{Breaker, BreakerOptions},
+    limit::{Limits, bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
     redact::Redact,
@@ -64,6 +66,12 @@ pub struct PolicyOptions {
     pub timeout: TimeoutOptions,
     /// `[circuit-breaker]`
     pub breaker: BreakerOptions,
+    /// `[rate-limit]`
+    pub rate: RateOptions,
+    /// `[concurrency]`
+    pub concurrency: ConcurrencyOptions,
+    /// `[bandwidth]`
+    pub bandwidth: BandwidthOptions,
     /// `[connect-to]`
     pub connect_to: ConnectToOptions,
     /// `[resolve]`
@@ -133,6 +141,11 @@ impl PolicyOptions {
             rules: Arc::new(Rules {
                 timeouts,
                 breaker: self.breaker.build(NO_ROUTE, problems),
+                limits: Limits {
+                    rate: self.rate.build(NO_ROUTE, problems),
+                    concurrency: self.concurrency.build(NO_ROUTE, problems),
+                    bandwidth: self.bandwidth.build(NO_ROUTE),
+                },
             }),
             reach: Reach::build(self.connect_to, self.resolve),
             parent,

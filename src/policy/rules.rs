@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{breaker::Breaker, timeout::Timeouts};
+use super::{breaker::Breaker, limit::Limits, timeout::Timeouts};
 
 /// The policies for a request or tunnel.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub struct Rules {
     pub timeouts: Timeouts,
     /// Which servers get a rest; none if no breaker is wanted.
     pub breaker: Option<Arc<Breaker>>,
+    /// How much of a server is asked.
+    pub limits: Limits,
 }
 
 /// The fields of a head.

@@ -5,7 +5,10 @@ use std::{io, time::Duration};
 use thiserror::Error;
 
 use super::wire::head::HeadError;
-use crate::traffic::{Blame, Failure, Outcome};
+use crate::{
+    traffic::{Blame, Failure, Outcome},
+    units::Rate,
+};
 
 /// Why an exchange or tunnel failed. The name says whose fault it was.
 #[derive(Debug, Error)]
@@ -106,6 +109,26 @@ pub(crate) enum ExchangeError {
         /// When it is called again; zero while a probe is under way.
         retry_in: Duration,
     },
+    /// More requests in a time than the user lets through.
+    #[error("amb lets {rate} through to {name}, and this is more")]
+    RateLimited {
+        /// Whose rate it is.
+        name: String,
+        /// The rate.
+        rate: Rate,
+        /// When one more would go through.
+        retry_in: Duration,
+    },
+    /// More requests at a time than the user lets through.
+    #[error("amb lets {most} at a time through to {name}, and {}", no_room(waited.as_ref()))]
+    ConcurrencyLimited {
+        /// Whose limit it is.
+        name: String,
+        /// The limit.
+        most: u32,
+        /// How long the request waited; none if too many waited already.
+        waited: Option<Duration>,
+    },
     /// The proxy that amb itself goes through refused.
     #[error("the parent proxy {parent} answered {answer}")]
     ParentRefused {
@@ -163,6 +186,8 @@ impl ExchangeError {
             Self::ResponseHeadTooLarge => (502, "http_response_header_section_size", Blame::Upstream),
             Self::ParentRefused { .. } => (502, "destination_unavailable", Blame::Upstream),
             Self::CircuitOpen { .. } => (503, "destination_unavailable", Blame::Upstream),
+            Self::RateLimited { .. } => (429, "http_request_denied", Blame::Policy),
+            Self::ConcurrencyLimited { .. } => (503, "connection_limit_reached", Blame::Policy),
             Self::OutOfDescriptors(_) | Self::TooManyClients(_) => (503, "connection_limit_reached", Blame::Amb),
             Self::Internal(_) => (500, "proxy_internal_error", Blame::Amb),
             // For the client it is as if the server could not be reached, which it may try again.
@@ -183,6 +208,8 @@ impl ExchangeError {
     pub(crate) fn error_type(&self) -> &'static str {
         match self {
             Self::CircuitOpen { .. } => "circuit_open",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::ConcurrencyLimited { .. } => "concurrency_limited",
             _ => self.verdict().error,
         }
     }
@@ -190,7 +217,9 @@ impl ExchangeError {
     /// After how many seconds a client may try again, if amb knows: at least 1.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::CircuitOpen { retry_in, .. } => Some(whole_seconds(*retry_in)),
+            Self::CircuitOpen { retry_in, .. } | Self::RateLimited { retry_in, .. } => Some(whole_seconds(*retry_in)),
+            // Nobody knows, but it may well be soon.
+            Self::ConcurrencyLimited { .. } => Some(1),
             _ => None,
         }
     }
@@ -199,7 +228,9 @@ impl ExchangeError {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::ClientGone => Outcome::ClientAborted,
-            Self::StrangerRefused(_) => Outcome::Denied(self.failure()),
+            Self::StrangerRefused(_) | Self::RateLimited { .. } | Self::ConcurrencyLimited { .. } => {
+                Outcome::Denied(self.failure())
+            }
             _ => Outcome::Failed(self.failure()),
         }
     }
@@ -234,6 +265,14 @@ impl ExchangeError {
 /// Rounded up, and at least 1.
 fn whole_seconds(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+/// Why a request does not go through.
+fn no_room(waited: Option<&Duration>) -> String {
+    match waited {
+        Some(waited) => format!("none has ended within {}", humantime::format_duration(*waited)),
+        None => "too many wait already".to_owned(),
+    }
 }
 
 /// When a server that is given a rest is tried again.
@@ -369,6 +408,19 @@ mod tests {
                 name: text(),
                 retry_in: Duration::ZERO,
             },
+            ExchangeError::RateLimited {
+                name: text(),
+                rate: Rate {
+                    count: 1,
+                    per: Duration::from_secs(1),
+                },
+                retry_in: Duration::ZERO,
+            },
+            ExchangeError::ConcurrencyLimited {
+                name: text(),
+                most: 1,
+                waited: None,
+            },
             ExchangeError::OutOfDescriptors(io()),
             ExchangeError::Internal(text()),
             ExchangeError::Panicked,
@@ -382,7 +434,7 @@ mod tests {
             let fits = match blame {
                 Blame::Client => (400..500).contains(&status) || status == 505,
                 Blame::Upstream => matches!(status, 502..=504),
-                Blame::Policy => status == 403,
+                Blame::Policy => matches!(status, 403 | 429 | 503),
                 Blame::Amb => matches!(status, 500 | 502 | 503),
             };
             assert!(fits, "{status} {name}: {error:?}");

@@ -208,6 +208,9 @@ impl Exchange<'_> {
             return self.answer_here(client, &own, framing).await;
         }
         self.rewrite_request();
+        let (limits, record) = (&self.rules.limits, &mut self.open.record);
+        let authority = &self.request.authority;
+        let _admission = self.worker.gate.admit(limits, authority, Some(client), record).await?;
         let upload = Pump::new(framing, Coding::Kept);
         let mut conversation = Conversation::new(upload);
         let (mut server, head) = self.send(client, &mut conversation).await?;

@@ -2,19 +2,28 @@
 //! whoever holds it, whatever becomes of them.
 
 mod circuit;
+mod limit;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-pub(crate) use self::circuit::Passage;
-use super::{error::ExchangeError, target::Authority};
+pub(crate) use self::{circuit::Passage, limit::Admission};
+use super::{
+    error::ExchangeError,
+    target::Authority,
+    wire::{connection::Connection, pace::Pace},
+};
 use crate::{
     policy::{
         Policy,
         breaker::{Breaker, Position},
+        limit::Limits,
     },
-    traffic::circuit::{Circuit, CircuitState},
+    traffic::{
+        Record,
+        circuit::{Circuit, CircuitState},
+    },
 };
 
 /// The clock that all workers tell policies the time by.
@@ -33,6 +42,32 @@ impl Gate {
     /// How long it has run.
     fn now(self) -> Duration {
         self.begun.elapsed()
+    }
+
+    /// Lets an exchange or the opening of a tunnel begin, when the limits have room for it; without limits they have. What is
+    /// returned ends with it. The `record` gets what was waited, the `client` is watched meanwhile.
+    ///
+    /// # Errors
+    /// If there is too much already, or the client has gone.
+    pub(crate) async fn admit(
+        self,
+        limits: &Limits,
+        authority: &Authority,
+        client: Option<&mut Connection>,
+        record: &mut Record,
+    ) -> Result<Admission, ExchangeError> {
+        if limits.admit_all() {
+            return Ok(Admission::default());
+        }
+        // Boxed, since most requests come without limits and should not carry the room for this.
+        Box::pin(limit::admit(self, limits, authority, client, record)).await
+    }
+
+    /// How fast bytes may go to and from `authority`; none for as fast as they can.
+    pub(crate) fn pace(self, limits: &Limits, authority: &Authority) -> Option<Box<Pace>> {
+        let bandwidth = limits.bandwidth.as_ref()?;
+        let shares = bandwidth.shares(&authority.host, authority.port, self.now());
+        Some(Box::new(Pace::new(shares, self.begun)))
     }
 
     /// Asks whether an attempt may go to `authority`; without a breaker it may.

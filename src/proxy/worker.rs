@@ -11,7 +11,7 @@ use super::{
     error::{ExchangeError, is_exhaustion},
     gate::Gate,
     http::{self, After, Terms},
-    recorder::Recorder,
+    recorder::{Open, Recorder},
     sniff::{self, Inside},
     socks,
     target::Authority,
@@ -58,12 +58,20 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Opens a connection for a tunnel; see [`Upstreams::connect`].
-    pub(crate) async fn open_tunnel(&self, authority: &Authority, opened: &mut u32) -> Result<Server, ExchangeError> {
+    pub(crate) async fn open_tunnel(&self, authority: &Authority, open: &mut Open) -> Result<Server, ExchangeError> {
         let rules = self.policy.rules_for(&Asked::tunnel(&authority.host, authority.port));
         let limit = rules.timeouts.connect;
+        let _admission = self
+            .gate
+            .admit(&rules.limits, authority, None, &mut open.record)
+            .await?;
         let mut passage = self.gate.pass(rules.breaker.as_ref(), authority)?;
-        let server = self.upstreams.connect(authority, Purpose::Tunnel, limit, opened).await;
+        let opened = &mut open.record.opened;
+        let mut server = self.upstreams.connect(authority, Purpose::Tunnel, limit, opened).await;
         passage.opened(&server);
+        if let Ok(server) = &mut server {
+            server.connection.pace = self.gate.pace(&rules.limits, authority);
+        }
         server
     }
 }

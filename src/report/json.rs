@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::traffic::{
     circuit::{Circuit, CircuitState},
     failures::FailureGroup,
+    held::Held,
     latency::{Latency, in_seconds},
     meter::{Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels},
     summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
@@ -160,6 +161,9 @@ struct Totals<'a> {
     connections: &'a Connections,
     /// Wire bytes.
     bytes: &'a Bytes,
+    /// What limits held back; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<&'a Held>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -207,6 +211,9 @@ struct Host<'a> {
     connections: &'a Connections,
     /// Wire bytes.
     bytes: &'a Bytes,
+    /// What limits held back; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<&'a Held>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -222,6 +229,7 @@ impl<'a> Host<'a> {
             tunnels: (host.tunnels.total > 0).then_some(&host.tunnels),
             connections: &host.connections,
             bytes: &host.bytes,
+            held: (!host.held.is_nothing()).then_some(&host.held),
             times: Times {
                 latency: host.latency.as_ref(),
                 connect: host.connect.as_ref(),
@@ -345,6 +353,7 @@ impl<'a> Totals<'a> {
             tunnels: &traffic.tunnels,
             connections: &traffic.connections,
             bytes: &traffic.bytes,
+            held: (!traffic.held.is_nothing()).then_some(&traffic.held),
             times: Times {
                 latency: traffic.latency.as_ref(),
                 connect: traffic.connect.as_ref(),

@@ -16,6 +16,7 @@ use crate::traffic::{
     Outcome, Record,
     circuit::Circuit,
     failures::{FailureGroup, FailureGroups},
+    held::Held,
     latency::{Latency, seconds},
     meter::tally::Tally,
 };
@@ -112,6 +113,7 @@ impl Meter {
             tunnels: totals.tunnels,
             connections: totals.connections,
             bytes: totals.bytes,
+            held: totals.held,
             latency: totals.latency,
             connect: totals.connect,
             first_byte: totals.first_byte,
@@ -136,6 +138,8 @@ pub struct Traffic {
     pub connections: Connections,
     /// Wire bytes of exchanges and tunnels.
     pub bytes: Bytes,
+    /// What limits held back.
+    pub held: Held,
     /// How long exchanges took; none if no server answered.
     pub latency: Option<Latency>,
     /// How long connections took to open; none if none was opened.
@@ -195,6 +199,8 @@ pub struct HostTraffic {
     pub connections: Connections,
     /// Wire bytes of exchanges and tunnels.
     pub bytes: Bytes,
+    /// What limits held back.
+    pub held: Held,
     /// How long the exchanges took that it answered.
     pub latency: Option<Latency>,
     /// How long connections to it took to open.

@@ -44,6 +44,8 @@ impl Dice {
             (_, "true or false") => json!(number.is_multiple_of(2)),
             (_, "a text") => json!(format!("text{number}")),
             ("circuit-breaker.on", _) => json!([self.pick(&["reset", "5xx", "500"]), 503]),
+            (_, kind) if kind.starts_with("a rate") => json!(format!("{number}/m")),
+            (_, kind) if kind.starts_with("bytes a second") => json!(format!("{number}KiB/s")),
             (_, "a whole number") => json!(number),
             (_, "a share, above 0 up to 1") => json!(f64::from(u8::try_from(number).unwrap_or(1)) / 60.0),
             (_, "a list of texts") => json!([format!("a{number}"), format!("b{number}")]),

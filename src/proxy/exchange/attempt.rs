@@ -68,6 +68,7 @@ impl Exchange<'_> {
                 Some(server) => server,
                 None => self.connect().await?,
             };
+            server.connection.pace = self.worker.gate.pace(&self.rules.limits, &self.request.authority);
             self.open.record.connect = server.connect;
             self.open.record.reused = server.connect.is_none();
             match self.attempt(client, &mut server, conversation).await {
