@@ -111,7 +111,8 @@ impl Policy {
     /// What is going to happen to requests other than passing them on, for people: a sentence each, in the order in which
     /// it happens.
     pub fn rules(&self) -> Vec<String> {
-        let mut rules = self.reach.rules();
+        let mut rules = self.rules.said();
+        rules.extend(self.reach.rules());
         let parents = self.parent.proxies();
         rules.extend(parents.map(|parent| {
             format!(

@@ -119,6 +119,31 @@ pub struct Rejected {
     pub retry_in: Duration,
 }
 
+impl fmt::Display for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings {
+            consecutive,
+            failure_ratio,
+            minimum_requests,
+            window,
+            ..
+        } = &self.settings;
+        write!(
+            f,
+            "a {} that keeps failing is not called for a while: ",
+            self.circuits.scope()
+        )?;
+        if let Some(consecutive) = consecutive {
+            write!(f, "after {consecutive} failures in a row, or ")?;
+        }
+        let (share, window) = (failure_ratio * 100.0, humantime::format_duration(*window));
+        write!(
+            f,
+            "when {share:.0} % of at least {minimum_requests} requests in {window} fail"
+        )
+    }
+}
+
 impl Breaker {
     /// A breaker with its own circuits, all closed, for the requests of `route`.
     pub fn new(settings: Settings, scope: Scope, route: &str) -> Self {
@@ -203,7 +228,7 @@ impl Permit {
 
     /// Whether the circuit waits for this attempt.
     pub fn is_probe(&self) -> bool {
-        self.ticket.is_some_and(|ticket| ticket.is_probe())
+        self.ticket.is_some_and(circuit::Ticket::is_probe)
     }
 
     /// Whether what was seen of an attempt counts as a failure; none if it says nothing of the server.

@@ -15,6 +15,22 @@ pub struct Rules {
     pub limits: Limits,
 }
 
+impl Rules {
+    /// What is going to happen to requests, for people: a sentence each, in the order in which it happens.
+    pub fn said(&self) -> Vec<String> {
+        let Limits {
+            rate,
+            concurrency,
+            bandwidth,
+        } = &self.limits;
+        let rate = rate.as_ref().map(ToString::to_string);
+        let concurrency = concurrency.as_ref().map(ToString::to_string);
+        let breaker = self.breaker.as_ref().map(ToString::to_string);
+        let bandwidth = bandwidth.as_ref().map(ToString::to_string);
+        [rate, concurrency, breaker, bandwidth].into_iter().flatten().collect()
+    }
+}
+
 /// The fields of a head.
 pub trait Fields {
     /// The first value under `name`, whatever its case.

@@ -38,6 +38,16 @@ pub enum Scope {
     Route,
 }
 
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::HostPort => "host and port",
+            Self::Route => "route",
+        })
+    }
+}
+
 impl Scope {
     /// What a request to `host` and `port` is counted under: `api.example.com`, `[::1]:80`, `default`.
     fn name<'a>(self, host: &'a str, port: u16, route: &'a str) -> Cow<'a, str> {
@@ -113,6 +123,11 @@ impl<S: State> Table<S> {
         });
         entries.insert(entry.name.clone(), Arc::clone(&entry));
         entry
+    }
+
+    /// What is counted together.
+    pub(super) fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// Every state there is, in no order.

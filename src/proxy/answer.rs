@@ -59,7 +59,7 @@ impl Answer<'_> {
             out.push_str(part);
         }
         if let Some(seconds) = self.error.retry_after() {
-            out.push_str(&format!("Retry-After: {seconds}\r\n"));
+            out.extend(["Retry-After: ", &seconds.to_string(), "\r\n"]);
         }
         if self.close {
             out.push_str("Connection: close\r\n");

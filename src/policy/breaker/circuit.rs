@@ -73,9 +73,9 @@ impl Circuit {
     pub(super) fn admit(&mut self, settings: &Settings, now: Duration) -> Result<(Ticket, Option<Change>), Duration> {
         let mut change = None;
         if let Phase::Open { until, lasts } = self.phase {
-            if now < until {
+            if let Some(left) = until.checked_sub(now).filter(|left| !left.is_zero()) {
                 self.counts.rejected += 1;
-                return Err(until - now);
+                return Err(left);
             }
             self.turn(Phase::HalfOpen {
                 probe: None,

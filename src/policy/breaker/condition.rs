@@ -76,8 +76,8 @@ impl FromStr for Condition {
         let named = NAMES.iter().find(|(name, _)| *name == text).map(|(_, named)| *named);
         let status = || text.parse().ok().filter(|status| (400..600).contains(status));
         named.or_else(|| status().map(Self::Status)).ok_or_else(|| {
-            let names = NAMES.map(|(name, _)| name).join(", ");
-            format!("`{text}` is no kind of failure: {names}, or a status such as 500")
+            let known = NAMES.map(|(name, _)| name).join(", ");
+            format!("`{text}` is no kind of failure: expected {known}, or a status such as 500")
         })
     }
 }

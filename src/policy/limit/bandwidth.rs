@@ -3,7 +3,7 @@
 //! Bytes are moved in small amounts, and each amount is paid for behind it: who comes while the last one is not paid for
 //! waits, so the rate is held however many connections share it.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -100,6 +100,16 @@ impl BandwidthOptions {
             download: self.download.map(|rate| rate.0),
             debts: Table::new(self.key.unwrap_or_default(), route),
         }))
+    }
+}
+
+impl fmt::Display for Bandwidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rate = |rate: Option<u64>| {
+            rate.map_or_else(|| "any number of bytes".to_owned(), |rate| ByteRate(rate).to_string())
+        };
+        let (up, down) = (rate(self.upload), rate(self.download));
+        write!(f, "a {} is sent {up}, and {down} are taken from it", self.debts.scope())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Requests at a time, and a bounded queue before them in the order in which they came.
 
-use std::{collections::VecDeque, sync::Arc, task::Waker, time::Duration};
+use std::{collections::VecDeque, fmt, sync::Arc, task::Waker, time::Duration};
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -159,6 +159,17 @@ impl ConcurrencyOptions {
             longest_wait: self.max_wait.map_or(DEFAULT_WAIT, |period| period.0),
             queues: Table::new(self.key.unwrap_or_default(), route),
         }))
+    }
+}
+
+impl fmt::Display for Concurrency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scope, most, queued) = (self.queues.scope(), self.most, self.most_queued);
+        let wait = humantime::format_duration(self.longest_wait);
+        write!(
+            f,
+            "a {scope} gets {most} requests at a time, and {queued} more wait for up to {wait}"
+        )
     }
 }
 

@@ -249,6 +249,22 @@ impl RateOptions {
     }
 }
 
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a {} gets {} requests, and what is more ",
+            self.moments.scope(),
+            self.rate
+        )?;
+        if self.longest_wait.is_zero() {
+            f.write_str("is rejected")
+        } else {
+            write!(f, "waits for up to {}", humantime::format_duration(self.longest_wait))
+        }
+    }
+}
+
 impl RateLimit {
     /// A place in the row of requests to `host` and `port` at `now`, which is a time since any moment that stays the same.
     ///

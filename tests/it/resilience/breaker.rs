@@ -3,8 +3,10 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use crate::support::{Answer, Peer, Proxy, Records, Step, Upstream, ok, status};
 

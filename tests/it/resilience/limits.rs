@@ -3,10 +3,11 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpStream},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::time::Instant;
 
 use crate::support::{PATIENCE, Peer, Proxy, Records, Step, Upstream, ok};
 
