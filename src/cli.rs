@@ -416,6 +416,17 @@ mod tests {
             };
             assert_eq!(args.request().flags.run.proxy_loopback, expected, "{words:?}");
         }
+        for (arguments, expected) in [
+            (vec!["--circuit-breaker"], Some(true)),
+            (vec!["--circuit-breaker", "--no-circuit-breaker"], Some(false)),
+            (vec!["--no-circuit-breaker", "--circuit-breaker"], Some(true)),
+        ] {
+            let words = [&["amb", "run"], arguments.as_slice(), &["x"]].concat();
+            let Command::Run(args) = parsed(&words).unwrap().command else {
+                panic!("{words:?}");
+            };
+            assert_eq!(args.request().flags.circuit_breaker.enabled, expected, "{words:?}");
+        }
     }
 
     #[test]

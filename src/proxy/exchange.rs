@@ -19,7 +19,7 @@ use std::{
 
 use super::{
     error::ExchangeError,
-    gate::Passage,
+    gate::{Passage, Who},
     recorder::Open,
     target::Authority,
     tunnel,
@@ -209,8 +209,9 @@ impl Exchange<'_> {
         }
         self.rewrite_request();
         let (limits, record) = (&self.rules.limits, &mut self.open.record);
-        let authority = &self.request.authority;
-        let _admission = self.worker.gate.admit(limits, authority, Some(client), record).await?;
+        let (authority, tunnelled) = (&self.request.authority, self.request.prepared.is_some());
+        let who = Who::Exchange { client, tunnelled };
+        let _admission = self.worker.gate.admit(limits, authority, who, record).await?;
         let upload = Pump::new(framing, Coding::Kept);
         let mut conversation = Conversation::new(upload);
         let (mut server, head) = self.send(client, &mut conversation).await?;

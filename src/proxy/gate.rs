@@ -26,6 +26,19 @@ use crate::{
     },
 };
 
+/// Who asks to be let go.
+pub(crate) enum Who<'a> {
+    /// A tunnel that is to be opened.
+    Tunnel,
+    /// An exchange.
+    Exchange {
+        /// Its client, who may lose patience.
+        client: &'a mut Connection,
+        /// Whether it is the first inside a tunnel, and was counted when that was opened.
+        tunnelled: bool,
+    },
+}
+
 /// The clock that all workers tell policies the time by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gate {
@@ -45,7 +58,7 @@ impl Gate {
     }
 
     /// Lets an exchange or the opening of a tunnel begin, when the limits have room for it; without limits they have. What is
-    /// returned ends with it. The `record` gets what was waited, the `client` is watched meanwhile.
+    /// returned ends with it. The `record` gets what was waited.
     ///
     /// # Errors
     /// If there is too much already, or the client has gone.
@@ -53,14 +66,14 @@ impl Gate {
         self,
         limits: &Limits,
         authority: &Authority,
-        client: Option<&mut Connection>,
+        who: Who<'_>,
         record: &mut Record,
     ) -> Result<Admission, ExchangeError> {
         if limits.admit_all() {
             return Ok(Admission::default());
         }
         // Boxed, since most requests come without limits and should not carry the room for this.
-        Box::pin(limit::admit(self, limits, authority, client, record)).await
+        Box::pin(limit::admit(self, limits, authority, who, record)).await
     }
 
     /// How fast bytes may go to and from `authority`; none for as fast as they can.

@@ -9,7 +9,7 @@ use super::{
     access,
     crowd::{Crowd, Seat},
     error::{ExchangeError, is_exhaustion},
-    gate::Gate,
+    gate::{Gate, Who},
     http::{self, After, Terms},
     recorder::{Open, Recorder},
     sniff::{self, Inside},
@@ -63,7 +63,7 @@ impl Worker {
         let limit = rules.timeouts.connect;
         let _admission = self
             .gate
-            .admit(&rules.limits, authority, None, &mut open.record)
+            .admit(&rules.limits, authority, Who::Tunnel, &mut open.record)
             .await?;
         let mut passage = self.gate.pass(rules.breaker.as_ref(), authority)?;
         let opened = &mut open.record.opened;

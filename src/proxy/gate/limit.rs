@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::Gate;
+use super::{Gate, Who};
 use crate::{
     policy::limit::{Limits, concurrency::Turn},
     proxy::{access, deadline, error::ExchangeError, target::Authority, wire::connection::Connection},
@@ -31,12 +31,18 @@ pub(super) async fn admit(
     gate: Gate,
     limits: &Limits,
     authority: &Authority,
-    mut client: Option<&mut Connection>,
+    who: Who<'_>,
     record: &mut Record,
 ) -> Result<Admission, ExchangeError> {
+    let (mut client, counted) = match who {
+        Who::Tunnel => (None, false),
+        Who::Exchange { client, tunnelled } => (Some(client), tunnelled),
+    };
     let began = Instant::now();
     let waiting = async {
-        wait_for_rate(gate, limits, authority, client.as_deref_mut()).await?;
+        if !counted {
+            wait_for_rate(gate, limits, authority, client.as_deref_mut()).await?;
+        }
         wait_for_turn(gate, limits, authority, client).await
     };
     let mut waited = false;

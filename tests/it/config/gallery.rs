@@ -70,7 +70,10 @@ const MISTAKES: &[Mistake] = &[
     in_file("a text instead of a list", "report.files = \"report.json\"\n"),
     in_file("a word that is no choice", "run.process-group = \"nwe\"\n"),
     in_file("a share of nothing", "circuit-breaker.failure-ratio = 0.0\n"),
-    in_file("a failure that nobody knows", "circuit-breaker.on = [\"reset\", \"rest\"]\n"),
+    in_file(
+        "a failure that nobody knows",
+        "circuit-breaker.on = [\"reset\", \"rest\"]\n",
+    ),
     in_file("a rate of nothing", "rate-limit.requests = 0\n"),
     in_file("bytes without a time", "bandwidth.upload = \"64KiB\"\n"),
     in_file("a value instead of a table", "timeout = \"5s\"\n"),

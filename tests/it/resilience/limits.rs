@@ -244,6 +244,23 @@ fn tunnels_are_limited_as_they_are_opened() {
     assert_held(&records, 0, 2);
 }
 
+#[test]
+fn http_inside_a_tunnel_is_counted_once() {
+    let origin = Upstream::script([ok("1"), ok("2")]);
+    let proxy = with(&["rate-limit.requests='1/h'", "rate-limit.burst=2"]);
+    let mut client = proxy.connect();
+    client.send(format!("CONNECT {} HTTP/1.1\r\nHost: x\r\n\r\n", origin.address()));
+    assert_eq!(client.answer_to("HEAD").status(), 200);
+    for expected in ["1", "2"] {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.answer().assert_is(200, expected);
+    }
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.answer().assert_own(429, "http_request_denied");
+    origin.join();
+    proxy.end().assert_exchanges(&[("ok", 2), ("denied", 1)]);
+}
+
 /// What is moved in these tests, and a rate at which that takes a second.
 const BODY_BYTES: usize = 1 << 20;
 
