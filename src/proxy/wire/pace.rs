@@ -8,7 +8,7 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connection::Connection;
-use crate::policy::limit::bandwidth::{Share, Way};
+use crate::policy::limit::bandwidth::{Next, Share, Way};
 
 /// A server connection's shares of bandwidths.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Pace {
 struct Lane {
     /// Its share.
     share: Share,
-    /// Until the next amount, while that is to come.
+    /// Until all is paid, while it is the first of those who wait.
     rest: Option<Pin<Box<Sleep>>>,
 }
 
@@ -52,15 +52,17 @@ impl Pace {
             return Poll::Ready(usize::MAX);
         };
         loop {
-            if let Some(rest) = &mut lane.rest {
-                ready!(rest.as_mut().poll(cx));
-                lane.rest = None;
-            }
-            let wait = lane.share.wait(begun.elapsed());
-            if wait.is_zero() {
-                return Poll::Ready(lane.share.amount());
-            }
-            lane.rest = Some(Box::pin(sleep_until(Instant::now() + wait)));
+            let wait = match lane.share.next(begun.elapsed(), cx.waker()) {
+                Next::Go(amount) => {
+                    lane.rest = None;
+                    return Poll::Ready(amount);
+                }
+                Next::Wait(wait) | Next::Rest(wait) => wait,
+            };
+            let until = Instant::now() + wait;
+            let rest = lane.rest.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            rest.as_mut().reset(until);
+            ready!(rest.as_mut().poll(cx));
         }
     }
 }
