@@ -206,6 +206,7 @@ impl RunArgs {
         let mut request = self.layers.request();
         request.flags = self.options.clone();
         request.flags.run = request.flags.run.settle();
+        request.flags.circuit_breaker = request.flags.circuit_breaker.settle();
         request.program = self.command.first().cloned().unwrap_or_default();
         request
     }
@@ -450,6 +451,17 @@ mod tests {
                 panic!("{words:?}");
             };
             assert_eq!(args.request().flags.run.proxy_loopback, expected, "{words:?}");
+        }
+        for (arguments, expected) in [
+            (vec!["--circuit-breaker"], Some(true)),
+            (vec!["--circuit-breaker", "--no-circuit-breaker"], Some(false)),
+            (vec!["--no-circuit-breaker", "--circuit-breaker"], Some(true)),
+        ] {
+            let words = [&["amb", "run"], arguments.as_slice(), &["x"]].concat();
+            let Command::Run(args) = parsed(&words).unwrap().command else {
+                panic!("{words:?}");
+            };
+            assert_eq!(args.request().flags.circuit_breaker.enabled, expected, "{words:?}");
         }
     }
 

@@ -54,6 +54,8 @@ use crate::{
     inject,
     policy::{
         Policy, PolicyOptions, Problem,
+        breaker::BreakerOptions,
+        limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
         timeout::TimeoutOptions,
@@ -72,6 +74,18 @@ pub struct Options {
     /// How long things may take
     #[command(flatten)]
     pub timeout: TimeoutOptions,
+    /// When a server that keeps failing is not called for a while
+    #[command(flatten)]
+    pub circuit_breaker: BreakerOptions,
+    /// How many requests a host gets in a time
+    #[command(flatten)]
+    pub rate_limit: RateOptions,
+    /// How many requests a host gets at a time
+    #[command(flatten)]
+    pub concurrency: ConcurrencyOptions,
+    /// How many bytes go to a host and come from it in a time
+    #[command(flatten)]
+    pub bandwidth: BandwidthOptions,
     /// The proxy that amb itself goes through
     #[command(flatten)]
     pub upstream: ParentOptions,
@@ -212,6 +226,10 @@ fn build(
     let run = options.run.build(problems);
     let policy = PolicyOptions {
         timeout: options.timeout,
+        breaker: options.circuit_breaker,
+        rate: options.rate_limit,
+        concurrency: options.concurrency,
+        bandwidth: options.bandwidth,
         connect_to: options.connect_to,
         resolve: options.resolve,
         upstream: options.upstream,

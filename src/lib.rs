@@ -54,7 +54,7 @@
 //! 3. **The supervisor is synchronous, alone on the main thread**, which also starts the child: the kernel ties "tell me
 //!    when my parent dies" to the thread. Test: `supervise::signals::a_killed_amb_takes_its_child_along`.
 //! 4. **A worker is a thread with a local runtime** and a listening socket, a pool and sums of its own. On the request path
-//!    workers share no lock. Type: what its tasks hold is not `Send`. Lint: `disallowed-methods` forbids `tokio::spawn`.
+//!    workers share no lock but a policy's that was asked for, held for a decision and never for a wait. Type: what its tasks hold is not `Send`. Lint: `disallowed-methods` forbids `tokio::spawn`.
 //! 5. **HTTP/1.1 is carried by a wire of amb's own**, on which heads stay as they came and are edited by line; only httparse
 //!    parses them. hyper serves what is amb's own, today the demo's servers. Test: `layers::every_module_keeps_to_its_layer`.
 //! 6. **Every exchange and tunnel ends in exactly one [`traffic::Record`]**, to which a drop guard sees, so the sums add up.

@@ -2,20 +2,26 @@
 //!
 //! A policy does no IO, reads no clock and rolls no dice: what it needs is an argument. It cannot fail once it was built.
 
+pub mod breaker;
+pub mod limit;
 pub mod parent;
 pub mod reach;
 pub mod redact;
 pub mod rules;
+pub mod scope;
 pub mod timeout;
 pub mod via;
 
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use self::{
+    breaker::{Breaker, BreakerOptions},
+    limit::{Limits, bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
     redact::Redact,
     rules::{Asked, Rules},
+    scope::NO_ROUTE,
     timeout::TimeoutOptions,
     via::ViaOptions,
 };
@@ -58,6 +64,14 @@ impl Problem {
 pub struct PolicyOptions {
     /// `[timeout]`
     pub timeout: TimeoutOptions,
+    /// `[circuit-breaker]`
+    pub breaker: BreakerOptions,
+    /// `[rate-limit]`
+    pub rate: RateOptions,
+    /// `[concurrency]`
+    pub concurrency: ConcurrencyOptions,
+    /// `[bandwidth]`
+    pub bandwidth: BandwidthOptions,
     /// `[connect-to]`
     pub connect_to: ConnectToOptions,
     /// `[resolve]`
@@ -89,10 +103,16 @@ impl Policy {
         &self.rules
     }
 
+    /// The breakers of all rules.
+    pub fn breakers(&self) -> impl Iterator<Item = &Arc<Breaker>> {
+        self.rules.breaker.iter()
+    }
+
     /// What is going to happen to requests other than passing them on, for people: a sentence each, in the order in which
     /// it happens.
     pub fn rules(&self) -> Vec<String> {
-        let mut rules = self.reach.rules();
+        let mut rules = self.rules.said();
+        rules.extend(self.reach.rules());
         let parents = self.parent.proxies();
         rules.extend(parents.map(|parent| {
             format!(
@@ -119,7 +139,15 @@ impl PolicyOptions {
             Parent::default()
         });
         Policy {
-            rules: Arc::new(Rules { timeouts }),
+            rules: Arc::new(Rules {
+                timeouts,
+                breaker: self.breaker.build(NO_ROUTE, problems),
+                limits: Limits {
+                    rate: self.rate.build(NO_ROUTE, problems),
+                    concurrency: self.concurrency.build(NO_ROUTE, problems),
+                    bandwidth: self.bandwidth.build(NO_ROUTE),
+                },
+            }),
             reach: Reach::build(self.connect_to, self.resolve),
             parent,
             via: self.headers.via.unwrap_or(true),

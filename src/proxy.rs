@@ -10,6 +10,7 @@ mod crowd;
 mod deadline;
 mod error;
 mod exchange;
+mod gate;
 mod http;
 mod recorder;
 mod sniff;
@@ -40,7 +41,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::{net::TcpListener, runtime::LocalOptions, sync::oneshot};
 
 pub use self::recorder::Listener;
-use self::{crowd::Crowd, recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
+use self::{crowd::Crowd, gate::Gate, recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
 use crate::{policy::Policy, traffic::meter::Meter};
 
 /// Connections that may wait to be accepted; the kernel takes less if `somaxconn` says so.
@@ -106,6 +107,7 @@ impl Proxy {
     /// If a thread cannot be started.
     pub fn serve(self, policy: &Arc<Policy>, run_id: &str, listener: Option<&Listener>) -> io::Result<Serving> {
         let count = self.listeners.len();
+        let gate = Gate::new();
         let mut workers = Vec::with_capacity(count);
         for (index, socket) in self.listeners.into_iter().enumerate() {
             let (stop, stopping) = oneshot::channel();
@@ -115,6 +117,7 @@ impl Proxy {
                 own: self.address,
                 workers: count,
                 policy: Arc::clone(policy),
+                gate,
                 run_id: run_id.to_owned(),
                 listener: listener.cloned(),
             };
@@ -129,7 +132,10 @@ impl Proxy {
                 })?;
             workers.push(Running { stop, ended });
         }
-        Ok(Serving { workers })
+        Ok(Serving {
+            workers,
+            policy: Arc::clone(policy),
+        })
     }
 }
 
@@ -218,6 +224,8 @@ struct Drain {
 pub struct Serving {
     /// Its workers.
     workers: Vec<Running>,
+    /// What they share.
+    policy: Arc<Policy>,
 }
 
 /// What is left of the proxy at the end.
@@ -240,6 +248,8 @@ pub struct Draining {
     over: Option<PipeReader>,
     /// What was open when the drain began, as far as the workers have said.
     open: Arc<AtomicUsize>,
+    /// What the workers share.
+    policy: Arc<Policy>,
 }
 
 impl Serving {
@@ -258,6 +268,7 @@ impl Serving {
             hurry: Vec::new(),
             over,
             open: Arc::new(AtomicUsize::new(0)),
+            policy: self.policy,
         };
         for worker in self.workers {
             let (hurry, hurried) = oneshot::channel();
@@ -307,6 +318,7 @@ impl Draining {
                     .push("a worker did not end in time; its records are lost".to_owned()),
             }
         }
+        drained.meter.note_circuits(Gate::circuits(&self.policy));
         drained
     }
 }
@@ -321,6 +333,8 @@ struct Work {
     workers: usize,
     /// The policies.
     policy: Arc<Policy>,
+    /// The clock of all workers.
+    gate: Gate,
     /// The run's id.
     run_id: String,
     /// Who else wants the records.
@@ -344,6 +358,7 @@ impl Work {
                 via: Via::new(&self.run_id, self.policy.via),
                 redact: Arc::clone(&self.policy.redact),
                 policy: Arc::clone(&self.policy),
+                gate: self.gate,
                 upstreams: Upstreams::new(self.policy, self.own),
                 run_id: self.run_id,
                 own: self.own,

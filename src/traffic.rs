@@ -3,7 +3,9 @@
 //!
 //! Plain data. The proxy makes records, the reports read them; neither knows the other.
 
+pub mod circuit;
 pub mod failures;
+pub mod held;
 pub mod latency;
 pub mod meter;
 pub mod summary;
@@ -50,12 +52,25 @@ pub struct Record {
     pub attempts: u32,
     /// Times it was sent again unseen because a pooled connection turned out dead before a byte was written.
     pub resends: u32,
+    /// How long it was held back by limits before it was sent.
+    pub waited: Duration,
+    /// What limits did about it; none if it kept within them.
+    pub limited: Option<Limited>,
     /// Whether the server's connection had carried an earlier exchange.
     pub reused: bool,
     /// For the access log, both as the client sent them: the `User-Agent` and the `Referer` (user info and query removed).
     pub user_agent: Option<String>,
     /// See [`Record::user_agent`].
     pub referer: Option<String>,
+}
+
+/// What limits did about an exchange or tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limited {
+    /// It had to wait.
+    Delayed,
+    /// It was refused.
+    Rejected,
 }
 
 /// Whether the bytes were understood.

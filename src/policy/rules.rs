@@ -1,14 +1,34 @@
 //! What holds for one request: the policies that can differ from one route to the next.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use super::timeout::Timeouts;
+use super::{breaker::Breaker, limit::Limits, timeout::Timeouts};
 
 /// The policies for a request or tunnel.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// Which servers get a rest; none if no breaker is wanted.
+    pub breaker: Option<Arc<Breaker>>,
+    /// How much of a server is asked.
+    pub limits: Limits,
+}
+
+impl Rules {
+    /// What is going to happen to requests, for people: a sentence each, in the order in which it happens.
+    pub fn said(&self) -> Vec<String> {
+        let Limits {
+            rate,
+            concurrency,
+            bandwidth,
+        } = &self.limits;
+        let rate = rate.as_ref().map(ToString::to_string);
+        let concurrency = concurrency.as_ref().map(ToString::to_string);
+        let breaker = self.breaker.as_ref().map(ToString::to_string);
+        let bandwidth = bandwidth.as_ref().map(ToString::to_string);
+        [rate, concurrency, breaker, bandwidth].into_iter().flatten().collect()
+    }
 }
 
 /// The fields of a head.

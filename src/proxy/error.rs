@@ -5,7 +5,10 @@ use std::{io, time::Duration};
 use thiserror::Error;
 
 use super::wire::head::HeadError;
-use crate::traffic::{Blame, Failure, Outcome};
+use crate::{
+    traffic::{Blame, Failure, Outcome},
+    units::Rate,
+};
 
 /// Why an exchange or tunnel failed. The name says whose fault it was.
 #[derive(Debug, Error)]
@@ -98,6 +101,34 @@ pub(crate) enum ExchangeError {
     /// A tunnel's connection broke.
     #[error("the tunnel broke: {0}")]
     TunnelBroken(io::Error),
+    /// It kept failing and is given a rest.
+    #[error("{name} keeps failing and is not called for the moment; {}", next_try(*.retry_in))]
+    CircuitOpen {
+        /// Whose circuit is open.
+        name: String,
+        /// When it is called again; zero while a probe is under way.
+        retry_in: Duration,
+    },
+    /// More requests in a time than the user lets through.
+    #[error("amb lets {rate} through to {name}, and this is more")]
+    RateLimited {
+        /// Whose rate it is.
+        name: String,
+        /// The rate.
+        rate: Rate,
+        /// When one more would go through.
+        retry_in: Duration,
+    },
+    /// More requests at a time than the user lets through.
+    #[error("amb lets {most} at a time through to {name}, and {}", no_room(waited.as_ref()))]
+    ConcurrencyLimited {
+        /// Whose limit it is.
+        name: String,
+        /// The limit.
+        most: u32,
+        /// How long the request waited; none if too many waited already.
+        waited: Option<Duration>,
+    },
     /// The proxy that amb itself goes through refused.
     #[error("the parent proxy {parent} answered {answer}")]
     ParentRefused {
@@ -154,6 +185,9 @@ impl ExchangeError {
             Self::ResponseMalformed(_) => (502, "http_protocol_error", Blame::Upstream),
             Self::ResponseHeadTooLarge => (502, "http_response_header_section_size", Blame::Upstream),
             Self::ParentRefused { .. } => (502, "destination_unavailable", Blame::Upstream),
+            Self::CircuitOpen { .. } => (503, "destination_unavailable", Blame::Upstream),
+            Self::RateLimited { .. } => (429, "http_request_denied", Blame::Policy),
+            Self::ConcurrencyLimited { .. } => (503, "connection_limit_reached", Blame::Policy),
             Self::OutOfDescriptors(_) | Self::TooManyClients(_) => (503, "connection_limit_reached", Blame::Amb),
             Self::Internal(_) => (500, "proxy_internal_error", Blame::Amb),
             // For the client it is as if the server could not be reached, which it may try again.
@@ -170,11 +204,33 @@ impl ExchangeError {
         }
     }
 
+    /// The name of the error in records, reports and bodies: RFC 9209's, or one of amb's own where that says too little.
+    pub(crate) fn error_type(&self) -> &'static str {
+        match self {
+            Self::CircuitOpen { .. } => "circuit_open",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::ConcurrencyLimited { .. } => "concurrency_limited",
+            _ => self.verdict().error,
+        }
+    }
+
+    /// After how many seconds a client may try again, if amb knows: at least 1.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::CircuitOpen { retry_in, .. } | Self::RateLimited { retry_in, .. } => Some(whole_seconds(*retry_in)),
+            // Nobody knows, but it may well be soon.
+            Self::ConcurrencyLimited { .. } => Some(1),
+            _ => None,
+        }
+    }
+
     /// What a record says of an exchange or tunnel that ended so.
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::ClientGone => Outcome::ClientAborted,
-            Self::StrangerRefused(_) => Outcome::Denied(self.failure()),
+            Self::StrangerRefused(_) | Self::RateLimited { .. } | Self::ConcurrencyLimited { .. } => {
+                Outcome::Denied(self.failure())
+            }
             _ => Outcome::Failed(self.failure()),
         }
     }
@@ -183,7 +239,7 @@ impl ExchangeError {
     pub(crate) fn failure(&self) -> Failure {
         let verdict = self.verdict();
         Failure {
-            error_type: verdict.error.to_owned(),
+            error_type: self.error_type().to_owned(),
             blame: verdict.blame,
             detail: self.to_string(),
         }
@@ -203,6 +259,28 @@ impl ExchangeError {
             },
             _ => Self::UpstreamUnroutable { address, reason },
         }
+    }
+}
+
+/// Rounded up, and at least 1.
+fn whole_seconds(duration: Duration) -> u64 {
+    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+/// Why a request does not go through.
+fn no_room(waited: Option<&Duration>) -> String {
+    match waited {
+        Some(waited) => format!("none has ended within {}", humantime::format_duration(*waited)),
+        None => "too many wait already".to_owned(),
+    }
+}
+
+/// When a server that is given a rest is tried again.
+fn next_try(retry_in: Duration) -> String {
+    if retry_in.is_zero() {
+        "one request is under way to see whether it is well again".to_owned()
+    } else {
+        format!("the next try is in {} s", whole_seconds(retry_in))
     }
 }
 
@@ -326,6 +404,23 @@ mod tests {
                 parent: text(),
                 answer: text(),
             },
+            ExchangeError::CircuitOpen {
+                name: text(),
+                retry_in: Duration::ZERO,
+            },
+            ExchangeError::RateLimited {
+                name: text(),
+                rate: Rate {
+                    count: 1,
+                    per: Duration::from_secs(1),
+                },
+                retry_in: Duration::ZERO,
+            },
+            ExchangeError::ConcurrencyLimited {
+                name: text(),
+                most: 1,
+                waited: None,
+            },
             ExchangeError::OutOfDescriptors(io()),
             ExchangeError::Internal(text()),
             ExchangeError::Panicked,
@@ -338,8 +433,8 @@ mod tests {
             assert!(REGISTERED.contains(&name), "{name}");
             let fits = match blame {
                 Blame::Client => (400..500).contains(&status) || status == 505,
-                Blame::Upstream => matches!(status, 502 | 504),
-                Blame::Policy => status == 403,
+                Blame::Upstream => matches!(status, 502..=504),
+                Blame::Policy => matches!(status, 403 | 429 | 503),
                 Blame::Amb => matches!(status, 500 | 502 | 503),
             };
             assert!(fits, "{status} {name}: {error:?}");

@@ -119,8 +119,7 @@ async fn pass_inside(
         let connected = if let Some(server) = prepared {
             Ok(server)
         } else {
-            let opened = &mut open.record.opened;
-            worker.open_tunnel(&authority, opened).await
+            worker.open_tunnel(&authority, &mut open).await
         };
         return match connected {
             Ok(mut server) => {
@@ -264,10 +263,7 @@ async fn connect(
         Err(reason) => Err(ExchangeError::RequestMalformed(reason)),
     };
     let connected = match framed {
-        Ok(()) => {
-            let opened = &mut open.record.opened;
-            worker.open_tunnel(&authority, opened).await
-        }
+        Ok(()) => worker.open_tunnel(&authority, &mut open).await,
         Err(error) => {
             refuse(client, open, &error, Some(head), Some(&authority)).await;
             return Next::Close;

@@ -70,6 +70,8 @@ impl Recorder {
             opened: 0,
             attempts: 0,
             resends: 0,
+            waited: Duration::ZERO,
+            limited: None,
             reused: false,
             user_agent: None,
             referer: None,

@@ -163,7 +163,12 @@ fn reply(protocol: Protocol, error: Option<&ExchangeError>) -> Vec<u8> {
     }
     reply5(match error {
         None => 0,
-        Some(ExchangeError::OwnListener | ExchangeError::StrangerRefused(_)) => 2,
+        Some(
+            ExchangeError::OwnListener
+            | ExchangeError::StrangerRefused(_)
+            | ExchangeError::RateLimited { .. }
+            | ExchangeError::ConcurrencyLimited { .. },
+        ) => 2,
         Some(ExchangeError::NameUnresolved { .. } | ExchangeError::NameTimedOut(_)) => 4,
         Some(ExchangeError::UpstreamUnroutable { reason, .. }) => {
             if reason.kind() == std::io::ErrorKind::HostUnreachable {
@@ -212,8 +217,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, refusal: 
     let connected = if let Some(refusal) = refusal {
         Err(refusal)
     } else {
-        let opened = &mut open.record.opened;
-        worker.open_tunnel(&authority, opened).await
+        worker.open_tunnel(&authority, &mut open).await
     };
     let answer = reply(protocol, connected.as_ref().err());
     let sent = client.send(&answer).await;

@@ -9,8 +9,9 @@ use super::{
     access,
     crowd::{Crowd, Seat},
     error::{ExchangeError, is_exhaustion},
+    gate::{Gate, Who},
     http::{self, After, Terms},
-    recorder::Recorder,
+    recorder::{Open, Recorder},
     sniff::{self, Inside},
     socks,
     target::Authority,
@@ -41,6 +42,8 @@ pub(crate) struct Worker {
     pub(crate) crowd: Rc<Crowd>,
     /// What is to happen to requests.
     pub(crate) policy: Arc<Policy>,
+    /// What lets requests go.
+    pub(crate) gate: Gate,
     /// The servers.
     pub(crate) upstreams: Rc<Upstreams>,
     /// amb's entry in `Via`.
@@ -55,10 +58,21 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Opens a connection for a tunnel; see [`Upstreams::connect`].
-    pub(crate) async fn open_tunnel(&self, authority: &Authority, opened: &mut u32) -> Result<Server, ExchangeError> {
+    pub(crate) async fn open_tunnel(&self, authority: &Authority, open: &mut Open) -> Result<Server, ExchangeError> {
         let rules = self.policy.rules_for(&Asked::tunnel(&authority.host, authority.port));
         let limit = rules.timeouts.connect;
-        self.upstreams.connect(authority, Purpose::Tunnel, limit, opened).await
+        let _admission = self
+            .gate
+            .admit(&rules.limits, authority, Who::Tunnel, &mut open.record)
+            .await?;
+        let mut passage = self.gate.pass(rules.breaker.as_ref(), authority)?;
+        let opened = &mut open.record.opened;
+        let mut server = self.upstreams.connect(authority, Purpose::Tunnel, limit, opened).await;
+        passage.opened(&server);
+        if let Ok(server) = &mut server {
+            server.connection.pace = self.gate.pace(&rules.limits, authority);
+        }
+        server
     }
 }
 

@@ -10,7 +10,9 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 
 use crate::traffic::{
+    circuit::{Circuit, CircuitState},
     failures::FailureGroup,
+    held::Held,
     latency::{Latency, in_seconds},
     meter::{Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels},
     summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
@@ -69,6 +71,8 @@ struct Report<'a> {
     failures: Vec<Group<'a>>,
     /// What amb refused, grouped in the same way.
     denials: Vec<Group<'a>>,
+    /// What circuit breakers did.
+    breakers: Breakers<'a>,
     /// Processes of the child's that live on; absent if it could not be found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     leftovers: Option<usize>,
@@ -157,6 +161,9 @@ struct Totals<'a> {
     connections: &'a Connections,
     /// Wire bytes.
     bytes: &'a Bytes,
+    /// What limits held back; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<&'a Held>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -204,6 +211,9 @@ struct Host<'a> {
     connections: &'a Connections,
     /// Wire bytes.
     bytes: &'a Bytes,
+    /// What limits held back; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<&'a Held>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -219,11 +229,37 @@ impl<'a> Host<'a> {
             tunnels: (host.tunnels.total > 0).then_some(&host.tunnels),
             connections: &host.connections,
             bytes: &host.bytes,
+            held: (!host.held.is_nothing()).then_some(&host.held),
             times: Times {
                 latency: host.latency.as_ref(),
                 connect: host.connect.as_ref(),
                 first_byte: host.first_byte.as_ref(),
             },
+        }
+    }
+}
+
+/// What circuit breakers did.
+#[derive(Serialize, JsonSchema)]
+struct Breakers<'a> {
+    /// Times that circuits opened.
+    opened: u64,
+    /// Requests and tunnels that were answered at once.
+    rejected: u64,
+    /// Circuits that are open, or half open, at the end.
+    open: usize,
+    /// The circuits that opened.
+    circuits: &'a [Circuit],
+}
+
+impl<'a> Breakers<'a> {
+    /// The part of the report about these circuits.
+    fn of(circuits: &'a [Circuit]) -> Self {
+        Self {
+            opened: circuits.iter().map(|circuit| circuit.opened).sum(),
+            rejected: circuits.iter().map(|circuit| circuit.rejected).sum(),
+            open: circuits.iter().filter(|it| it.state != CircuitState::Closed).count(),
+            circuits,
         }
     }
 }
@@ -299,6 +335,7 @@ impl<'a> Report<'a> {
             hosts: traffic.hosts.iter().map(Host::of).collect(),
             failures: traffic.failures.iter().map(Group::of).collect(),
             denials: traffic.denials.iter().map(Group::of).collect(),
+            breakers: Breakers::of(&traffic.circuits),
             leftovers: summary.leftovers,
             warnings: summary.all_warnings(),
         }
@@ -316,6 +353,7 @@ impl<'a> Totals<'a> {
             tunnels: &traffic.tunnels,
             connections: &traffic.connections,
             bytes: &traffic.bytes,
+            held: (!traffic.held.is_nothing()).then_some(&traffic.held),
             times: Times {
                 latency: traffic.latency.as_ref(),
                 connect: traffic.connect.as_ref(),

@@ -14,7 +14,9 @@ use foldhash::fast::RandomState;
 
 use crate::traffic::{
     Outcome, Record,
+    circuit::Circuit,
     failures::{FailureGroup, FailureGroups},
+    held::Held,
     latency::{Latency, seconds},
     meter::tally::Tally,
 };
@@ -39,6 +41,8 @@ pub struct Meter {
     failures: FailureGroups,
     /// What amb refused.
     denials: FailureGroups,
+    /// What circuit breakers did.
+    circuits: Vec<Circuit>,
 }
 
 impl Meter {
@@ -50,6 +54,11 @@ impl Meter {
             Outcome::Denied(failure) => self.denials.add(record, failure),
             Outcome::Ok | Outcome::ClientAborted | Outcome::CutShort => {}
         }
+    }
+
+    /// Notes what circuit breakers did: once, as workers share them.
+    pub fn note_circuits(&mut self, circuits: Vec<Circuit>) {
+        self.circuits = circuits;
     }
 
     /// The tally of a host and port; the common one if there are too many already.
@@ -104,6 +113,7 @@ impl Meter {
             tunnels: totals.tunnels,
             connections: totals.connections,
             bytes: totals.bytes,
+            held: totals.held,
             latency: totals.latency,
             connect: totals.connect,
             first_byte: totals.first_byte,
@@ -112,6 +122,7 @@ impl Meter {
             failures_beyond,
             denials,
             denials_beyond,
+            circuits: self.circuits,
         }
     }
 }
@@ -127,6 +138,8 @@ pub struct Traffic {
     pub connections: Connections,
     /// Wire bytes of exchanges and tunnels.
     pub bytes: Bytes,
+    /// What limits held back.
+    pub held: Held,
     /// How long exchanges took; none if no server answered.
     pub latency: Option<Latency>,
     /// How long connections took to open; none if none was opened.
@@ -143,6 +156,8 @@ pub struct Traffic {
     pub denials: Vec<FailureGroup>,
     /// Refusals that are in no group because there were too many different ones.
     pub denials_beyond: u64,
+    /// The circuits that opened, by name.
+    pub circuits: Vec<Circuit>,
 }
 
 impl Traffic {
@@ -184,6 +199,8 @@ pub struct HostTraffic {
     pub connections: Connections,
     /// Wire bytes of exchanges and tunnels.
     pub bytes: Bytes,
+    /// What limits held back.
+    pub held: Held,
     /// How long the exchanges took that it answered.
     pub latency: Option<Latency>,
     /// How long connections to it took to open.

@@ -24,7 +24,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::buffer::Buffer;
+use super::{buffer::Buffer, pace::Pace};
 
 /// Size of the scratch buffer. One read of a bulk transfer; a read that fills most of it turns the transfer over to the kernel.
 pub(crate) const SCRATCH_BYTES: usize = 64 * 1024;
@@ -47,6 +47,8 @@ pub(crate) struct Connection {
     pub(crate) ended: bool,
     /// Whether the server knows one user by this connection, so that no other client may use it.
     pub(crate) personal: bool,
+    /// How fast the bytes of bodies and tunnels may come from it and go to it; none for as fast as they can.
+    pub(crate) pace: Option<Box<Pace>>,
     /// Lives as long as the connection does; none while nobody asks for it.
     presence: Option<Rc<()>>,
 }
@@ -61,6 +63,7 @@ impl Connection {
             outbox: Buffer::default(),
             ended: false,
             personal: false,
+            pace: None,
             presence: None,
         })
     }
@@ -86,8 +89,19 @@ impl Connection {
         cx: &mut Context<'_>,
         use_bytes: impl FnOnce(&mut Self, &mut Context<'_>, &[u8]) -> T,
     ) -> Poll<io::Result<T>> {
+        self.poll_read_some_with(cx, SCRATCH_BYTES, use_bytes)
+    }
+
+    /// The same with `most` bytes, which are more than none.
+    pub(crate) fn poll_read_some_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        use_bytes: impl FnOnce(&mut Self, &mut Context<'_>, &[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut space = ReadBuf::new(scratch);
+            let most = most.min(scratch.len());
+            let mut space = ReadBuf::new(&mut scratch[..most]);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))?;
             let count = space.filled().len();
             self.ended |= count == 0;

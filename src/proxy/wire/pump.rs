@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{chunked::Chunked, connection::Connection, framing::Framing, splice::Pipe};
+use super::{chunked::Chunked, connection::Connection, framing::Framing, pace, splice::Pipe};
 
 /// A read of at least this many bytes says that more is coming faster than it is moved: from then on the kernel moves it.
 const BULK_READ_BYTES: usize = 32 * 1024;
@@ -94,8 +94,18 @@ impl Pump {
         to: &mut Connection,
     ) -> Poll<Result<(), PumpError>> {
         for _ in 0..TURNS {
+            let most = match pace::between(from, to) {
+                Some((pace, way)) if !self.is_read() => match pace.poll_amount(cx, way) {
+                    Poll::Ready(amount) => amount,
+                    Poll::Pending => {
+                        ready!(to.poll_flush(cx)).map_err(PumpError::Write)?;
+                        return Poll::Pending;
+                    }
+                },
+                _ => usize::MAX,
+            };
             if !self.is_read() && !from.inbox.is_empty() && to.outbox.len() < JOINED_BYTES {
-                self.take_inbox(from, to)?;
+                self.take_inbox(from, to, most)?;
             }
             ready!(to.poll_flush(cx)).map_err(PumpError::Write)?;
             if self.pipe.is_some() {
@@ -112,29 +122,32 @@ impl Pump {
                 return Poll::Ready(self.end());
             }
             if self.pipe.is_none() {
-                ready!(self.poll_copy(cx, from, to))?;
+                ready!(self.poll_copy(cx, from, to, most))?;
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Moves what was read with something earlier to the outbox.
-    fn take_inbox(&mut self, from: &mut Connection, to: &mut Connection) -> Result<(), PumpError> {
-        let taken = self.advance(from.inbox.as_slice(), to.outbox.appender())?;
+    /// Moves what was read with something earlier to the outbox, `most` bytes of it.
+    fn take_inbox(&mut self, from: &mut Connection, to: &mut Connection, most: usize) -> Result<(), PumpError> {
+        let waiting = from.inbox.as_slice();
+        let taken = self.advance(&waiting[..waiting.len().min(most)], to.outbox.appender())?;
         from.inbox.consume(taken);
         self.moved += taken as u64;
+        pace::pay(from, to, taken);
         Ok(())
     }
 
-    /// Reads once and writes what came.
+    /// Reads once, `most` bytes, and writes what came.
     fn poll_copy(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Connection,
         to: &mut Connection,
+        most: usize,
     ) -> Poll<Result<(), PumpError>> {
-        let result = ready!(from.poll_read_with(cx, |from, cx, bytes| {
+        let result = ready!(from.poll_read_some_with(cx, most, |from, cx, bytes| {
             let taken = match (&mut self.rest, self.coding) {
                 // The plain cases need no copy: the bytes go from the scratch buffer to the socket.
                 (Rest::Length(_) | Rest::UntilClose, _) | (Rest::Chunked(_), Coding::Kept) => {
@@ -146,8 +159,10 @@ impl Pump {
                 (Rest::Nothing, _) => 0,
             };
             self.moved += taken as u64;
+            pace::pay(from, to, taken);
             from.inbox.extend(&bytes[taken..]);
-            if bytes.len() >= BULK_READ_BYTES && self.rest_is_bulk() {
+            // The kernel would move too much at once for a pace.
+            if bytes.len() >= BULK_READ_BYTES && most == usize::MAX && self.rest_is_bulk() {
                 self.pipe = Pipe::take();
             }
             Ok(())

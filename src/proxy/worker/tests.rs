@@ -90,6 +90,7 @@ fn worker(recorder: &Rc<Recorder>, own: SocketAddr) -> Rc<Worker> {
         redact: Arc::clone(&policy.redact),
         upstreams: Upstreams::new(Arc::clone(&policy), own),
         policy,
+        gate: Gate::new(),
         run_id: "1".to_owned(),
         own,
     })

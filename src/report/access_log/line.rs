@@ -88,6 +88,7 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     optional("duration", Some(seconds(record.duration)));
     optional("connect.duration", record.connect.map(seconds));
     optional("first_byte.duration", record.first_byte.map(seconds));
+    optional("amb.waited", record.limited.map(|_| seconds(record.waited)));
     optional("bytes.sent", Some(Value::Whole(record.bytes_sent)));
     optional("bytes.received", Some(Value::Whole(record.bytes_received)));
     optional("amb.attempts", Some(Value::Whole(record.attempts.into())));

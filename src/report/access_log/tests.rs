@@ -33,6 +33,8 @@ fn record() -> Record {
         attempts: 2,
         opened: 1,
         resends: 0,
+        waited: Duration::ZERO,
+        limited: None,
         reused: false,
         user_agent: Some("curl/8 \"x\"\n".to_owned()),
         referer: None,

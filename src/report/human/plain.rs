@@ -2,7 +2,7 @@
 
 use crate::{
     report::{
-        human::{self, failures, fate, label, label::Labels, leftovers, name, ran, verdict, volume},
+        human::{self, circuits, failures, fate, label, label::Labels, leftovers, name, ran, verdict, volume},
         text::{self, Charset, escape},
     },
     traffic::{failures::FailureGroup, meter::HostTraffic, summary::Summary},
@@ -57,6 +57,7 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
             lines.push(format!("amb: {word} and {unshown} more of other kinds"));
         }
     }
+    lines.extend(circuits::plain(&traffic.circuits));
     lines.extend(
         summary
             .reports
@@ -85,6 +86,7 @@ fn host(host: &HostTraffic) -> String {
     }
     for (count, what) in [
         (requests.denied + tunnels.denied, "denied"),
+        (host.held.delayed, "delayed"),
         (requests.aborted + tunnels.aborted, "aborted"),
         (requests.cut_short, "cut_short"),
         (tunnels.open_at_end, "open_at_end"),
@@ -92,6 +94,9 @@ fn host(host: &HostTraffic) -> String {
         if count > 0 {
             facts.push(format!("{what}={count}"));
         }
+    }
+    if !host.held.waited.is_zero() {
+        facts.push(format!("waited={}", text::duration(host.held.waited, Charset::Ascii)));
     }
     if let Some(latency) = &host.latency {
         for (what, duration) in [("p50", latency.p50), ("p95", latency.p95), ("max", latency.max)] {

@@ -102,6 +102,7 @@ fn notes(host: &HostTraffic) -> Vec<String> {
     let (requests, tunnels) = (&host.requests, &host.tunnels);
     [
         (requests.denied + tunnels.denied, "denied"),
+        (host.held.delayed, "delayed"),
         (requests.aborted + tunnels.aborted, "aborted"),
         (requests.cut_short, "cut short"),
         (tunnels.open_at_end, "open"),

@@ -7,7 +7,9 @@ use crate::{
     report::color::When,
     traffic::{
         Blame,
+        circuit::{Circuit, CircuitState},
         failures::FailureGroup,
+        held::Held,
         latency::Latency,
         meter::{Bytes, Connections, HostTraffic, OTHER_HOST, Requests, StatusClasses, Traffic, Tunnels},
         summary::{Child, Exit, Run, Signal, Warning},
@@ -42,6 +44,7 @@ fn host(name: &str, port: u16) -> HostTraffic {
         tunnels: Tunnels::default(),
         connections: Connections::default(),
         bytes: Bytes::default(),
+        held: Held::default(),
         latency: None,
         connect: None,
         first_byte: None,
@@ -262,6 +265,37 @@ amb: billing ran 33.4s, exit 0 · 128 requests to 3 hosts · 1 failed · 2 denie
        http_request_denied (by policy): denied by default
 ";
     check(&summary(), SummaryMode::Auto, &terminal(100), expected);
+}
+
+#[test]
+fn circuits_that_opened_are_told_of() {
+    let mut summary = summary();
+    let circuit = |name: &str, state, opened, rejected| Circuit {
+        name: name.to_owned(),
+        state,
+        opened,
+        rejected,
+    };
+    summary.traffic.circuits = vec![
+        circuit("api:443", CircuitState::Closed, 2, 31),
+        circuit("soap.example.com", CircuitState::Open, 1, 1),
+    ];
+    let shown = render(&summary, SummaryMode::Full, &terminal(60));
+    assert!(
+        shown.contains(
+            "\n\n  CIRCUITS\n    api:443 opened 2 times, 31 requests answered at once\n    soap.example.com opened 1 time, 1 \
+             request answered at\n    once, open at the end\n"
+        ),
+        "{shown}"
+    );
+    let plain = render(&summary, SummaryMode::Auto, &pipe());
+    assert!(
+        plain.contains(
+            "\namb: circuit api:443 opened=2 rejected=31 state=closed\n\
+             amb: circuit soap.example.com opened=1 rejected=1 state=open\n"
+        ),
+        "{plain}"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::traffic::{Blame, Failure, Kind, Protocol};
+use crate::traffic::{Blame, Failure, Kind, Limited, Protocol};
 
 /// An exchange that went well: `GET http://a.example/x?y=1`, answered with 200 after 10 ms on a reused connection.
 fn exchange() -> Record {
@@ -25,6 +25,8 @@ fn exchange() -> Record {
         opened: 0,
         attempts: 1,
         resends: 0,
+        waited: Duration::ZERO,
+        limited: None,
         reused: true,
         user_agent: None,
         referer: None,
@@ -294,4 +296,27 @@ fn an_unreadable_request_is_counted_and_is_no_host() {
         ..exchange()
     }]);
     assert_eq!((traffic.requests.total, traffic.host_count()), (1, (0, false)));
+}
+
+#[test]
+fn what_limits_held_back_is_counted_and_added_up() {
+    let delayed = Record {
+        waited: Duration::from_millis(300),
+        limited: Some(Limited::Delayed),
+        ..exchange()
+    };
+    let rejected = Record {
+        waited: Duration::from_secs(1),
+        limited: Some(Limited::Rejected),
+        ..tunnel()
+    };
+    let traffic = metered(&[exchange(), delayed.clone(), delayed, rejected]);
+    let held = |delayed, rejected, millis| Held {
+        delayed,
+        rejected,
+        waited: Duration::from_millis(millis),
+    };
+    assert_eq!(traffic.held, held(2, 1, 1_600));
+    let by_host: Vec<_> = traffic.hosts.into_iter().map(|host| host.held).collect();
+    assert_eq!(by_host, [held(2, 0, 600), held(0, 1, 1_000)]);
 }

@@ -69,6 +69,13 @@ const MISTAKES: &[Mistake] = &[
     in_file("a number in a list of texts", "run.no-proxy = [\"a\", 5]\n"),
     in_file("a text instead of a list", "report.files = \"report.json\"\n"),
     in_file("a word that is no choice", "run.process-group = \"nwe\"\n"),
+    in_file("a share of nothing", "circuit-breaker.failure-ratio = 0.0\n"),
+    in_file(
+        "a failure that nobody knows",
+        "circuit-breaker.on = [\"reset\", \"rest\"]\n",
+    ),
+    in_file("a rate of nothing", "rate-limit.requests = 0\n"),
+    in_file("bytes without a time", "bandwidth.upload = \"64KiB\"\n"),
     in_file("a value instead of a table", "timeout = \"5s\"\n"),
     in_file("a table is not closed", "[run\nname = \"x\"\n"),
     in_file("a text without quotes", "[run]\nname = billing\n"),
@@ -165,6 +172,7 @@ const MISTAKES: &[Mistake] = &[
     },
     in_arguments("a flag's duration without a unit", &["run", "--connect-timeout", "5"]),
     in_arguments("a flag's number out of range", &["run", "--threads", "0"]),
+    in_arguments("a flag's rate without its time", &["run", "--rate-limit", "50"]),
     in_arguments("a setting of no key", &["run", "--set", "timeout.conect=2s"]),
     in_arguments("a setting of no value", &["run", "--set", "timeout.connect"]),
     in_arguments(

@@ -95,6 +95,13 @@ impl Records {
         self.report["totals"][section][name].as_u64().expect("a sum")
     }
 
+    /// A part of the report, by its JSON pointer.
+    #[track_caller]
+    pub(crate) fn part(&self, pointer: &str) -> &serde_json::Value {
+        let part = self.report.pointer(pointer);
+        part.unwrap_or_else(|| panic!("no {pointer} in {}", self.text))
+    }
+
     /// The number of exchanges of this kind: `total`, `ok`, `failed`, `denied`, `aborted`, `cut_short`, `resends`.
     #[track_caller]
     pub(crate) fn exchanges(&self, kind: &str) -> u64 {
