@@ -57,6 +57,8 @@ use crate::{
         Policy, PolicyOptions, Problem,
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
+        route::RouteOptions,
+        rules::RuleOptions,
         timeout::TimeoutOptions,
         via::ViaOptions,
     },
@@ -87,6 +89,12 @@ pub struct Options {
     /// What amb adds to requests and responses
     #[command(flatten)]
     pub headers: ViaOptions,
+    /// What holds for some requests only; the first route that fits counts [default: none]
+    ///
+    /// extend-route puts routes in front of those of weaker layers, and one whose id is known there takes the place of that.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Vec<RouteOptions>>,
     /// What is shown and written at the end
     #[command(flatten)]
     pub report: ReportOptions,
@@ -212,7 +220,10 @@ fn build(
 ) -> Config {
     let run = options.run.build(problems);
     let policy = PolicyOptions {
-        timeout: options.timeout,
+        rules: RuleOptions {
+            timeout: options.timeout,
+        },
+        route: options.route.unwrap_or_default(),
         connect_to: options.connect_to,
         resolve: options.resolve,
         upstream: options.upstream,

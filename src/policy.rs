@@ -2,26 +2,26 @@
 //!
 //! A policy does no IO, reads no clock and rolls no dice: what it needs is an argument. It cannot fail once it was built.
 
+pub mod condition;
+pub mod matching;
 pub mod parent;
 pub mod reach;
 pub mod redact;
+pub mod route;
 pub mod rules;
 pub mod timeout;
 pub mod via;
 
-use std::{collections::BTreeMap, ffi::OsString, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, ops::Range, sync::Arc};
 
 use self::{
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
     redact::Redact,
-    rules::{Asked, Rules},
-    timeout::TimeoutOptions,
+    route::{RouteOptions, Routes},
+    rules::{Asked, Chosen, RuleOptions, Rules},
     via::ViaOptions,
 };
-
-/// The shortest connect timeout that lets a connection open at all.
-const SHORTEST_CONNECT: Duration = Duration::from_millis(1);
 
 /// What is wrong with a value that reads well by itself.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Problem {
     pub others: Vec<Vec<String>>,
     /// What is wrong, as a sentence fragment.
     pub reason: String,
+    /// Where in the value, in bytes of the text that it is; none if it is all of it.
+    pub within: Option<Range<usize>>,
 }
 
 impl Problem {
@@ -41,6 +43,7 @@ impl Problem {
             key: key.iter().map(ToString::to_string).collect(),
             others: Vec::new(),
             reason: reason.into(),
+            within: None,
         }
     }
 
@@ -56,8 +59,10 @@ impl Problem {
 /// One options struct a policy.
 #[derive(Clone, Debug, Default)]
 pub struct PolicyOptions {
-    /// `[timeout]`
-    pub timeout: TimeoutOptions,
+    /// What a route can override.
+    pub rules: RuleOptions,
+    /// `[[route]]`
+    pub route: Vec<RouteOptions>,
     /// `[connect-to]`
     pub connect_to: ConnectToOptions,
     /// `[resolve]`
@@ -71,8 +76,10 @@ pub struct PolicyOptions {
 /// Every policy of a run.
 #[derive(Debug)]
 pub struct Policy {
-    /// What holds for every request.
+    /// What holds for every request that no route fits.
     pub rules: Arc<Rules>,
+    /// What holds for the others; none if there are no routes.
+    pub routes: Option<Routes>,
     /// Where names lead.
     pub reach: Reach,
     /// Which proxy amb itself goes through.
@@ -85,8 +92,13 @@ pub struct Policy {
 
 impl Policy {
     /// What holds for a request or tunnel.
-    pub fn rules_for(&self, _asked: &Asked<'_>) -> &Arc<Rules> {
-        &self.rules
+    pub fn rules_for(&self, asked: &Asked<'_>) -> Chosen<'_> {
+        let chosen = self.routes.as_ref().and_then(|routes| routes.choose(asked));
+        chosen.unwrap_or(Chosen {
+            rules: &self.rules,
+            route: None,
+            url_template: None,
+        })
     }
 
     /// What is going to happen to requests other than passing them on, for people: a sentence each, in the order in which
@@ -107,11 +119,8 @@ impl Policy {
 impl PolicyOptions {
     /// The valid policies; `problems` gets what is wrong. `environment` is amb's own, for the parent proxy it names.
     pub fn build(self, environment: &BTreeMap<OsString, OsString>, problems: &mut Vec<Problem>) -> Policy {
-        let timeouts = self.timeout.build();
-        if timeouts.connect < SHORTEST_CONNECT {
-            let reason = "no connection opens in so short a time; at least 1ms";
-            problems.push(Problem::at(&["timeout", "connect"], reason));
-        }
+        let rules = Arc::new(self.rules.build(problems));
+        let routes = Routes::build(self.route, &self.rules, &rules, problems);
         let parent = Parent::build(&self.upstream, environment).unwrap_or_else(|reason| {
             // Whoever tells it says where it comes from.
             let reason = reason.strip_prefix("--upstream-proxy: ").unwrap_or(&reason);
@@ -119,7 +128,8 @@ impl PolicyOptions {
             Parent::default()
         });
         Policy {
-            rules: Arc::new(Rules { timeouts }),
+            rules,
+            routes,
             reach: Reach::build(self.connect_to, self.resolve),
             parent,
             via: self.headers.via.unwrap_or(true),

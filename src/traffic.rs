@@ -10,6 +10,7 @@ pub mod summary;
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -32,6 +33,10 @@ pub struct Record {
     pub port: u16,
     /// Path and query, already redacted. Empty for tunnels.
     pub path: String,
+    /// The id of the route that it went by; none if none fits.
+    pub route: Option<Arc<str>>,
+    /// What its route calls paths like its own: `/v1/charges/{id}`. None for tunnels, and where the route has no name.
+    pub url_template: Option<Arc<str>>,
     /// What the client was answered, by the server or by amb; none if it got no answer, and for SOCKS tunnels.
     pub status: Option<u16>,
     /// How it ended.

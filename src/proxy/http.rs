@@ -117,10 +117,10 @@ async fn pass_inside(
         // Directly it would get it, and no policy for HTTP has a say in what follows.
         open.record.kind = Kind::Tunnel;
         let connected = if let Some(server) = prepared {
+            worker.rules_of_tunnel(&authority, &mut open);
             Ok(server)
         } else {
-            let opened = &mut open.record.opened;
-            worker.open_tunnel(&authority, opened).await
+            worker.open_tunnel(&authority, &mut open).await
         };
         return match connected {
             Ok(mut server) => {
@@ -264,10 +264,7 @@ async fn connect(
         Err(reason) => Err(ExchangeError::RequestMalformed(reason)),
     };
     let connected = match framed {
-        Ok(()) => {
-            let opened = &mut open.record.opened;
-            worker.open_tunnel(&authority, opened).await
-        }
+        Ok(()) => worker.open_tunnel(&authority, &mut open).await,
         Err(error) => {
             refuse(client, open, &error, Some(head), Some(&authority)).await;
             return Next::Close;

@@ -212,8 +212,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, refusal: 
     let connected = if let Some(refusal) = refusal {
         Err(refusal)
     } else {
-        let opened = &mut open.record.opened;
-        worker.open_tunnel(&authority, opened).await
+        worker.open_tunnel(&authority, &mut open).await
     };
     let answer = reply(protocol, connected.as_ref().err());
     let sent = client.send(&answer).await;

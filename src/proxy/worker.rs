@@ -10,7 +10,7 @@ use super::{
     crowd::{Crowd, Seat},
     error::{ExchangeError, is_exhaustion},
     http::{self, After, Terms},
-    recorder::Recorder,
+    recorder::{Open, Recorder},
     sniff::{self, Inside},
     socks,
     target::Authority,
@@ -20,7 +20,11 @@ use super::{
     wire::connection::Connection,
 };
 use crate::{
-    policy::{Policy, redact::Redact, rules::Asked},
+    policy::{
+        Policy,
+        redact::Redact,
+        rules::{Asked, Rules},
+    },
     traffic::{Kind, Protocol},
 };
 
@@ -55,10 +59,16 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Opens a connection for a tunnel; see [`Upstreams::connect`].
-    pub(crate) async fn open_tunnel(&self, authority: &Authority, opened: &mut u32) -> Result<Server, ExchangeError> {
-        let rules = self.policy.rules_for(&Asked::tunnel(&authority.host, authority.port));
-        let limit = rules.timeouts.connect;
+    pub(crate) async fn open_tunnel(&self, authority: &Authority, open: &mut Open) -> Result<Server, ExchangeError> {
+        let limit = self.rules_of_tunnel(authority, open).timeouts.connect;
+        let opened = &mut open.record.opened;
         self.upstreams.connect(authority, Purpose::Tunnel, limit, opened).await
+    }
+
+    /// What holds for a tunnel, whose record says so.
+    pub(crate) fn rules_of_tunnel(&self, authority: &Authority, open: &mut Open) -> Arc<Rules> {
+        let asked = Asked::tunnel(&authority.host, authority.port);
+        open.goes_by(&self.policy.rules_for(&asked))
     }
 }
 

@@ -36,6 +36,8 @@ fn record() -> Record {
         reused: false,
         user_agent: Some("curl/8 \"x\"\n".to_owned()),
         referer: None,
+        route: None,
+        url_template: None,
     }
 }
 

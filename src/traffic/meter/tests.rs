@@ -28,6 +28,8 @@ fn exchange() -> Record {
         reused: true,
         user_agent: None,
         referer: None,
+        route: None,
+        url_template: None,
     }
 }
 
