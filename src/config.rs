@@ -94,6 +94,7 @@ pub struct Options {
     /// extend-route puts routes in front of those of weaker layers, and one whose id is known there takes the place of that.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = []))]
     pub route: Option<Vec<RouteOptions>>,
     /// What is shown and written at the end
     #[command(flatten)]

@@ -63,6 +63,14 @@ pub struct Record {
     pub referer: Option<String>,
 }
 
+impl Record {
+    /// How long the server took, if it is to be counted: how long it took a client to lose patience is not.
+    pub fn latency(&self) -> Option<Duration> {
+        let ended = matches!(self.outcome, Outcome::Ok | Outcome::Failed(_));
+        (ended && self.first_byte.is_some()).then_some(self.duration)
+    }
+}
+
 /// Whether the bytes were understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

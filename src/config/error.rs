@@ -73,6 +73,8 @@ pub struct ConfigError {
     pub key: Vec<String>,
     /// Which part of the entry is wrong.
     pub mark: Mark,
+    /// Where in the value, in bytes of the text that it is; none if it is all of it.
+    pub within: Option<Range<usize>>,
     /// What is wrong.
     pub reason: String,
     /// What may have been meant.
@@ -140,6 +142,7 @@ impl ConfigError {
             origin,
             key,
             mark,
+            within: None,
             reason: reason.into(),
             hint,
             others: Box::default(),
@@ -215,8 +218,35 @@ impl ConfigError {
             let remedy = remedy.map_or_else(String::new, |(_, remedy)| format!("; {remedy}"));
             return Some((error.span()?, Some(format!("{reason}{remedy}"))));
         }
-        Some((file.span_of(&self.key, self.mark)?, None))
+        let mut span = file.span_of(&self.key, self.mark)?;
+        if let Some(within) = &self.within {
+            span = inside(&file.text, span, within);
+        }
+        Some((span, None))
     }
+}
+
+/// The part `within` of the text that the value at `span` is. All of the value if escapes in it or its quotes make it
+/// uncertain which part that is.
+fn inside(text: &str, span: Range<usize>, within: &Range<usize>) -> Range<usize> {
+    let value = &text[span.clone()];
+    let quote = ["\"\"\"", "'''", "\"", "'"]
+        .into_iter()
+        .find(|quote| value.starts_with(quote));
+    let part = quote.and_then(|quote| {
+        let written = value.strip_prefix(quote)?;
+        // TOML passes over a line break behind three quotes.
+        let skipped = if quote.len() == 3 && written.starts_with('\n') {
+            1
+        } else {
+            0
+        };
+        let start = span.start + quote.len() + skipped + within.start;
+        let end = start + within.len();
+        let plain = quote.starts_with('\'') || !value.contains('\\');
+        (plain && end <= span.end && text.is_char_boundary(start) && text.is_char_boundary(end)).then_some(start..end)
+    });
+    part.unwrap_or(span)
 }
 
 impl File {

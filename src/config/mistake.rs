@@ -46,10 +46,12 @@ pub(super) fn explain(origin: &Origin, within: &[String], error: Error) -> Confi
 /// What somebody may have meant who wrote the last part of `key`, in whose place are `known`.
 fn meant(key: &[String], known: &[&str]) -> String {
     let found = key.last().map(String::as_str).unwrap_or_default();
+    let inside_list = key.iter().any(|part| part.parse::<usize>().is_ok());
     if let Some(list) = found.strip_prefix(EXTEND)
         && let Some(known) = nearest(list, known.iter().copied())
     {
-        return format!("did you mean `{EXTEND}{known}`?");
+        let extend = if inside_list { "" } else { EXTEND };
+        return format!("did you mean `{extend}{known}`?");
     }
     if let Some(known) = nearest(found, known.iter().copied()) {
         return format!("did you mean `{known}`?");

@@ -27,11 +27,12 @@ pub struct Match {
     /// A name, an address, a network, or a glob: `*` is one label, `**` is one or more, `*` by itself is any host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Several<HostPattern>>,
-    /// The port [default: any]
+    /// The port, or a range of them [default: any]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<Several<PortPattern>>,
     /// The method; CONNECT for a tunnel [default: any]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(title = "a method such as GET, or a list of them")]
     pub method: Option<Several<String>>,
     /// The path, without its query [default: any]
     ///

@@ -14,8 +14,9 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     Problem,
@@ -45,12 +46,29 @@ pub struct RouteOptions {
     pub url_templates: Option<Vec<PathPattern>>,
     /// How long things may take, instead of what `[timeout]` says
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(transform = inherits)]
     pub timeout: TimeoutOptions,
 }
 
 /// Whether a table says nothing.
 fn is_default<T: Default + PartialEq>(table: &T) -> bool {
     *table == T::default()
+}
+
+/// Takes the defaults out of the schema of a table that overrides another: what is not said is as for all requests.
+fn inherits(schema: &mut Schema) {
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else {
+        return;
+    };
+    for property in properties.values_mut().filter_map(Value::as_object_mut) {
+        property.remove("default");
+        if let Some(Value::String(text)) = property.get_mut("description")
+            && let Some((before, behind)) = text.split_once("[default: ")
+            && let Some((_, behind)) = behind.split_once(']')
+        {
+            *text = format!("{before}[default: as for all]{behind}");
+        }
+    }
 }
 
 /// A route that is valid.

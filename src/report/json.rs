@@ -12,7 +12,10 @@ use serde::Serialize;
 use crate::traffic::{
     failures::FailureGroup,
     latency::{Latency, in_seconds},
-    meter::{Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels},
+    meter::{
+        Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels,
+        route::{RouteTraffic, TemplateTraffic},
+    },
     summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
 };
 
@@ -65,6 +68,8 @@ struct Report<'a> {
     totals: Totals<'a>,
     /// The traffic by host and port, those with the most first.
     hosts: Vec<Host<'a>>,
+    /// The traffic by route, those with the most first; routes that nothing went by are left out.
+    routes: Vec<Route<'a>>,
     /// What failed, grouped, the commonest first.
     failures: Vec<Group<'a>>,
     /// What amb refused, grouped in the same way.
@@ -228,6 +233,73 @@ impl<'a> Host<'a> {
     }
 }
 
+/// One route.
+#[derive(Serialize, JsonSchema)]
+struct Route<'a> {
+    /// Its id.
+    id: &'a str,
+    /// Exchanges.
+    requests: &'a Requests,
+    /// Tunnels; absent if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnels: Option<&'a Tunnels>,
+    /// Connections.
+    connections: &'a Connections,
+    /// Wire bytes.
+    bytes: &'a Bytes,
+    /// How long things took.
+    #[serde(flatten)]
+    times: Times<'a>,
+    /// Its exchanges by the names of their paths; absent if none has one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    url_templates: Vec<Template<'a>>,
+}
+
+/// The exchanges of a route whose paths are called the same.
+#[derive(Serialize, JsonSchema)]
+struct Template<'a> {
+    /// Their method; _OTHER for one that nobody has registered.
+    method: &'a str,
+    /// What their paths are called.
+    url_template: &'a str,
+    /// They.
+    requests: &'a Requests,
+    /// How long they took, until they were over; absent if none was answered.
+    #[serde(rename = "latency_seconds", skip_serializing_if = "Option::is_none")]
+    latency: Option<&'a Latency>,
+}
+
+impl<'a> Route<'a> {
+    /// The part of the report about this route.
+    fn of(route: &'a RouteTraffic) -> Self {
+        Self {
+            id: &route.id,
+            requests: &route.requests,
+            tunnels: (route.tunnels.total > 0).then_some(&route.tunnels),
+            connections: &route.connections,
+            bytes: &route.bytes,
+            times: Times {
+                latency: route.latency.as_ref(),
+                connect: route.connect.as_ref(),
+                first_byte: route.first_byte.as_ref(),
+            },
+            url_templates: route.templates.iter().map(Template::of).collect(),
+        }
+    }
+}
+
+impl<'a> Template<'a> {
+    /// The part of the report about these exchanges.
+    fn of(template: &'a TemplateTraffic) -> Self {
+        Self {
+            method: template.method,
+            url_template: &template.template,
+            requests: &template.requests,
+            latency: template.latency.as_ref(),
+        }
+    }
+}
+
 /// Failures that are alike.
 #[derive(Serialize, JsonSchema)]
 struct Group<'a> {
@@ -297,6 +369,7 @@ impl<'a> Report<'a> {
             },
             totals: Totals::of(traffic),
             hosts: traffic.hosts.iter().map(Host::of).collect(),
+            routes: traffic.routes.iter().map(Route::of).collect(),
             failures: traffic.failures.iter().map(Group::of).collect(),
             denials: traffic.denials.iter().map(Group::of).collect(),
             leftovers: summary.leftovers,
