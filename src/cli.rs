@@ -9,6 +9,7 @@ pub mod config;
 mod console;
 pub mod generate;
 pub mod help;
+pub mod policy;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -121,6 +122,8 @@ pub enum Command {
     Init(InitArgs),
     /// Show, explain and check the configuration
     Config(ConfigArgs),
+    /// Try out what holds for a request
+    Policy(policy::PolicyArgs),
     /// Trust this project's amb.toml
     ///
     /// A file that comes with a checkout is not allowed to send requests elsewhere, or to write files outside the
@@ -228,6 +231,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
             match &mut cli.command {
                 Command::Run(args) => args.console = cli.console.clone(),
                 Command::Config(args) => args.console = cli.console.clone(),
+                Command::Policy(args) => args.console = cli.console.clone(),
                 Command::Demo(args) => args.console = cli.console.clone(),
                 _ => {}
             }

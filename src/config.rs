@@ -29,6 +29,7 @@ pub mod show;
 mod sources;
 mod stack;
 mod tree;
+pub mod trial;
 pub mod trust;
 mod variables;
 

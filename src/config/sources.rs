@@ -161,6 +161,12 @@ impl Sources {
         })
     }
 
+    /// The value at `key` inside a list of tables, to be shown only as what is at the key it stands for may be shown.
+    pub(super) fn value_inside(&self, key: &[String]) -> Option<serde_json::Value> {
+        let value = value_at(&self.merged, key)?;
+        Some(serde_json::to_value(value).unwrap_or_default())
+    }
+
     /// Where what is at `key` inside a list of tables was written: none if nothing is there.
     pub(super) fn inside(&self, key: &[String]) -> Option<Source> {
         value_at(&self.merged, key)?;

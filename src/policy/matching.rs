@@ -125,8 +125,14 @@ impl Match {
         let asked = subject.asked;
         Some(match self.unfit(subject)? {
             Part::Host => {
-                let port = asked.port;
-                format!("host {}, port {port} is not {}", asked.host, any_of(self.host.as_ref()))
+                let hosts = self.host.as_ref();
+                let of_a_port = hosts.is_some_and(|hosts| hosts.0.iter().any(HostPattern::has_port));
+                let port = if of_a_port {
+                    format!(", port {}", asked.port)
+                } else {
+                    String::new()
+                };
+                format!("host {}{port} is not {}", asked.host, any_of(hosts))
             }
             Part::Port => format!("port {} is not {}", asked.port, any_of(self.port.as_ref())),
             Part::Method => format!("method {} is not {}", asked.method, any_of(self.method.as_ref())),

@@ -1,4 +1,4 @@
-//! The JSON report, schema 1.0: all there is, for programs.
+//! The JSON report, schema 1.1: all there is, for programs.
 //!
 //! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
 //! may be added, which bumps the minor version; readers ignore those they do not know.
@@ -20,7 +20,7 @@ use crate::traffic::{
 };
 
 /// The version of the report's schema.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 
 /// What names the schema.
 const SCHEMA: &str = "urn:amb:report:1";
@@ -421,7 +421,7 @@ mod tests {
     fn the_schema_is_what_programs_were_told() {
         let report = report(&summary());
         assert_eq!(report["$schema"], "urn:amb:report:1");
-        assert_eq!(report["schema_version"], "1.0");
+        assert_eq!(report["schema_version"], "1.1");
         assert_eq!(
             report["run"],
             json!({

@@ -68,6 +68,11 @@ impl HostPattern {
             }
     }
 
+    /// Whether only one port will do.
+    pub fn has_port(&self) -> bool {
+        self.port.is_some()
+    }
+
     /// The name, if exactly one fits.
     pub fn name(&self) -> Option<&str> {
         match &self.hosts {
@@ -288,4 +293,20 @@ impl JsonSchema for HostPattern {
             "minLength": 1,
         })
     }
+}
+
+/// Reads the authority of a request, `host[:port]`: the host as policies compare it, and the port or else the `usual` one.
+///
+/// # Errors
+/// It is none, or the port is missing.
+pub fn of_request(text: &str, usual: Option<u16>) -> Result<(String, u16), String> {
+    let pattern: HostPattern = text.parse()?;
+    let host = match pattern.hosts {
+        Hosts::Name(name) => name,
+        Hosts::Network(address, 32) if address.is_ipv4() => address.to_string(),
+        Hosts::Network(address, 128) => address.to_string(),
+        _ => return Err(format!("`{text}` is no host")),
+    };
+    let port = pattern.port.or(usual);
+    Ok((host, port.ok_or_else(|| format!("`{text}` has no port"))?))
 }
