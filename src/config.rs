@@ -36,9 +36,12 @@ mod variables;
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    io,
     net::SocketAddr,
+    panic,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -66,6 +69,10 @@ use crate::{
     report::{AccessLogOptions, AccessLogTarget, InvalidOption, LogOptions, Report, ReportOptions, log::Log},
     supervise,
 };
+
+/// Room on the stack to read conditions in, in bytes: the parser takes some 150 KB for each parenthesis in an unoptimised
+/// build, more than a main thread has for those that a condition may have. What is not used is never there.
+const CONDITION_ROOM: usize = 64 << 20;
 
 /// Everything that can be configured, as it is written: the tables of `amb.toml`, the flags of `amb run`.
 ///
@@ -204,13 +211,37 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
         }
     };
     let mut problems = Vec::new();
-    let config = build(options, &request.program, &request.environment, &mut problems);
+    let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some());
+    let building = || build(options, &request.program, &request.environment, &mut problems);
+    let config = if with_conditions {
+        match with_room(building) {
+            Ok(config) => config,
+            Err(reason) => {
+                errors.push(ConfigError::other(format!(
+                    "there is no room to read conditions in: {reason}"
+                )));
+                return Err(ConfigErrors::new(errors, warnings));
+            }
+        }
+    } else {
+        building()
+    };
     errors.extend(problems.into_iter().map(|problem| sources.blame(problem)));
     if errors.is_empty() {
         Ok((config, sources))
     } else {
         Err(ConfigErrors::new(errors, warnings))
     }
+}
+
+/// Does something on a stack of its own, of [`CONDITION_ROOM`].
+fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let at_work = thread::Builder::new()
+            .stack_size(CONDITION_ROOM)
+            .spawn_scoped(scope, work)?;
+        Ok(at_work.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked)))
+    })
 }
 
 /// Makes valid values of readable ones; `problems` gets what is wrong with them.

@@ -18,10 +18,13 @@ use self::{
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
     redact::Redact,
-    route::{RouteOptions, Routes},
+    route::{Route, RouteOptions, Routes},
     rules::{Asked, Chosen, RuleOptions, Rules},
     via::ViaOptions,
 };
+
+/// Routes that are named where all are told of in a sentence.
+const MOST_NAMED: usize = 20;
 
 /// What is wrong with a value that reads well by itself.
 #[derive(Debug)]
@@ -79,7 +82,7 @@ pub struct Policy {
     /// What holds for every request that no route fits.
     pub rules: Arc<Rules>,
     /// What holds for the others; none if there are no routes.
-    pub routes: Option<Routes>,
+    routes: Option<Routes>,
     /// Where names lead.
     pub reach: Reach,
     /// Which proxy amb itself goes through.
@@ -101,10 +104,25 @@ impl Policy {
         })
     }
 
+    /// All routes, in their order.
+    pub fn routes(&self) -> &[Route] {
+        self.routes.as_ref().map_or(&[], Routes::as_slice)
+    }
+
     /// What is going to happen to requests other than passing them on, for people: a sentence each, in the order in which
     /// it happens.
     pub fn rules(&self) -> Vec<String> {
-        let mut rules = self.reach.rules();
+        let routes: Vec<&str> = self.routes().iter().take(MOST_NAMED).map(|route| &*route.id).collect();
+        let more = match self.routes().len().saturating_sub(routes.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let mut rules = Vec::new();
+        if !routes.is_empty() {
+            let routes = routes.join(", ");
+            rules.push(format!("the first route that fits says what holds: {routes}{more}"));
+        }
+        rules.extend(self.reach.rules());
         let parents = self.parent.proxies();
         rules.extend(parents.map(|parent| {
             format!(

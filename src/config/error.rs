@@ -73,8 +73,6 @@ pub struct ConfigError {
     pub key: Vec<String>,
     /// Which part of the entry is wrong.
     pub mark: Mark,
-    /// Where in the value, in bytes of the text that it is; none if it is all of it.
-    pub within: Option<Range<usize>>,
     /// What is wrong.
     pub reason: String,
     /// What may have been meant.
@@ -142,7 +140,6 @@ impl ConfigError {
             origin,
             key,
             mark,
-            within: None,
             reason: reason.into(),
             hint,
             others: Box::default(),
@@ -192,7 +189,12 @@ impl ConfigError {
         };
         for (origin, key) in &self.others {
             // Writing to a string cannot fail.
-            write!(text, "\n  the other is {} in {}", dotted(key), origin.place(key)).unwrap_or_default();
+            let name: Vec<String> = key
+                .iter()
+                .filter(|part| part.parse::<usize>().is_err())
+                .cloned()
+                .collect();
+            write!(text, "\n  the other is {} in {}", dotted(&name), origin.place(key)).unwrap_or_default();
             if let Origin::File(file) = origin
                 && let Some(span) = file.span_of(key, Mark::Value)
             {
@@ -219,16 +221,16 @@ impl ConfigError {
             return Some((error.span()?, Some(format!("{reason}{remedy}"))));
         }
         let mut span = file.span_of(&self.key, self.mark)?;
-        if let Some(within) = &self.within {
-            span = inside(&file.text, span, within);
+        if let Mark::Part(start, end) = self.mark {
+            span = part(&file.text, span, &(start.into()..end.into()));
         }
         Some((span, None))
     }
 }
 
-/// The part `within` of the text that the value at `span` is. All of the value if escapes in it or its quotes make it
+/// A part of the text that the value at `span` is. All of the value if escapes in it or its quotes make it
 /// uncertain which part that is.
-fn inside(text: &str, span: Range<usize>, within: &Range<usize>) -> Range<usize> {
+fn part(text: &str, span: Range<usize>, within: &Range<usize>) -> Range<usize> {
     let value = &text[span.clone()];
     let quote = ["\"\"\"", "'''", "\"", "'"]
         .into_iter()
@@ -236,11 +238,7 @@ fn inside(text: &str, span: Range<usize>, within: &Range<usize>) -> Range<usize>
     let part = quote.and_then(|quote| {
         let written = value.strip_prefix(quote)?;
         // TOML passes over a line break behind three quotes.
-        let skipped = if quote.len() == 3 && written.starts_with('\n') {
-            1
-        } else {
-            0
-        };
+        let skipped = usize::from(quote.len() == 3 && written.starts_with('\n'));
         let start = span.start + quote.len() + skipped + within.start;
         let end = start + within.len();
         let plain = quote.starts_with('\'') || !value.contains('\\');

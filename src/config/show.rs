@@ -95,20 +95,16 @@ pub(super) fn find(written: &str) -> Result<Vec<String>, ConfigError> {
     if schema::key_of(&path).is_some() || schema::keys().iter().any(|key| key.path.starts_with(&path)) {
         return Ok(path);
     }
-    let names: Vec<String> = schema::keys().iter().map(Key::name).collect();
+    let keys = || schema::keys().iter().filter(|key| !key.is_inside());
+    let names: Vec<String> = keys().map(Key::name).collect();
     let last = path.last().map(String::as_str).unwrap_or_default();
     let by_last = || {
-        let same = schema::keys()
-            .iter()
-            .find(|key| key.path.last().is_some_and(|name| name == last));
+        let same = keys().find(|key| key.path.last().is_some_and(|name| name == last));
         same.map(Key::name)
     };
     let by_flag = || {
         let flag = format!("--{}", last.trim_start_matches('-'));
-        schema::keys()
-            .iter()
-            .find(|key| key.flag.as_ref() == Some(&flag))
-            .map(Key::name)
+        keys().find(|key| key.flag.as_ref() == Some(&flag)).map(Key::name)
     };
     let hint = nearest(written, names.iter().map(String::as_str))
         .map(ToOwned::to_owned)

@@ -125,8 +125,11 @@ impl Sources {
     /// The problem as a mistake of the layers that its values came from.
     pub(super) fn blame(&self, problem: Problem) -> ConfigError {
         let (origin, written) = self.written(&problem.key);
-        let mut error = ConfigError::at(origin, written, Mark::Value, problem.reason, None);
-        error.within = problem.within;
+        let part = problem.within.and_then(|part| {
+            let (start, end) = (part.start.try_into().ok()?, part.end.try_into().ok()?);
+            Some(Mark::Part(start, end))
+        });
+        let mut error = ConfigError::at(origin, written, part.unwrap_or(Mark::Value), problem.reason, None);
         error.others = problem.others.iter().map(|key| self.written(key)).collect();
         error
     }

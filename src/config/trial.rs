@@ -172,7 +172,7 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
     let asked = trial.asked();
     let subject = Subject::of(&asked);
     let mut tried = Vec::new();
-    for (at, route) in config.policy.routes.iter().flat_map(|routes| routes.iter()).enumerate() {
+    for (at, route) in config.policy.routes().iter().enumerate() {
         let place = sources.inside(&route_key(at, &[])).map(|source| source.place);
         let misfit = route.misfit(&subject);
         let fits = misfit.is_none();

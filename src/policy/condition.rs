@@ -27,6 +27,15 @@ use super::{
     rules::{Asked, Fields},
 };
 
+/// The longest expression, in bytes.
+const LONGEST: usize = 1024;
+
+/// The deepest expression, in parentheses, brackets and question marks: before anything is parsed.
+const DEEPEST: usize = 32;
+
+/// The most operations that may be inside each other, for which a proxy's thread has room in an unoptimised build, too.
+const MOST_INSIDE: usize = 32;
+
 /// The only variable.
 const REQUEST: &str = "request";
 
@@ -91,20 +100,32 @@ pub struct Mistake {
 }
 
 impl Condition {
-    /// Compiles an expression.
+    /// Compiles an expression. The parser needs much room on the stack: see `config::CONDITION_ROOM`.
     ///
     /// # Errors
     /// All that is wrong with it: at least one mistake.
     pub fn compile(source: &str) -> Result<Self, Vec<Mistake>> {
+        check_size(source).map_err(|reason| vec![Mistake { reason, place: None }])?;
         let program = Program::compile(source).map_err(|errors| syntax(source, &errors))?;
         let mut names = Names {
             source,
             places: program.source_info(),
             mistakes: Vec::new(),
             headers: false,
+            inside: 0,
+            most_inside: 0,
         };
         names.look_at(program.expression(), &mut Vec::new());
-        let Names { mistakes, headers, .. } = names;
+        let Names {
+            mut mistakes,
+            headers,
+            most_inside,
+            ..
+        } = names;
+        if most_inside > MOST_INSIDE {
+            let reason = format!("more than {MOST_INSIDE} operations of this condition are inside each other");
+            mistakes.push(Mistake { reason, place: None });
+        }
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
@@ -167,15 +188,14 @@ impl Condition {
         };
         for asked in [exchange, Asked::tunnel("example.com", 443)] {
             match self.run(&Subject::of(&asked)) {
-                Ok(Value::Bool(_)) => {}
+                // What is not there may be there in another request.
+                Ok(Value::Bool(_)) | Err(ExecutionError::NoSuchKey(_) | ExecutionError::IndexOutOfBounds(_)) => {}
                 Ok(other) => {
                     return Err(format!(
                         "a condition is true or false, and this is a {}",
                         other.type_of()
                     ));
                 }
-                // It may be there in another request.
-                Err(ExecutionError::NoSuchKey(_) | ExecutionError::IndexOutOfBounds(_)) => {}
                 // What it was given may be another text then; a pattern is the same for all of them.
                 Err(ExecutionError::FunctionError { function, .. }) if function != "matches" => {}
                 Err(error) => return Err(explain(&error)),
@@ -247,6 +267,28 @@ fn request(subject: &Subject<'_>, headers: bool) -> Value {
     Value::Map(Map { map: Arc::new(known) })
 }
 
+/// Whether an expression is of a size for which there is room on the stack: the parser and the interpreter are recursive.
+fn check_size(source: &str) -> Result<(), String> {
+    if source.len() > LONGEST {
+        return Err(format!(
+            "a condition has at most {LONGEST} bytes, and this has {}",
+            source.len()
+        ));
+    }
+    let mut depth = 0_usize;
+    for byte in source.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' | b'?' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Err(format!("a condition is at most {DEEPEST} parentheses deep"));
+        }
+    }
+    Ok(())
+}
+
 /// What the parser found, without its own picture of the place.
 fn syntax(source: &str, errors: &cel::ParseErrors) -> Vec<Mistake> {
     let mistake = |error: &cel::ParseError| {
@@ -261,14 +303,27 @@ fn syntax(source: &str, errors: &cel::ParseErrors) -> Vec<Mistake> {
         let word = source[at..]
             .find(|character: char| !character.is_alphanumeric())
             .unwrap_or(0);
-        let reason = error.msg.trim_start_matches("Syntax error: ").replace('\n', " ");
         Mistake {
-            reason: format!("is no condition: {reason}"),
+            reason: format!("this is no condition: {}", plainly(&error.msg)),
             place: (at < source.len()).then(|| at..at + word.max(1)),
         }
     };
     // What follows from the first is no help.
     errors.errors.iter().take(1).map(mistake).collect()
+}
+
+/// What the parser says, without its grammar.
+fn plainly(message: &str) -> String {
+    let message = message.trim_start_matches("Syntax error: ");
+    let found = message
+        .split_once('\'')
+        .and_then(|(_, rest)| Some(rest.split_once('\'')?.0));
+    match found {
+        Some("<EOF>") => "it breaks off".to_owned(),
+        Some("=" | "= ") => "`=` compares nothing; did you mean `==`?".to_owned(),
+        Some(found) => format!("`{}` does not belong here", found.escape_debug()),
+        None => message.replace('\n', " "),
+    }
 }
 
 /// An error of an evaluation, in words for people: the crate's own print values of this program.
@@ -300,11 +355,23 @@ struct Names<'a> {
     mistakes: Vec<Mistake>,
     /// Whether `request.headers` is looked at, or `request` as a whole.
     headers: bool,
+    /// How many parts the one that is looked at is inside of.
+    inside: usize,
+    /// The most of these there were.
+    most_inside: usize,
 }
 
 impl Names<'_> {
     /// Looks at a part and all in it; `own` are the names that the expression itself has given.
     fn look_at<'e>(&mut self, part: &'e IdedExpr, own: &mut Vec<&'e str>) {
+        self.inside += 1;
+        self.most_inside = self.most_inside.max(self.inside);
+        self.look_inside(part, own);
+        self.inside -= 1;
+    }
+
+    /// See [`Names::look_at`].
+    fn look_inside<'e>(&mut self, part: &'e IdedExpr, own: &mut Vec<&'e str>) {
         match &part.expr {
             Expr::Ident(name) => self.look_at_name(name, part, own),
             Expr::Select(select) => match &select.operand.expr {

@@ -22,7 +22,7 @@ use super::{
     Problem,
     condition::Condition,
     matching::{Match, Subject, path::PathPattern},
-    rules::{Asked, Chosen, RuleOptions, Rules},
+    rules::{Asked, Chosen, RuleOptions, Rules, over},
     timeout::TimeoutOptions,
 };
 
@@ -90,7 +90,7 @@ pub struct Route {
 #[derive(Debug)]
 pub struct Routes {
     /// Them.
-    routes: Vec<Route>,
+    list: Vec<Route>,
     /// The places of those that are about hosts with given names, by these, in their order. Of thousands of routes the others
     /// are not even looked at.
     by_host: HashMap<String, Vec<usize>, RandomState>,
@@ -136,7 +136,7 @@ impl Routes {
         }
         let ids = ids(&options, problems);
         let mut routes = Self {
-            routes: Vec::with_capacity(options.len()),
+            list: Vec::with_capacity(options.len()),
             by_host: HashMap::default(),
             others: Vec::new(),
         };
@@ -149,7 +149,7 @@ impl Routes {
                 }
                 None => routes.others.push(at),
             }
-            routes.routes.push(options.build(at, id, weaker, rules, problems));
+            routes.list.push(options.build(at, id, weaker, rules, problems));
         }
         Some(routes)
     }
@@ -167,7 +167,7 @@ impl Routes {
                 (_, Some(_)) => others.next(),
                 (None, None) => return None,
             };
-            let route = &self.routes[*at?];
+            let route = &self.list[*at?];
             if route.fits(&subject) {
                 return Some(Chosen {
                     rules: &route.rules,
@@ -179,8 +179,8 @@ impl Routes {
     }
 
     /// All of them, in their order.
-    pub fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.routes.iter()
+    pub fn as_slice(&self) -> &[Route] {
+        &self.list
     }
 }
 
@@ -222,7 +222,7 @@ impl RouteOptions {
 
     /// What holds for its requests: what holds for all, if it says nothing else.
     fn rules(&self, at: usize, weaker: &RuleOptions, rules: &Arc<Rules>, problems: &mut Vec<Problem>) -> Arc<Rules> {
-        let merged = weaker.overridden_by(self);
+        let merged = over(weaker, self);
         if merged == *weaker {
             return Arc::clone(rules);
         }

@@ -24,13 +24,6 @@ pub struct RuleOptions {
 }
 
 impl RuleOptions {
-    /// These with those over them: what `stronger` says holds, key by key, and what it does not say stays.
-    ///
-    /// `stronger` may have other fields, too, which are passed over.
-    pub fn overridden_by(&self, stronger: &impl Serialize) -> Self {
-        over(self, stronger)
-    }
-
     /// The valid policies; `problems` gets what is wrong.
     pub fn build(&self, problems: &mut Vec<Problem>) -> Rules {
         let timeouts = self.timeout.build();
@@ -42,7 +35,8 @@ impl RuleOptions {
     }
 }
 
-/// `weaker` with what `stronger` says in its place: tables are merged, everything else is replaced.
+/// `weaker` with what `stronger` says in its place: tables are merged key by key, everything else is replaced. What
+/// `stronger` says under names that `weaker` does not know is passed over.
 pub(super) fn over<T: Serialize + DeserializeOwned + Default>(weaker: &T, stronger: &impl Serialize) -> T {
     /// Puts what is in one value over another.
     fn lay(weaker: &mut Value, stronger: Value) {

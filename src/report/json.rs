@@ -261,7 +261,8 @@ struct Template<'a> {
     /// Their method; _OTHER for one that nobody has registered.
     method: &'a str,
     /// What their paths are called.
-    url_template: &'a str,
+    #[serde(rename = "url_template")]
+    name: &'a str,
     /// They.
     requests: &'a Requests,
     /// How long they took, until they were over; absent if none was answered.
@@ -293,7 +294,7 @@ impl<'a> Template<'a> {
     fn of(template: &'a TemplateTraffic) -> Self {
         Self {
             method: template.method,
-            url_template: &template.template,
+            name: &template.template,
             requests: &template.requests,
             latency: template.latency.as_ref(),
         }

@@ -199,7 +199,7 @@ fn the_strongest_layer_replaces_a_list() {
 /// The ids of the routes of a run, in their order.
 fn routes(scene: &Scene) -> Vec<String> {
     let config = scene.config();
-    let routes = config.policy.routes.iter().flat_map(|routes| routes.iter());
+    let routes = config.policy.routes().iter();
     routes.map(|route| route.id.to_string()).collect()
 }
 

@@ -107,8 +107,8 @@ fn what_can_never_hold_is_a_mistake_with_its_place() {
             "there is no function `endswith`; did you mean `endsWith`?",
         ),
         ("has(request.hots)", "hots", "did you mean `request.host`?"),
-        ("request.host = 'a'", "=", "is no condition"),
-        ("request.host == ", "", "is no condition"),
+        ("request.host = 'a'", "=", "did you mean `==`?"),
+        ("request.host == ", "", "it breaks off"),
         ("request.host == 'a", "'", "is no condition"),
         ("", "", "is no condition"),
         ("request.host", "", "a condition is true or false, and this is a string"),
@@ -126,4 +126,85 @@ fn what_can_never_hold_is_a_mistake_with_its_place() {
     }
     let mistakes = Condition::compile("hots == path").expect_err("two mistakes");
     assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+}
+
+#[test]
+fn what_is_too_long_is_refused() {
+    for (source, told) in [
+        ("!".repeat(LONGEST - 4) + "true", None),
+        ("!".repeat(LONGEST - 3) + "true", Some("at most 1024 bytes")),
+        ("(".repeat(DEEPEST + 1), Some("32 parentheses deep")),
+    ] {
+        let found = Condition::compile(&source).map_err(|mistakes| mistakes[0].reason.clone());
+        match (found, told) {
+            (Ok(_), None) => {}
+            (Err(reason), Some(told)) => assert!(reason.contains(told), "{reason} {source:.40}"),
+            (found, _) => panic!("{found:?} {source:.40}"),
+        }
+    }
+}
+
+#[test]
+fn no_text_makes_it_panic() {
+    let parts = [
+        "request",
+        ".",
+        "host",
+        "headers",
+        "[",
+        "]",
+        "(",
+        ")",
+        "'",
+        "\"",
+        "\\",
+        "==",
+        "=",
+        "&&",
+        "||",
+        "!",
+        "-",
+        "1",
+        "1e9",
+        "0x",
+        "u",
+        "b",
+        "r",
+        "?",
+        ":",
+        "{",
+        "}",
+        ",",
+        " ",
+        "\n",
+        "ü",
+        "\u{0}",
+        "in",
+        "has",
+        "all",
+        "x",
+        "true",
+        "'a'",
+        "//",
+        "@",
+        "`",
+        "9223372036854775808",
+    ];
+    let mut seed = 0x5eed_u64;
+    for _ in 0..2_000 {
+        let mut text = String::new();
+        for _ in 0..12 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            text.push_str(parts[usize::try_from(seed >> 33).unwrap() % parts.len()]);
+        }
+        match Condition::compile(&text) {
+            Ok(condition) => drop(condition.evaluate(&Subject::of(&ASKED))),
+            Err(mistakes) => {
+                assert!(!mistakes.is_empty(), "{text}");
+                for place in mistakes.into_iter().filter_map(|mistake| mistake.place) {
+                    assert!(text.get(place).is_some(), "{text}");
+                }
+            }
+        }
+    }
 }

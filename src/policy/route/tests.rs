@@ -64,7 +64,10 @@ fn the_first_route_that_fits_counts() {
             "{asked:?} {:?}",
             String::from_utf8_lossy(asked.path)
         );
-        let by_hand = routes.iter().find(|route| route.misfit(&Subject::of(&asked)).is_none());
+        let by_hand = routes
+            .as_slice()
+            .iter()
+            .find(|route| route.misfit(&Subject::of(&asked)).is_none());
         assert_eq!(by_hand.map(|route| &*route.id), id, "the explanation says the same");
     }
 }
@@ -86,7 +89,7 @@ fn tables_are_merged_key_by_key() {
     let weaker = json!({ "a": { "b": 1, "c": { "d": 2 } }, "e": [1], "f": 3 });
     let stronger = json!({ "a": { "c": { "d": 4, "g": 5 } }, "e": [2], "h": 6 });
     let merged = json!({ "a": { "b": 1, "c": { "d": 4, "g": 5 } }, "e": [2], "f": 3, "h": 6 });
-    assert_eq!(super::super::rules::over(&weaker, &stronger), merged);
+    assert_eq!(over(&weaker, &stronger), merged);
 }
 
 #[test]
@@ -113,7 +116,7 @@ fn a_route_without_an_id_is_called_after_its_host() {
         { "match": { "host": "*.test:80" } },
         { "match": { "path": "/x" } },
     ]));
-    let ids: Vec<&str> = routes.iter().map(|route| &*route.id).collect();
+    let ids: Vec<&str> = routes.as_slice().iter().map(|route| &*route.id).collect();
     assert_eq!(
         ids,
         ["a.test", "a.test-2", "route-3", "route-4", "*.test:80", "route-6"]
