@@ -175,83 +175,65 @@ fn columns(lines: &[Line<'_>], wide: bool) -> Vec<Column> {
     .collect()
 }
 
-/// The table of hosts, and that of routes below it if there are any.
-pub(super) fn table(traffic: &Traffic, stream: &Stream) -> Vec<String> {
-    let (hosts, routes, rest) = lines(traffic, stream);
-    let mut text = table_of("HOST", &hosts, stream);
-    text.extend(rest.map(|rest| format!("{GAP}{rest}")));
-    if !routes.is_empty() {
-        text.push(String::new());
-        text.extend(table_of("ROUTE", &routes, stream));
-        text.extend(label::rest_of_routes(traffic).map(|rest| format!("{GAP}{rest}")));
-    }
-    text
+/// What the tables have in common, so that their columns stand below each other.
+struct Layout {
+    /// How wide names are.
+    name: usize,
+    /// The columns, each with its width.
+    columns: Vec<(Column, usize)>,
 }
 
-/// The lines about hosts and those about routes, and what is said of hosts that have none.
-fn lines<'a>(traffic: &'a Traffic, stream: &Stream) -> (Vec<Line<'a>>, Vec<Line<'a>>, Option<String>) {
-    let labels = Labels::of(traffic, stream.charset);
-    let (shown, rest) = label::shown(traffic);
-    let hosts = shown
-        .iter()
-        .map(|host| Line::of_host(labels.of_host(host), host))
-        .collect();
-    let routes = label::shown_routes(traffic)
-        .map(|route| Line::of_route(route, stream))
-        .collect();
-    (hosts, routes, label::rest(&rest))
-}
-
-/// A table with its heading.
-fn table_of(heading: &str, shown: &[Line<'_>], stream: &Stream) -> Vec<String> {
-    let longest = shown
-        .iter()
-        .map(|line| width(&line.name))
-        .max()
-        .unwrap_or(0)
-        .max(width(heading));
-    let columns_width =
-        |columns: &[(Column, usize)]| -> usize { columns.iter().map(|(_, width)| GAP.len() + width).sum() };
-
-    let mut columns: Vec<(Column, usize)> = columns(shown, stream.columns >= WIDE_COLUMNS)
-        .into_iter()
-        .map(|column| {
-            let cells = shown.iter().map(|line| width(&column.cell(line, stream).0));
-            (column, cells.max().unwrap_or(0).max(width(column.heading())))
-        })
-        .collect();
-    // What can best be done without goes first, until names are told apart.
-    for spare in [
-        Column::Sent,
-        Column::Max,
-        Column::Retried,
-        Column::P50,
-        Column::Received,
-        Column::Note,
-    ] {
-        let room = stream.columns.saturating_sub(GAP.len() + columns_width(&columns));
-        if room >= longest.min(HOST_COLUMNS) {
-            break;
+impl Layout {
+    /// The one that suits these lines and headings.
+    fn of(lines: &[Line<'_>], headings: &[&str], stream: &Stream) -> Self {
+        let names = lines.iter().map(|line| width(&line.name));
+        let longest = names
+            .chain(headings.iter().map(|heading| width(heading)))
+            .max()
+            .unwrap_or(0);
+        let columns_width =
+            |columns: &[(Column, usize)]| -> usize { columns.iter().map(|(_, width)| GAP.len() + width).sum() };
+        let mut columns: Vec<(Column, usize)> = columns(lines, stream.columns >= WIDE_COLUMNS)
+            .into_iter()
+            .map(|column| {
+                let cells = lines.iter().map(|line| width(&column.cell(line, stream).0));
+                (column, cells.max().unwrap_or(0).max(width(column.heading())))
+            })
+            .collect();
+        // What can best be done without goes first, until names are told apart.
+        for spare in [
+            Column::Sent,
+            Column::Max,
+            Column::Retried,
+            Column::P50,
+            Column::Received,
+            Column::Note,
+        ] {
+            let room = stream.columns.saturating_sub(GAP.len() + columns_width(&columns));
+            if room >= longest.min(HOST_COLUMNS) {
+                break;
+            }
+            columns.retain(|(column, _)| *column != spare);
         }
-        columns.retain(|(column, _)| *column != spare);
+        let room = stream
+            .columns
+            .saturating_sub(GAP.len() + columns_width(&columns))
+            .max(8);
+        Self {
+            name: longest.min(room),
+            columns,
+        }
     }
-    let room = stream
-        .columns
-        .saturating_sub(GAP.len() + columns_width(&columns))
-        .max(8);
-    let name_width = longest.min(room);
 
-    let mut text = Vec::with_capacity(shown.len() + 1);
-    let heading = row(
-        heading,
-        name_width,
-        &columns,
-        |column| (column.heading().to_owned(), Style::new()),
-        &|_, text| text.to_owned(),
-    );
-    text.push(format!("{GAP}{}", stream.paint(HEADING, heading.trim_start())));
-    for line in shown {
-        let name = shorten(&line.name, name_width, stream.charset);
+    /// A table with its heading.
+    fn table(&self, heading: &str, lines: &[Line<'_>], stream: &Stream) -> Vec<String> {
+        let heading = row(
+            heading,
+            self.name,
+            &self.columns,
+            |column| (column.heading().to_owned(), Style::new()),
+            &|_, text| text.to_owned(),
+        );
         let paint = |style, text: &str| {
             if style == Style::new() {
                 text.to_owned()
@@ -259,15 +241,48 @@ fn table_of(heading: &str, shown: &[Line<'_>], stream: &Stream) -> Vec<String> {
                 stream.paint(style, text)
             }
         };
-        text.push(row(
-            &name,
-            name_width,
-            &columns,
-            |column| column.cell(line, stream),
-            &paint,
-        ));
+        let heading = format!("{GAP}{}", stream.paint(HEADING, heading.trim_start()));
+        let rows = lines.iter().map(|line| {
+            let name = shorten(&line.name, self.name, stream.charset);
+            row(
+                &name,
+                self.name,
+                &self.columns,
+                |column| column.cell(line, stream),
+                &paint,
+            )
+        });
+        std::iter::once(heading).chain(rows).collect()
+    }
+}
+
+/// The table of hosts, and that of routes below it if there are any.
+pub(super) fn table(traffic: &Traffic, stream: &Stream) -> Vec<String> {
+    let (mut lines, hosts, rest) = lines(traffic, stream);
+    let headings: &[&str] = if lines.len() > hosts {
+        &["HOST", "ROUTE"]
+    } else {
+        &["HOST"]
+    };
+    let layout = Layout::of(&lines, headings, stream);
+    let routes = lines.split_off(hosts);
+    let mut text = layout.table("HOST", &lines, stream);
+    text.extend(rest.map(|rest| format!("{GAP}{rest}")));
+    if !routes.is_empty() {
+        text.push(String::new());
+        text.extend(layout.table("ROUTE", &routes, stream));
+        text.extend(label::rest_of_routes(traffic).map(|rest| format!("{GAP}{rest}")));
     }
     text
+}
+
+/// The lines about hosts and behind them those about routes, how many the first are, and what is said of hosts that have none.
+fn lines<'a>(traffic: &'a Traffic, stream: &Stream) -> (Vec<Line<'a>>, usize, Option<String>) {
+    let labels = Labels::of(traffic, stream.charset);
+    let (shown, rest) = label::shown(traffic);
+    let hosts = shown.iter().map(|host| Line::of_host(labels.of_host(host), host));
+    let routes = label::shown_routes(traffic).map(|route| Line::of_route(route, stream));
+    (hosts.chain(routes).collect(), shown.len(), label::rest(&rest))
 }
 
 /// One line of the table: numbers to the right, names and notes to the left.
@@ -295,7 +310,8 @@ fn row(
 
 /// A few short lines for each host, and for each route below them.
 pub(super) fn cards(traffic: &Traffic, stream: &Stream) -> Vec<String> {
-    let (hosts, routes, rest) = lines(traffic, stream);
+    let (lines, hosts, rest) = lines(traffic, stream);
+    let (hosts, routes) = lines.split_at(hosts);
     let mut text: Vec<String> = hosts.iter().flat_map(|line| card("", line, stream)).collect();
     text.extend(rest);
     text.extend(routes.iter().flat_map(|line| card("route ", line, stream)));
