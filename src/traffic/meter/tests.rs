@@ -329,7 +329,9 @@ fn routes_have_sums_of_their_own_whatever_the_host_and_the_worker() {
     let mut merged = Meter::default();
     for part in [first, second] {
         let mut meter = Meter::default();
-        part.iter().for_each(|record| meter.add(record));
+        for record in part {
+            meter.add(record);
+        }
         merged.merge(meter);
     }
     let traffic = merged.finish();
