@@ -34,9 +34,10 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show what amb does, with a server and a client of its own')
             [CompletionResult]::new('init', 'init', [CompletionResultType]::ParameterValue, 'Write a first amb.toml')
             [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Show, explain and check the configuration')
+            [CompletionResult]::new('policy', 'policy', [CompletionResultType]::ParameterValue, 'Try out what holds for a request')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Trust this project''s amb.toml')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Write what makes a shell complete amb''s words and those of the wrapped command')
-            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Help on a subcommand or a topic: exit-codes, env, config, filters, differences')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Help on a subcommand or a topic: exit-codes, env, config, routes, filters, differences')
             break
         }
         'amb;run' {
@@ -196,6 +197,37 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
             [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--no-config', '--no-config', [CompletionResultType]::ParameterName, 'Ignore the user''s and the project''s file')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'amb;policy' {
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('test', 'test', [CompletionResultType]::ParameterValue, 'Say what would hold for a request: by which route it would go, and which values apply')
+            break
+        }
+        'amb;policy;test' {
+            [CompletionResult]::new('-H', '-H ', [CompletionResultType]::ParameterName, 'A header field that it has; repeatable')
+            [CompletionResult]::new('--header', '--header', [CompletionResultType]::ParameterName, 'A header field that it has; repeatable')
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
+            [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]')
+            [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'As JSON')
             [CompletionResult]::new('--no-config', '--no-config', [CompletionResultType]::ParameterName, 'Ignore the user''s and the project''s file')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')

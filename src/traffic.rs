@@ -12,6 +12,7 @@ pub mod summary;
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -34,6 +35,10 @@ pub struct Record {
     pub port: u16,
     /// Path and query, already redacted. Empty for tunnels.
     pub path: String,
+    /// The id of the route that it went by; none if none fits.
+    pub route: Option<Arc<str>>,
+    /// What its route calls paths like its own: `/v1/charges/{id}`. None for tunnels, and where the route has no name.
+    pub url_template: Option<Arc<str>>,
     /// What the client was answered, by the server or by amb; none if it got no answer, and for SOCKS tunnels.
     pub status: Option<u16>,
     /// How it ended.
@@ -71,6 +76,14 @@ pub enum Limited {
     Delayed,
     /// It was refused.
     Rejected,
+}
+
+impl Record {
+    /// How long the server took, if it is to be counted: how long it took a client to lose patience is not.
+    pub fn latency(&self) -> Option<Duration> {
+        let ended = matches!(self.outcome, Outcome::Ok | Outcome::Failed(_));
+        (ended && self.first_byte.is_some()).then_some(self.duration)
+    }
 }
 
 /// Whether the bytes were understood.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::Period;
 
 /// Timeouts as they are configured: the table `[timeout]`.
-#[derive(Args, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TimeoutOptions {
     /// How long a connection may take to open, name resolution included [default: 10s]

@@ -86,6 +86,7 @@ impl Request {
     /// What policies look at.
     fn asked(&self) -> Asked<'_> {
         Asked {
+            scheme: "http",
             method: self.head.method(),
             host: &self.authority.host,
             port: self.authority.port,
@@ -96,8 +97,8 @@ impl Request {
 }
 
 /// Carries one exchange from the read head to the end of its answer. Never fails: an error *is* an answer.
-pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request: Request, open: Open) -> Next {
-    let rules = Arc::clone(worker.policy.rules_for(&request.asked()));
+pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request: Request, mut open: Open) -> Next {
+    let rules = open.goes_by(&worker.policy.rules_for(&request.asked()));
     let mut exchange = Exchange {
         worker,
         rules,

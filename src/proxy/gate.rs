@@ -96,7 +96,7 @@ impl Gate {
 
     /// What has become of the circuits that have opened.
     pub(crate) fn circuits(policy: &Policy) -> Vec<Circuit> {
-        let histories = policy.breakers().flat_map(|breaker| breaker.histories());
+        let histories = policy.breakers().into_iter().flat_map(|breaker| breaker.histories());
         histories
             .map(|history| Circuit {
                 name: history.name.map_or_else(String::new, String::from),

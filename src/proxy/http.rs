@@ -117,6 +117,7 @@ async fn pass_inside(
         // Directly it would get it, and no policy for HTTP has a say in what follows.
         open.record.kind = Kind::Tunnel;
         let connected = if let Some(server) = prepared {
+            worker.rules_of_tunnel(&authority, &mut open);
             Ok(server)
         } else {
             worker.open_tunnel(&authority, &mut open).await

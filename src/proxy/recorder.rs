@@ -10,7 +10,10 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{error::ExchangeError, target::Authority};
-use crate::traffic::{Blame, Failure, Kind, Outcome, Protocol, Record, meter::Meter};
+use crate::{
+    policy::rules::{Chosen, Rules},
+    traffic::{Blame, Failure, Kind, Outcome, Protocol, Record, meter::Meter},
+};
 
 /// Takes each finished record, for the access log. Must not block.
 pub type Listener = Arc<dyn Fn(&Record) + Send + Sync>;
@@ -61,6 +64,8 @@ impl Recorder {
             host: String::new(),
             port: 0,
             path: String::new(),
+            route: None,
+            url_template: None,
             status: None,
             outcome: Outcome::CutShort,
             bytes_sent: 0,
@@ -161,6 +166,13 @@ impl Open {
         method.clone_into(&mut self.record.method);
         authority.host.clone_into(&mut self.record.host);
         self.record.port = authority.port;
+    }
+
+    /// Says by which route it goes, and what holds for it.
+    pub(crate) fn goes_by(&mut self, chosen: &Chosen<'_>) -> Arc<Rules> {
+        self.record.route = chosen.route.cloned();
+        self.record.url_template = chosen.url_template.cloned();
+        Arc::clone(chosen.rules)
     }
 
     /// Ends it.

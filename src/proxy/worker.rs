@@ -21,7 +21,11 @@ use super::{
     wire::connection::Connection,
 };
 use crate::{
-    policy::{Policy, redact::Redact, rules::Asked},
+    policy::{
+        Policy,
+        redact::Redact,
+        rules::{Asked, Rules},
+    },
     traffic::{Kind, Protocol},
 };
 
@@ -59,7 +63,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Opens a connection for a tunnel; see [`Upstreams::connect`].
     pub(crate) async fn open_tunnel(&self, authority: &Authority, open: &mut Open) -> Result<Server, ExchangeError> {
-        let rules = self.policy.rules_for(&Asked::tunnel(&authority.host, authority.port));
+        let rules = self.rules_of_tunnel(authority, open);
         let limit = rules.timeouts.connect;
         let _admission = self
             .gate
@@ -73,6 +77,12 @@ impl Worker {
             server.connection.pace = self.gate.pace(&rules.limits, authority);
         }
         server
+    }
+
+    /// What holds for a tunnel, whose record says so.
+    pub(crate) fn rules_of_tunnel(&self, authority: &Authority, open: &mut Open) -> Arc<Rules> {
+        let asked = Asked::tunnel(&authority.host, authority.port);
+        open.goes_by(&self.policy.rules_for(&asked))
     }
 }
 

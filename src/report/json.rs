@@ -1,4 +1,4 @@
-//! The JSON report, schema 1.0: all there is, for programs.
+//! The JSON report, schema 1.1: all there is, for programs.
 //!
 //! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
 //! may be added, which bumps the minor version; readers ignore those they do not know.
@@ -14,12 +14,15 @@ use crate::traffic::{
     failures::FailureGroup,
     held::Held,
     latency::{Latency, in_seconds},
-    meter::{Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels},
+    meter::{
+        Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels,
+        route::{RouteTraffic, TemplateTraffic},
+    },
     summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
 };
 
 /// The version of the report's schema.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 
 /// What names the schema.
 const SCHEMA: &str = "urn:amb:report:1";
@@ -67,6 +70,8 @@ struct Report<'a> {
     totals: Totals<'a>,
     /// The traffic by host and port, those with the most first.
     hosts: Vec<Host<'a>>,
+    /// The traffic by route, those with the most first; routes that nothing went by are left out.
+    routes: Vec<Route<'a>>,
     /// What failed, grouped, the commonest first.
     failures: Vec<Group<'a>>,
     /// What amb refused, grouped in the same way.
@@ -264,6 +269,78 @@ impl<'a> Breakers<'a> {
     }
 }
 
+/// One route.
+#[derive(Serialize, JsonSchema)]
+struct Route<'a> {
+    /// Its id.
+    id: &'a str,
+    /// Exchanges.
+    requests: &'a Requests,
+    /// Tunnels; absent if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnels: Option<&'a Tunnels>,
+    /// Connections.
+    connections: &'a Connections,
+    /// Wire bytes.
+    bytes: &'a Bytes,
+    /// What limits held back; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<&'a Held>,
+    /// How long things took.
+    #[serde(flatten)]
+    times: Times<'a>,
+    /// Its exchanges by the names of their paths; absent if none has one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    url_templates: Vec<Template<'a>>,
+}
+
+/// The exchanges of a route whose paths are called the same.
+#[derive(Serialize, JsonSchema)]
+struct Template<'a> {
+    /// Their method; _OTHER for one that nobody has registered.
+    method: &'a str,
+    /// What their paths are called.
+    #[serde(rename = "url_template")]
+    name: &'a str,
+    /// They.
+    requests: &'a Requests,
+    /// How long they took, until they were over; absent if none was answered.
+    #[serde(rename = "latency_seconds", skip_serializing_if = "Option::is_none")]
+    latency: Option<&'a Latency>,
+}
+
+impl<'a> Route<'a> {
+    /// The part of the report about this route.
+    fn of(route: &'a RouteTraffic) -> Self {
+        Self {
+            id: &route.id,
+            requests: &route.requests,
+            tunnels: (route.tunnels.total > 0).then_some(&route.tunnels),
+            connections: &route.connections,
+            bytes: &route.bytes,
+            held: (!route.held.is_nothing()).then_some(&route.held),
+            times: Times {
+                latency: route.latency.as_ref(),
+                connect: route.connect.as_ref(),
+                first_byte: route.first_byte.as_ref(),
+            },
+            url_templates: route.templates.iter().map(Template::of).collect(),
+        }
+    }
+}
+
+impl<'a> Template<'a> {
+    /// The part of the report about these exchanges.
+    fn of(template: &'a TemplateTraffic) -> Self {
+        Self {
+            method: template.method,
+            name: &template.template,
+            requests: &template.requests,
+            latency: template.latency.as_ref(),
+        }
+    }
+}
+
 /// Failures that are alike.
 #[derive(Serialize, JsonSchema)]
 struct Group<'a> {
@@ -333,6 +410,7 @@ impl<'a> Report<'a> {
             },
             totals: Totals::of(traffic),
             hosts: traffic.hosts.iter().map(Host::of).collect(),
+            routes: traffic.routes.iter().map(Route::of).collect(),
             failures: traffic.failures.iter().map(Group::of).collect(),
             denials: traffic.denials.iter().map(Group::of).collect(),
             breakers: Breakers::of(&traffic.circuits),
@@ -386,7 +464,7 @@ mod tests {
     fn the_schema_is_what_programs_were_told() {
         let report = report(&summary());
         assert_eq!(report["$schema"], "urn:amb:report:1");
-        assert_eq!(report["schema_version"], "1.0");
+        assert_eq!(report["schema_version"], "1.1");
         assert_eq!(
             report["run"],
             json!({

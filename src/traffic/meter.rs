@@ -1,9 +1,11 @@
 //! Sums records up, one meter a worker thread: no locks, and nothing allocated for a host that was seen before.
 
+pub mod route;
 mod tally;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +20,10 @@ use crate::traffic::{
     failures::{FailureGroup, FailureGroups},
     held::Held,
     latency::{Latency, seconds},
-    meter::tally::Tally,
+    meter::{
+        route::{RouteTally, RouteTraffic},
+        tally::Tally,
+    },
 };
 
 /// Hosts (with their ports) that are told apart. A crawler may meet more; then they are summed up as [`OTHER_HOST`],
@@ -37,6 +42,8 @@ pub struct Meter {
     tallies: Vec<Tally>,
     /// The sum of all further hosts, once there are too many.
     other: Option<Box<Tally>>,
+    /// A tally for each route that something went by; there are no more than the configuration has.
+    routes: HashMap<Arc<str>, RouteTally, RandomState>,
     /// What failed.
     failures: FailureGroups,
     /// What amb refused.
@@ -49,6 +56,9 @@ impl Meter {
     /// Counts one exchange or tunnel.
     pub fn add(&mut self, record: &Record) {
         self.tally(&record.host, record.port).add(record);
+        if let Some(id) = &record.route {
+            self.route(id).add(record);
+        }
         match &record.outcome {
             Outcome::Failed(failure) => self.failures.add(record, failure),
             Outcome::Denied(failure) => self.denials.add(record, failure),
@@ -79,8 +89,19 @@ impl Meter {
         &mut self.tallies[place]
     }
 
+    /// The tally of a route.
+    fn route(&mut self, id: &Arc<str>) -> &mut RouteTally {
+        if !self.routes.contains_key(id) {
+            self.routes.insert(Arc::clone(id), RouteTally::new(id));
+        }
+        self.routes.get_mut(id).expect("it was put there if it was missing")
+    }
+
     /// Adds all that another worker counted.
     pub fn merge(&mut self, other: Self) {
+        for (id, tally) in &other.routes {
+            self.route(id).merge(tally);
+        }
         for tally in &other.tallies {
             self.tally(&tally.host, tally.port).merge(tally);
         }
@@ -105,6 +126,11 @@ impl Meter {
             let most = (b.requests.total + b.tunnels.total).cmp(&(a.requests.total + a.tunnels.total));
             most.then_with(|| a.host.cmp(&b.host)).then_with(|| a.port.cmp(&b.port))
         });
+        let mut routes: Vec<RouteTraffic> = self.routes.into_values().map(RouteTally::finish).collect();
+        routes.sort_by(|a, b| {
+            let most = (b.requests.total + b.tunnels.total).cmp(&(a.requests.total + a.tunnels.total));
+            most.then_with(|| a.id.cmp(&b.id))
+        });
         let (failures, failures_beyond) = self.failures.finish();
         let (denials, denials_beyond) = self.denials.finish();
         let totals = totals.finish();
@@ -118,6 +144,7 @@ impl Meter {
             connect: totals.connect,
             first_byte: totals.first_byte,
             hosts,
+            routes,
             failures,
             failures_beyond,
             denials,
@@ -148,6 +175,8 @@ pub struct Traffic {
     pub first_byte: Option<Latency>,
     /// Each host and port, those with the most traffic first.
     pub hosts: Vec<HostTraffic>,
+    /// Each route that something went by, those with the most traffic first.
+    pub routes: Vec<RouteTraffic>,
     /// What failed, grouped, the commonest first. The counts and [`Traffic::failures_beyond`] add up to all that failed.
     pub failures: Vec<FailureGroup>,
     /// Failures that are in no group because there were too many different ones.

@@ -33,6 +33,7 @@ const CONFINED: &[(&str, &str)] = &[
     ("indicatif", "report"),
     ("hyper", "demo"),
     ("httparse", "proxy"),
+    ("cel", "policy"),
 ];
 
 /// What a decision has no need of: input and output, clocks, threads, the surroundings.

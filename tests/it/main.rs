@@ -12,6 +12,7 @@ mod readme;
 mod records;
 mod reports;
 mod resilience;
+mod routes;
 mod supervise;
 mod support;
 mod wire;

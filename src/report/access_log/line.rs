@@ -76,6 +76,8 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     );
     optional("url.path", text(path));
     optional("url.query", query.map(Value::Text));
+    optional("url.template", record.url_template.as_deref().map(Value::Text));
+    optional("amb.route", record.route.as_deref().map(Value::Text));
     optional(
         "http.response.status_code",
         record.status.map(|status| Value::Whole(status.into())),

@@ -1,7 +1,7 @@
-//! The running sums of one host and port.
+//! The running sums of one host and port, or of one route.
 
 use crate::traffic::{
-    Kind, Outcome, Record,
+    Kind, Record,
     held::Held,
     latency::Durations,
     meter::{Bytes, Connections, HostTraffic, Requests, Tunnels},
@@ -63,13 +63,11 @@ impl Tally {
         match record.kind {
             Kind::Exchange => {
                 self.requests.add(record);
-                // How long it took a client to lose patience is not how long a server takes.
-                let ended = matches!(record.outcome, Outcome::Ok | Outcome::Failed(_));
                 if let Some(first_byte) = record.first_byte {
                     self.first_byte.add(first_byte);
-                    if ended {
-                        self.latency.add(record.duration);
-                    }
+                }
+                if let Some(latency) = record.latency() {
+                    self.latency.add(latency);
                 }
             }
             Kind::Tunnel => self.tunnels.add(record),

@@ -30,6 +30,8 @@ fn exchange() -> Record {
         reused: true,
         user_agent: None,
         referer: None,
+        route: None,
+        url_template: None,
     }
 }
 
@@ -319,4 +321,64 @@ fn what_limits_held_back_is_counted_and_added_up() {
     assert_eq!(traffic.held, held(2, 1, 1_600));
     let by_host: Vec<_> = traffic.hosts.into_iter().map(|host| host.held).collect();
     assert_eq!(by_host, [held(2, 0, 600), held(0, 1, 1_000)]);
+}
+
+#[test]
+fn routes_have_sums_of_their_own_whatever_the_host_and_the_worker() {
+    let by = |route: &str, template: Option<&str>, method: &str| Record {
+        route: Some(route.into()),
+        url_template: template.map(Into::into),
+        method: method.to_owned(),
+        ..exchange()
+    };
+    let through = Record {
+        route: Some("charges".into()),
+        ..tunnel()
+    };
+    let failed = Record {
+        outcome: Outcome::Failed(failure("503")),
+        host: "b.example".to_owned(),
+        ..by("charges", Some("/v1/{id}"), "GET")
+    };
+    let records = [
+        by("charges", Some("/v1/{id}"), "GET"),
+        by("charges", Some("/v1/{id}"), "PURGE"),
+        by("charges", Some("/v1/{id}"), "BREW"),
+        by("charges", None, "GET"),
+        failed,
+        through,
+        by("other", None, "GET"),
+        exchange(),
+    ];
+    let (first, second) = records.split_at(4);
+    let mut merged = Meter::default();
+    for part in [first, second] {
+        let mut meter = Meter::default();
+        for record in part {
+            meter.add(record);
+        }
+        merged.merge(meter);
+    }
+    let traffic = merged.finish();
+    assert_eq!(traffic, metered(&records), "two workers see what one would");
+    let told: Vec<_> = traffic
+        .routes
+        .iter()
+        .map(|route| {
+            (
+                &*route.id,
+                route.requests.total,
+                route.requests.failed,
+                route.tunnels.total,
+            )
+        })
+        .collect();
+    assert_eq!(told, [("charges", 5, 1, 1), ("other", 1, 0, 0)]);
+    let templates: Vec<_> = traffic.routes[0]
+        .templates
+        .iter()
+        .map(|template| (template.method, &*template.template, template.requests.total))
+        .collect();
+    assert_eq!(templates, [("GET", "/v1/{id}", 2), ("_OTHER", "/v1/{id}", 2)]);
+    assert_eq!(traffic.routes[0].latency.unwrap().count, 5);
 }

@@ -102,6 +102,62 @@ const MISTAKES: &[Mistake] = &[
         "[resolve]\n\"api.example.com:80\" = \"localhost\"\n",
     ),
     in_file("no address at all", "[resolve]\n\"api.example.com:80\" = []\n"),
+    in_file("a host that is none", "[[route]]\nmatch.host = \"api..example.com\"\n"),
+    in_file(
+        "a URL instead of a host",
+        "[[route]]\nmatch = { host = \"http://api.example.com/\" }\n",
+    ),
+    in_file(
+        "a glob of addresses",
+        "[[route]]\nmatch = { host = [\"a\", \"10.0.*\"] }\n",
+    ),
+    in_file("a path without its slash", "[[route]]\nmatch.path = \"v1/**\"\n"),
+    in_file(
+        "a path with a query",
+        "[[route]]\nurl-templates = [\"/v1/{id}?expand\"]\n",
+    ),
+    in_file("a port that is a word", "[[route]]\nmatch.port = \"http\"\n"),
+    in_file(
+        "a part of a route that does not exist",
+        "[[route]]\nmatch = { hots = \"a\" }\n",
+    ),
+    in_file("a list of nothing", "[[route]]\nmatch.host = []\n"),
+    in_file(
+        "a condition that breaks off",
+        "[[route]]\nwhen = \"request.host == \"\n",
+    ),
+    in_file(
+        "a condition with one sign too few",
+        "[[route]]\nwhen = \"request.host = 'a'\"\n",
+    ),
+    in_file(
+        "a condition on what no request has",
+        "[[route]]\nid = \"a\"\n[[route]]\nid = \"b\"\nwhen = \"request.hots == 'a' || port == 80\"\n",
+    ),
+    in_file(
+        "a condition over several lines",
+        "[[route]]\nwhen = '''\nrequest.scheme == 'http' &&\n  reqest.port == 80'''\n",
+    ),
+    in_file(
+        "a condition that is no condition",
+        "[[route]]\nwhen = \"request.host\"\n",
+    ),
+    in_file(
+        "two routes of one name",
+        "[[route]]\nid = \"a\"\n\n[[route]]\nid = \"a\"\n",
+    ),
+    in_file(
+        "a route with a timeout too short for anything",
+        "[[route]]\n[[route]]\ntimeout = { connect = \"0s\" }\n",
+    ),
+    in_file(
+        "an addition inside a route",
+        "[[route]]\nmatch = { extend-host = [\"a\"] }\n",
+    ),
+    in_file(
+        "mistakes in routes that are added",
+        "[[extend-route]]\nidd = \"a\"\n[[extend-route]]\nmatch.port = 0\n",
+    ),
     in_file("a proxy that others could use", "run.listen = \"0.0.0.0:8080\"\n"),
     in_file("an address without a port", "run.listen = \"127.0.0.1\"\n"),
     in_file(
@@ -192,6 +248,15 @@ const MISTAKES: &[Mistake] = &[
         &["config", "explain", "timeout.conect"],
     ),
     in_arguments("a flag for a key", &["config", "show", "kill-after"]),
+    in_arguments("a request without a scheme", &["policy", "test", "api.example.com/v1"]),
+    in_arguments(
+        "a tunnel without a port",
+        &["policy", "test", "CONNECT", "api.example.com"],
+    ),
+    in_arguments(
+        "a header without a value",
+        &["policy", "test", "http://a/", "--header", "x"],
+    ),
     in_arguments("a file to check is not there", &["config", "check", "missing.toml"]),
 ];
 

@@ -89,6 +89,11 @@ pub(crate) struct Records {
 }
 
 impl Records {
+    /// All of the report.
+    pub(crate) fn report(&self) -> &serde_json::Value {
+        &self.report
+    }
+
     /// A sum of the whole run.
     #[track_caller]
     fn number(&self, section: &str, name: &str) -> u64 {
