@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::traffic::{Blame, Failure, Kind, Outcome, Protocol};
+use crate::traffic::{Blame, Failure, Kind, Limited, Outcome, Protocol};
 
 /// A failed exchange with everything in it.
 fn record() -> Record {
@@ -82,6 +82,17 @@ fn json_has_the_names_of_opentelemetry() {
             "\n"
         )
     );
+}
+
+#[test]
+fn what_limits_held_back_says_for_how_long() {
+    let held = Record {
+        waited: Duration::from_millis(300),
+        limited: Some(Limited::Delayed),
+        ..record()
+    };
+    let line = line(LineFormat::Json, &held);
+    assert!(line.contains(r#","amb.waited":0.3,"#), "{line}");
 }
 
 #[test]
