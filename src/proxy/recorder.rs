@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{error::ExchangeError, target::Authority};
-use crate::traffic::{Blame, Failure, Kind, Outcome, Protocol, Record, meter::Meter};
+use crate::traffic::{Blame, Failure, Kind, Outcome, Protocol, Record, meter::Meter, retries::Retries};
 
 /// Takes each finished record, for the access log. Must not block.
 pub type Listener = Arc<dyn Fn(&Record) + Send + Sync>;
@@ -69,6 +69,7 @@ impl Recorder {
             first_byte: None,
             opened: 0,
             attempts: 0,
+            retries: Retries::default(),
             resends: 0,
             reused: false,
             user_agent: None,

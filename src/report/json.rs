@@ -13,6 +13,7 @@ use crate::traffic::{
     failures::FailureGroup,
     latency::{Latency, in_seconds},
     meter::{Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels},
+    retries::RetryCounts,
     summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
 };
 
@@ -157,6 +158,9 @@ struct Totals<'a> {
     connections: &'a Connections,
     /// Wire bytes.
     bytes: &'a Bytes,
+    /// What retries did, and why others were not made; absent if there was nothing to retry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retries: Option<&'a RetryCounts>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -204,6 +208,9 @@ struct Host<'a> {
     connections: &'a Connections,
     /// Wire bytes.
     bytes: &'a Bytes,
+    /// What retries did, and why others were not made; absent if there was nothing to retry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retries: Option<&'a RetryCounts>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -219,6 +226,7 @@ impl<'a> Host<'a> {
             tunnels: (host.tunnels.total > 0).then_some(&host.tunnels),
             connections: &host.connections,
             bytes: &host.bytes,
+            retries: retries(&host.retries),
             times: Times {
                 latency: host.latency.as_ref(),
                 connect: host.connect.as_ref(),
@@ -248,6 +256,9 @@ struct Group<'a> {
     blame: &'static str,
     /// What happened the first time, in a sentence.
     detail: &'a str,
+    /// Why the first was not retried: off, not_safe, budget and so on; absent if there was nothing to retry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_retried: Option<&'static str>,
     /// When the first began.
     first_at: String,
 }
@@ -264,6 +275,7 @@ impl<'a> Group<'a> {
             error_type: &group.error_type,
             blame: group.blame.name(),
             detail: &group.detail,
+            not_retried: group.refused.map(|refused| refused.why.name()),
             first_at: time(group.first_at),
         }
     }
@@ -316,6 +328,7 @@ impl<'a> Totals<'a> {
             tunnels: &traffic.tunnels,
             connections: &traffic.connections,
             bytes: &traffic.bytes,
+            retries: retries(&traffic.retries),
             times: Times {
                 latency: traffic.latency.as_ref(),
                 connect: traffic.connect.as_ref(),
@@ -323,6 +336,11 @@ impl<'a> Totals<'a> {
             },
         }
     }
+}
+
+/// What retries did, if there was anything to retry.
+fn retries(counts: &RetryCounts) -> Option<&RetryCounts> {
+    (!counts.is_empty()).then_some(counts)
 }
 
 /// What share a part is of the whole, to four places; none of nothing.

@@ -17,6 +17,7 @@ use crate::traffic::{
     failures::{FailureGroup, FailureGroups},
     latency::{Latency, seconds},
     meter::tally::Tally,
+    retries::RetryCounts,
 };
 
 /// Hosts (with their ports) that are told apart. A crawler may meet more; then they are summed up as [`OTHER_HOST`],
@@ -104,6 +105,7 @@ impl Meter {
             tunnels: totals.tunnels,
             connections: totals.connections,
             bytes: totals.bytes,
+            retries: totals.retries,
             latency: totals.latency,
             connect: totals.connect,
             first_byte: totals.first_byte,
@@ -127,6 +129,8 @@ pub struct Traffic {
     pub connections: Connections,
     /// Wire bytes of exchanges and tunnels.
     pub bytes: Bytes,
+    /// What retries did.
+    pub retries: RetryCounts,
     /// How long exchanges took; none if no server answered.
     pub latency: Option<Latency>,
     /// How long connections took to open; none if none was opened.
@@ -184,6 +188,8 @@ pub struct HostTraffic {
     pub connections: Connections,
     /// Wire bytes of exchanges and tunnels.
     pub bytes: Bytes,
+    /// What retries did.
+    pub retries: RetryCounts,
     /// How long the exchanges took that it answered.
     pub latency: Option<Latency>,
     /// How long connections to it took to open.
@@ -209,7 +215,7 @@ pub struct Requests {
     pub aborted: u64,
     /// Still open when the run ended.
     pub cut_short: u64,
-    /// Sent more than once because the policy asked for it.
+    /// Tried again because the policy asked for it.
     pub retried: u64,
     /// Times that requests were sent again because a pooled connection turned out dead.
     pub resends: u64,
@@ -228,7 +234,7 @@ impl Requests {
             Outcome::ClientAborted => self.aborted += 1,
             Outcome::CutShort => self.cut_short += 1,
         }
-        self.retried += u64::from(record.attempts > 1);
+        self.retried += u64::from(record.retries.count > 0);
         self.resends += u64::from(record.resends);
         // Without a first byte the status is one that amb made up.
         if let (Some(status), Some(_)) = (record.status, record.first_byte) {

@@ -10,6 +10,7 @@ use crate::{
         failures::FailureGroup,
         latency::Latency,
         meter::{Bytes, Connections, HostTraffic, OTHER_HOST, Requests, StatusClasses, Traffic, Tunnels},
+        retries::RetryCounts,
         summary::{Child, Exit, Run, Signal, Warning},
     },
 };
@@ -42,6 +43,7 @@ fn host(name: &str, port: u16) -> HostTraffic {
         tunnels: Tunnels::default(),
         connections: Connections::default(),
         bytes: Bytes::default(),
+        retries: RetryCounts::default(),
         latency: None,
         connect: None,
         first_byte: None,
@@ -95,6 +97,7 @@ pub(crate) fn summary() -> Summary {
         error_type: "connection_timeout".to_owned(),
         blame: Blame::Upstream,
         detail: "no connection within 2s".to_owned(),
+        refused: None,
         first_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_380_007),
     };
     let traffic = Traffic {
@@ -211,6 +214,7 @@ fn tunnels() -> Summary {
         error_type: "dns_error".to_owned(),
         blame: Blame::Upstream,
         detail: "no such host".to_owned(),
+        refused: None,
         first_at: started_at(),
     }];
     summary

@@ -4,6 +4,7 @@ use crate::traffic::{
     Kind, Outcome, Record,
     latency::Durations,
     meter::{Bytes, Connections, HostTraffic, Requests, Tunnels},
+    retries::RetryCounts,
 };
 
 /// What one host and port has seen so far.
@@ -21,6 +22,8 @@ pub(super) struct Tally {
     connections: Connections,
     /// See [`HostTraffic::bytes`].
     bytes: Bytes,
+    /// See [`HostTraffic::retries`].
+    retries: RetryCounts,
     /// See [`HostTraffic::latency`].
     latency: Durations,
     /// See [`HostTraffic::connect`].
@@ -39,6 +42,7 @@ impl Tally {
             tunnels: Tunnels::default(),
             connections: Connections::default(),
             bytes: Bytes::default(),
+            retries: RetryCounts::default(),
             latency: Durations::default(),
             connect: Durations::default(),
             first_byte: Durations::default(),
@@ -48,6 +52,7 @@ impl Tally {
     /// Counts one record of this host.
     pub(super) fn add(&mut self, record: &Record) {
         self.bytes.add(record);
+        self.retries.add(record);
         if record.reused {
             self.connections.reused += 1;
         }
@@ -78,6 +83,7 @@ impl Tally {
         self.connections.opened += other.connections.opened;
         self.connections.reused += other.connections.reused;
         self.bytes.merge(&other.bytes);
+        self.retries.merge(&other.retries);
         self.latency.merge(&other.latency);
         self.connect.merge(&other.connect);
         self.first_byte.merge(&other.first_byte);
@@ -92,6 +98,7 @@ impl Tally {
             tunnels: self.tunnels,
             connections: self.connections,
             bytes: self.bytes,
+            retries: self.retries,
             latency: self.latency.finish(),
             connect: self.connect.finish(),
             first_byte: self.first_byte.finish(),
