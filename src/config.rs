@@ -57,6 +57,7 @@ use crate::{
         Policy, PolicyOptions, Problem,
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
+        retry::RetryOptions,
         timeout::TimeoutOptions,
         via::ViaOptions,
     },
@@ -73,6 +74,9 @@ pub struct Options {
     /// How long things may take
     #[command(flatten)]
     pub timeout: TimeoutOptions,
+    /// What is tried again
+    #[command(flatten)]
+    pub retry: RetryOptions,
     /// The proxy that amb itself goes through
     #[command(flatten)]
     pub upstream: ParentOptions,
@@ -213,6 +217,7 @@ fn build(
     let run = options.run.build(problems);
     let policy = PolicyOptions {
         timeout: options.timeout,
+        retry: options.retry,
         connect_to: options.connect_to,
         resolve: options.resolve,
         upstream: options.upstream,

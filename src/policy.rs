@@ -2,26 +2,29 @@
 //!
 //! A policy does no IO, reads no clock and rolls no dice: what it needs is an argument. It cannot fail once it was built.
 
+pub mod backoff;
+pub mod budget;
 pub mod parent;
 pub mod reach;
 pub mod redact;
+pub mod retry;
 pub mod rules;
 pub mod timeout;
 pub mod via;
+mod words;
 
-use std::{collections::BTreeMap, ffi::OsString, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, sync::Arc};
 
 use self::{
+    budget::Spending,
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
     redact::Redact,
+    retry::{Kept, RetryOptions},
     rules::{Asked, Rules},
     timeout::TimeoutOptions,
     via::ViaOptions,
 };
-
-/// The shortest connect timeout that lets a connection open at all.
-const SHORTEST_CONNECT: Duration = Duration::from_millis(1);
 
 /// What is wrong with a value that reads well by itself.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ impl Problem {
 pub struct PolicyOptions {
     /// `[timeout]`
     pub timeout: TimeoutOptions,
+    /// `[retry]`
+    pub retry: RetryOptions,
     /// `[connect-to]`
     pub connect_to: ConnectToOptions,
     /// `[resolve]`
@@ -73,6 +78,10 @@ pub struct PolicyOptions {
 pub struct Policy {
     /// What holds for every request.
     pub rules: Arc<Rules>,
+    /// What hosts got of their budgets for retries.
+    pub spending: Spending,
+    /// What is kept of bodies that may have to be sent again.
+    pub kept: Arc<Kept>,
     /// Where names lead.
     pub reach: Reach,
     /// Which proxy amb itself goes through.
@@ -107,11 +116,8 @@ impl Policy {
 impl PolicyOptions {
     /// The valid policies; `problems` gets what is wrong. `environment` is amb's own, for the parent proxy it names.
     pub fn build(self, environment: &BTreeMap<OsString, OsString>, problems: &mut Vec<Problem>) -> Policy {
-        let timeouts = self.timeout.build();
-        if timeouts.connect < SHORTEST_CONNECT {
-            let reason = "no connection opens in so short a time; at least 1ms";
-            problems.push(Problem::at(&["timeout", "connect"], reason));
-        }
+        let timeouts = self.timeout.build(problems);
+        let retry = self.retry.build(problems);
         let parent = Parent::build(&self.upstream, environment).unwrap_or_else(|reason| {
             // Whoever tells it says where it comes from.
             let reason = reason.strip_prefix("--upstream-proxy: ").unwrap_or(&reason);
@@ -119,7 +125,9 @@ impl PolicyOptions {
             Parent::default()
         });
         Policy {
-            rules: Arc::new(Rules { timeouts }),
+            rules: Arc::new(Rules { timeouts, retry }),
+            spending: Spending::default(),
+            kept: Arc::default(),
             reach: Reach::build(self.connect_to, self.resolve),
             parent,
             via: self.headers.via.unwrap_or(true),

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use super::timeout::Timeouts;
+use super::{retry::Retry, timeout::Timeouts};
 
 /// The policies for a request or tunnel.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// What is tried again.
+    pub retry: Retry,
 }
 
 /// The fields of a head.
