@@ -12,6 +12,7 @@ mod error;
 mod exchange;
 mod http;
 mod recorder;
+mod retrying;
 mod sniff;
 mod socks;
 mod target;

@@ -127,9 +127,6 @@ impl Retry {
         if fault.is_fine() && !self.lists(attempted) {
             return Decision::Fine;
         }
-        if fault == Fault::Pointless {
-            return Decision::Leave(Why::Pointless, None);
-        }
         let listed = self.lists(attempted);
         let needed = if fault.proves_unexecuted() {
             Level::Safe
@@ -139,6 +136,9 @@ impl Retry {
         let reachable = (listed && self.allows(needed, attempted)).then_some(needed);
         if self.is_off() {
             return Decision::Leave(Why::Off, reachable);
+        }
+        if fault == Fault::Pointless {
+            return Decision::Leave(Why::Pointless, None);
         }
         if !listed {
             return Decision::Leave(Why::ConditionNotListed, None);

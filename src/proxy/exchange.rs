@@ -3,7 +3,9 @@
 //! The order is a contract: framing and loops → where to → what is sent → attempts { pooled or fresh connection → send →
 //! answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
 
+mod again;
 mod attempt;
+mod limits;
 mod own;
 mod respond;
 
@@ -18,8 +20,10 @@ use std::{
 };
 
 use super::{
+    deadline::Countdown,
     error::ExchangeError,
     recorder::Open,
+    retrying::Stage,
     target::Authority,
     tunnel,
     upstream::{Purpose, Server},
@@ -108,8 +112,10 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         expects: Expects::Nothing,
         answered: false,
         truncation_shows: true,
+        stage: Stage::Connecting,
+        time: None,
     };
-    match unless_it_panics(exchange.run(client)).await {
+    match exchange.run_in_time(client).await {
         Ok(Ended::With(next, outcome)) => {
             exchange.end(outcome);
             next
@@ -118,8 +124,12 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
             server,
             open: exchange.open,
             unseen: None,
+            idle: exchange.rules.timeouts.tunnel_idle,
         })),
-        Err(error) => Box::pin(exchange.refuse(client, &error)).await,
+        Err(error) => {
+            exchange.note_end(&error);
+            Box::pin(exchange.refuse(client, &error)).await
+        }
     }
 }
 
@@ -177,6 +187,10 @@ struct Exchange<'a> {
     answered: bool,
     /// Whether an answer that breaks off can be told from a complete one by its framing.
     truncation_shows: bool,
+    /// How far its attempt has come.
+    stage: Stage,
+    /// How long all of it may take; none for as long as it likes.
+    time: Option<Rc<Countdown>>,
 }
 
 impl Exchange<'_> {
@@ -186,6 +200,18 @@ impl Exchange<'_> {
             self.open.record.path = self.worker.redact.path(&self.request.path);
         }
         self.open.end(outcome);
+    }
+
+    /// All of it, within its time.
+    async fn run_in_time(&mut self, client: &mut Connection) -> Result<Ended, ExchangeError> {
+        let Some(limit) = self.rules.timeouts.request else {
+            return unless_it_panics(self.run(client)).await;
+        };
+        let time = Rc::new(Countdown::of(limit));
+        self.time = Some(Rc::clone(&time));
+        Box::pin(time.bound(unless_it_panics(self.run(client))))
+            .await
+            .unwrap_or(Err(ExchangeError::ExchangeTimedOut(limit)))
     }
 
     /// The policies, in the order in which they apply.

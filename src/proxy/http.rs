@@ -116,11 +116,11 @@ async fn pass_inside(
     if hop::asks_for_other_protocol(&head.fields) {
         // Directly it would get it, and no policy for HTTP has a say in what follows.
         open.record.kind = Kind::Tunnel;
+        let rules = worker.tunnel_rules(&authority);
         let connected = if let Some(server) = prepared {
             Ok(server)
         } else {
-            let opened = &mut open.record.opened;
-            worker.open_tunnel(&authority, opened).await
+            worker.open_tunnel(&authority, &rules, client, &mut open.record).await
         };
         return match connected {
             Ok(mut server) => {
@@ -131,6 +131,7 @@ async fn pass_inside(
                     server,
                     open,
                     unseen: None,
+                    idle: rules.timeouts.tunnel_idle,
                 }))
             }
             Err(error) => {
@@ -263,11 +264,9 @@ async fn connect(
         Ok(_) => Err(ExchangeError::RequestMalformed("a CONNECT with a body")),
         Err(reason) => Err(ExchangeError::RequestMalformed(reason)),
     };
+    let rules = worker.tunnel_rules(&authority);
     let connected = match framed {
-        Ok(()) => {
-            let opened = &mut open.record.opened;
-            worker.open_tunnel(&authority, opened).await
-        }
+        Ok(()) => worker.open_tunnel(&authority, &rules, client, &mut open.record).await,
         Err(error) => {
             refuse(client, open, &error, Some(head), Some(&authority)).await;
             return Next::Close;
@@ -290,6 +289,7 @@ async fn connect(
                 server,
                 open,
                 unseen: Some(authority),
+                idle: rules.timeouts.tunnel_idle,
             }))
         }
         Err(error) => {

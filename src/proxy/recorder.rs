@@ -10,7 +10,11 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{error::ExchangeError, target::Authority};
-use crate::traffic::{Blame, Failure, Kind, Outcome, Protocol, Record, meter::Meter, retries::Retries};
+use crate::traffic::{
+    Blame, Failure, Kind, Outcome, Protocol, Record,
+    meter::Meter,
+    retries::{NotRetried, Retries},
+};
 
 /// Takes each finished record, for the access log. Must not block.
 pub type Listener = Arc<dyn Fn(&Record) + Send + Sync>;
@@ -82,6 +86,11 @@ impl Recorder {
             recorder: Rc::clone(self),
             ended: false,
         }
+    }
+
+    /// The time since the books were opened, which all workers do at the start of the run.
+    pub(crate) fn since_start(&self) -> Duration {
+        self.begun.1.elapsed()
     }
 
     /// How many exchanges and tunnels are open.
@@ -162,8 +171,13 @@ impl Open {
         self.record.port = authority.port;
     }
 
-    /// Ends it.
-    pub(crate) fn end(mut self, outcome: Outcome) {
+    /// Ends it. Where retries were asked for, a failure says why it was left at that.
+    pub(crate) fn end(mut self, mut outcome: Outcome) {
+        if let (Outcome::Failed(failure), Some(refused)) = (&mut outcome, self.record.retries.refused)
+            && refused.why != NotRetried::Off
+        {
+            failure.detail = format!("{} (not retried: {refused})", failure.detail);
+        }
         self.record.outcome = outcome;
         self.enter();
     }

@@ -12,3 +12,4 @@ pub(crate) mod hop;
 pub(crate) mod http1;
 pub(crate) mod pump;
 pub(crate) mod splice;
+pub(crate) mod tape;

@@ -256,7 +256,7 @@ struct Group<'a> {
     blame: &'static str,
     /// What happened the first time, in a sentence.
     detail: &'a str,
-    /// Why the first was not retried: off, not_safe, budget and so on; absent if there was nothing to retry.
+    /// Why the first was not retried: off, budget and so on; absent if there was nothing to retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_retried: Option<&'static str>,
     /// When the first began.

@@ -11,6 +11,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::super::{
     crowd::Seat,
+    deadline::SLACK,
     error::ExchangeError,
     wire::{
         connection::Connection,
@@ -44,7 +45,8 @@ pub(super) async fn read_head(
     if !begun {
         seat.waits();
     }
-    let mut due = Instant::now() + if begun { HEAD_LIMIT } else { IDLE_LIMIT };
+    let mut limit = if begun { HEAD_LIMIT } else { IDLE_LIMIT };
+    let mut due = Instant::now() + limit;
     let result = poll_fn(|cx| {
         if let Poll::Ready(result) = reader.poll(cx, client) {
             // An empty line that came alone is not the beginning of a request.
@@ -59,9 +61,10 @@ pub(super) async fn read_head(
         if !begun && !matches!(client.inbox.as_slice(), b"" | b"\r" | b"\r\n") {
             begun = true;
             seat.asks();
-            due = Instant::now() + HEAD_LIMIT;
+            limit = HEAD_LIMIT;
+            due = Instant::now() + limit;
         }
-        if patience.is_over(cx, due) {
+        if patience.is_over(cx, &mut due, limit) {
             Poll::Ready(None)
         } else {
             Poll::Pending
@@ -92,26 +95,29 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Whether `due` has come; wakes the task when it does.
-    fn is_over(&mut self, cx: &mut Context<'_>, due: Instant) -> bool {
+    /// Whether `due` has come; wakes the task when it does. If amb was stopped meanwhile, all of `limit` begins again.
+    fn is_over(&mut self, cx: &mut Context<'_>, due: &mut Instant, limit: Duration) -> bool {
         if let Some(timer) = &self.timer
             && !timer.is_elapsed()
-            && timer.deadline() <= due
+            && timer.deadline() <= *due
         {
             // It will wake this task when it fires.
             return false;
         }
         let timer = self
             .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if due < timer.deadline() {
-            timer.as_mut().reset(due);
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*due)));
+        if *due < timer.deadline() {
+            timer.as_mut().reset(*due);
         }
         while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= due {
+            let now = Instant::now();
+            if now > timer.deadline() + SLACK {
+                *due = now + limit;
+            } else if now >= *due {
                 return true;
             }
-            timer.as_mut().reset(due);
+            timer.as_mut().reset(*due);
         }
         false
     }

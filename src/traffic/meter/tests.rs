@@ -235,16 +235,16 @@ fn what_retries_did_adds_up_by_host() {
         retried(0, unsafe_, None, failed()),
         retried(0, None, Some(Hedge::Won), Outcome::Ok),
     ]);
-    let retries = &traffic.retries;
-    assert_eq!((retries.retried, retries.retries, retries.rescued), (3, 5, 1));
-    assert_eq!((retries.hedged, retries.hedges_won), (1, 1));
-    assert_eq!(retries.waited, Duration::from_millis(150));
-    let counts = &retries.refused;
+    let sums = &traffic.retries;
+    assert_eq!((sums.retried, sums.retries, sums.rescued), (3, 5, 1));
+    assert_eq!((sums.hedged, sums.hedges_won), (1, 1));
+    assert_eq!(sums.waited, Duration::from_millis(150));
+    let counts = &sums.refused;
     assert_eq!(
         (counts.attempts_used, counts.not_safe, counts.idempotent_would),
         (2, 1, 1)
     );
-    assert_eq!(traffic.hosts[0].retries, *retries);
+    assert_eq!(traffic.hosts[0].retries, *sums);
     assert!(metered(&[exchange()]).retries.is_empty());
 }
 
