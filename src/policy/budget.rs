@@ -1,7 +1,7 @@
 //! How many retries a host gets: a share of the requests that it got in the last ten seconds, so that retries cannot make an
 //! outage worse; and a few in any case, since a run may make but few requests.
 
-use std::{collections::HashMap, hash::BuildHasher, sync::Mutex, time::Duration};
+use std::{collections::HashMap, fmt, hash::BuildHasher, sync::Mutex, time::Duration};
 
 use foldhash::fast::RandomState;
 use schemars::JsonSchema;
@@ -26,7 +26,7 @@ pub struct BudgetOptions {
     pub ratio: Option<f64>,
     /// Retries that a host gets in 10 seconds in any case [default: 3]
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = 3))]
+    #[schemars(extend("default" = 3, "minimum" = 0, "maximum" = 4_294_967_295_u32))]
     pub min: Option<u32>,
 }
 
@@ -62,12 +62,18 @@ impl BudgetOptions {
 }
 
 /// What each host got of late. Shared by all workers.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Spending {
     /// By the hash of host and port. Two that collide share a budget.
     hosts: [Mutex<HashMap<u64, Window>>; SHARDS],
     /// Makes the hashes.
     hasher: RandomState,
+}
+
+impl fmt::Debug for Spending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spending").finish_non_exhaustive()
+    }
 }
 
 /// The requests and retries of one host, second by second.

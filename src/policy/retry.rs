@@ -39,11 +39,12 @@ pub struct Retry {
     pub level: Level,
     /// Retries after the first attempt.
     pub most: u32,
-    /// What is retried, as far as the level allows it; none for what is listed nowhere: [`Condition::DEFAULTS`], and a 429 that
-    /// says when to come back.
-    pub on: Option<Vec<Condition>>,
-    /// The methods whose requests are retried though they may have been executed; none for those of the level.
-    pub methods: Option<Vec<String>>,
+    /// What is retried, as far as the level allows it.
+    pub on: Vec<Condition>,
+    /// The methods whose requests are retried though they may have been executed.
+    pub methods: Vec<String>,
+    /// Whether the level `all` retries those of any other method too.
+    pub any_method: bool,
     /// A field that makes any method one of these.
     pub key_field: Option<String>,
     /// Bytes of a request's body that are kept so that it can be sent again.
@@ -160,23 +161,13 @@ impl Retry {
 
     /// Whether what happened is listed.
     fn lists(&self, attempted: &Attempted<'_>) -> bool {
-        match &self.on {
-            Some(on) => on.iter().any(|condition| condition.holds(attempted.fault)),
-            None => {
-                Condition::DEFAULTS
-                    .iter()
-                    .any(|condition| condition.holds(attempted.fault))
-                    || attempted.fault == Fault::Status(429) && attempted.retry_after.is_some()
-            }
-        }
+        let asked = attempted.retry_after.is_some();
+        self.on.iter().any(|condition| condition.holds(attempted.fault, asked))
     }
 
     /// The lowest level at which a request that may have been executed is retried.
     fn level_for(&self, method: &str, has_key: bool) -> Level {
-        let listed = match &self.methods {
-            Some(methods) => methods.iter().any(|listed| listed == method) && is_idempotent(method),
-            None => SAFE_METHODS.contains(&method),
-        };
+        let listed = is_idempotent(method) && self.lists_method(method);
         if listed || has_key {
             Level::Idempotent
         } else {
@@ -186,11 +177,12 @@ impl Retry {
 
     /// Whether `level` would retry it at all: `all` with methods of its own does not retry others.
     fn allows(&self, level: Level, attempted: &Attempted<'_>) -> bool {
-        level < Level::All
-            || self
-                .methods
-                .as_ref()
-                .is_none_or(|methods| methods.iter().any(|listed| listed == attempted.method))
+        level < Level::All || self.any_method || self.lists_method(attempted.method)
+    }
+
+    /// Whether the method is listed.
+    fn lists_method(&self, method: &str) -> bool {
+        self.methods.iter().any(|listed| listed == method)
     }
 
     /// Why the level does not cover a request that may have been executed.

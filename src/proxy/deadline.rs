@@ -10,8 +10,9 @@ use tokio::time::{Instant, timeout};
 const TICK: Duration = Duration::from_millis(500);
 /// Ticks of a limit, other than a short one: what a stop can be misjudged by at most is one of them.
 const TICKS: u32 = 16;
-/// How late a sleep may end before that counts as a stop. On a machine that is merely slow the limit comes a little later.
-pub(crate) const SLACK: Duration = Duration::from_millis(200);
+/// How late a sleep may end before that counts as a stop: this, or an eighth of it. On a machine that is merely slow the limit
+/// comes a little later.
+const SLACK: Duration = Duration::from_millis(200);
 
 /// A limit that is counted down tick by tick.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) 
 /// How much of the time that passed counts, of a sleep that was to take `asked`. Of one that a stop has cut across, half: so
 /// that a short limit is not over as soon as amb goes on, and any limit ends.
 fn counted(passed: Duration, asked: Duration) -> Duration {
-    if passed > asked + SLACK {
+    if passed > asked + SLACK.max(asked / 8) {
         (asked / 2).max(Duration::from_millis(1))
     } else {
         passed

@@ -41,6 +41,10 @@ impl Dice {
             ("log.level", _) => json!(self.pick(&["debug", "warn"])),
             ("connect-to", _) => json!(format!("h{number}:80")),
             ("resolve", _) => json!(format!("127.0.0.{number}")),
+            ("retry.backoff.base", _) => json!(format!("{number}ms")),
+            (_, "a list of what to retry on") => json!(["connect-failure", "reset"]),
+            (_, "a list of methods") => json!(["GET", "PUT"]),
+            (_, "a number from 0 to 100") => json!(f64::from(u8::try_from(number).unwrap()) / 4.0),
             (_, "true or false") => json!(number.is_multiple_of(2)),
             (_, "a text") => json!(format!("text{number}")),
             (_, "a list of texts") => json!([format!("a{number}"), format!("b{number}")]),
@@ -50,7 +54,7 @@ impl Dice {
             (_, "the URL of a proxy, or none") => json!(format!("http://user:word{number}@p:80")),
             (_, kind) if kind.starts_with("a duration") => json!(format!("{number}s")),
             (_, kind) if kind.starts_with("a size") => json!(format!("{number}KiB")),
-            (_, kind) if kind.starts_with("a whole number from 1") => json!(number),
+            (_, kind) if kind.starts_with("a whole number from ") => json!(number),
             (name, kind) => panic!("say here how to make a value for {name}: {kind}"),
         }
     }

@@ -51,12 +51,14 @@ pub enum Condition {
     ServerError,
     /// `retriable-4xx`: 409.
     Retriable4xx,
+    /// `rate-limited`: a 429 that says in `Retry-After` when to come back.
+    RateLimited,
     /// A status by itself.
     Status(u16),
 }
 
 /// The conditions that have a name.
-const NAMES: [(Condition, &str); 7] = [
+const NAMES: [(Condition, &str); 8] = [
     (Condition::ConnectFailure, "connect-failure"),
     (Condition::RefusedStream, "refused-stream"),
     (Condition::ResetBeforeRequest, "reset-before-request"),
@@ -64,19 +66,21 @@ const NAMES: [(Condition, &str); 7] = [
     (Condition::GatewayError, "gateway-error"),
     (Condition::ServerError, "5xx"),
     (Condition::Retriable4xx, "retriable-4xx"),
+    (Condition::RateLimited, "rate-limited"),
 ];
 
 impl Condition {
     /// What is retried unless something else is listed.
-    pub const DEFAULTS: [Self; 4] = [
+    pub const DEFAULTS: [Self; 5] = [
         Self::ConnectFailure,
         Self::RefusedStream,
         Self::Reset,
         Self::GatewayError,
+        Self::RateLimited,
     ];
 
-    /// Whether it is what happened.
-    pub fn holds(self, fault: Fault) -> bool {
+    /// Whether it is what happened; `asked` says whether the server asked to wait.
+    pub fn holds(self, fault: Fault, asked: bool) -> bool {
         match self {
             Self::ConnectFailure => fault == Fault::Connect,
             Self::RefusedStream => false,
@@ -85,6 +89,7 @@ impl Condition {
             Self::GatewayError => matches!(fault, Fault::TimedOut | Fault::Status(502..=504)),
             Self::ServerError => !matches!(fault, Fault::Pointless | Fault::Status(..500)),
             Self::Retriable4xx => fault == Fault::Status(409),
+            Self::RateLimited => fault == Fault::Status(429) && asked,
             Self::Status(status) => fault == Fault::Status(status),
         }
     }
@@ -152,7 +157,7 @@ impl JsonSchema for Condition {
         json_schema!({
             "type": "string",
             "title": "what to retry on",
-            "pattern": "^(connect-failure|refused-stream|reset-before-request|reset|gateway-error|5xx|retriable-4xx|[45][0-9][0-9])$",
+            "pattern": "^(connect-failure|refused-stream|reset-before-request|reset|gateway-error|5xx|retriable-4xx|rate-limited|[45][0-9][0-9])$",
         })
     }
 }

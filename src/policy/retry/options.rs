@@ -13,7 +13,7 @@ use super::{
         budget::BudgetOptions,
         words::list,
     },
-    Condition, Retry, is_idempotent,
+    Condition, Retry, SAFE_METHODS, is_idempotent,
 };
 use crate::units::ByteSize;
 
@@ -25,6 +25,9 @@ const MOST: u32 = 100;
 const DEFAULT_BUFFER_LIMIT: u64 = 64 * 1024;
 /// The largest body that can be asked to be kept: what all together may take.
 const LARGEST_BUFFER_LIMIT: u64 = super::KEPT_BYTES;
+
+/// The word in `methods` that stands for those of the level.
+const DEFAULT_METHODS: &str = "default";
 
 /// How long the level `safe` waits in all, unless a backoff is configured: nobody who asked only for `--retries` expects a
 /// refused connection to take longer.
@@ -77,12 +80,11 @@ pub struct RetryOptions {
     #[schemars(extend("default" = "off"))]
     pub level: Option<Level>,
 
-    /// What to retry on: connect-failure, reset, gateway-error, 5xx, 429 and so on [default: see amb help resilience]
+    /// What to retry on, such as 5xx,reset,429 [default: connect-failure,refused-stream,reset,gateway-error,rate-limited]
     ///
     /// Comma-separated and repeatable, with Envoy's names: connect-failure, reset, reset-before-request, refused-stream,
-    /// gateway-error, 5xx, retriable-4xx, and statuses. By default connect-failure, refused-stream, reset, gateway-error,
-    /// and a 429 with a Retry-After. Without --retry it means --retry idempotent, unless all of it is
-    /// certain not to have been executed.
+    /// gateway-error (502, 503, 504), 5xx, retriable-4xx (409); rate-limited, which is a 429 with a Retry-After; and
+    /// statuses. Without --retry it means --retry idempotent, unless all of it is certain not to have been executed.
     #[arg(
         id = "retry.on",
         long = "retry-on",
@@ -91,18 +93,22 @@ pub struct RetryOptions {
         help_heading = "Resilience"
     )]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
-    #[schemars(schema_with = "conditions_schema")]
+    #[schemars(
+        schema_with = "conditions_schema",
+        extend("default" = ["connect-failure", "refused-stream", "reset", "gateway-error", "rate-limited"])
+    )]
     pub on: Option<Vec<Condition>>,
 
-    /// The methods that may be executed twice [default: GET, HEAD, OPTIONS, TRACE; any with level all]
+    /// The methods of requests that may be executed twice [default: default]
     ///
-    /// Others than idempotent ones need level all.
+    /// The word default stands for GET, HEAD, OPTIONS and TRACE, and with --retry all for any method. Others than
+    /// idempotent ones need --retry all.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
-    #[schemars(schema_with = "methods_schema")]
+    #[schemars(schema_with = "methods_schema", extend("default" = ["default"]))]
     pub methods: Option<Vec<String>>,
 
-    /// A header that makes any request one that may be executed twice, such as Idempotency-Key [default: none]
+    /// A header that makes any request one that may be executed twice, such as Idempotency-Key [default: no header]
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_non_idempotent_with: Option<String>,
@@ -179,18 +185,19 @@ impl RetryOptions {
                     &on,
                     "the list is empty; to retry nothing, set retry.level = \"off\"",
                 ));
-            }
-            if level == Level::Safe
-                && let Some(condition) = listed.iter().find(|condition| condition.is_about_answers())
-            {
-                let reason = format!(
-                    "a request that was answered with {condition} was executed, which the level safe never retries: it takes \
-                     the level idempotent"
-                );
+            } else if level == Level::Safe && listed.iter().all(|condition| condition.is_about_answers()) {
+                let reason = "a request that was answered was executed, which the level safe never retries: it takes the \
+                              level idempotent";
                 problems.push(Problem::between(&on, &["retry", "level"], reason));
             }
         }
-        if let Some(method) = self.methods.iter().flatten().find(|method| !is_idempotent(method))
+        let mut methods = self.methods.unwrap_or_else(|| vec![DEFAULT_METHODS.to_owned()]);
+        let any_method = methods.iter().any(|method| method == DEFAULT_METHODS);
+        if any_method {
+            methods.retain(|method| method != DEFAULT_METHODS);
+            methods.extend(SAFE_METHODS.map(ToOwned::to_owned));
+        }
+        if let Some(method) = methods.iter().find(|method| !is_idempotent(method))
             && level != Level::All
         {
             let reason = format!("{method} must not be executed twice: to list it takes the level all");
@@ -225,8 +232,9 @@ impl RetryOptions {
         Retry {
             level,
             most: self.attempts.unwrap_or(DEFAULT_MOST),
-            on: self.on,
-            methods: self.methods,
+            on: self.on.unwrap_or_else(|| Condition::DEFAULTS.to_vec()),
+            methods,
+            any_method,
             key_field: self.allow_non_idempotent_with,
             buffer_limit: self.buffer_limit.map_or(DEFAULT_BUFFER_LIMIT, |limit| limit.0),
             respect_retry_after: self.respect_retry_after.unwrap_or(true),

@@ -135,6 +135,8 @@ fn what_is_listed_is_retried_and_nothing_else() {
         ("reset", Fault::Unsent, "again"),
         ("reset", Fault::TimedOut, "again"),
         ("refused-stream", Fault::Connect, "ConditionNotListed"),
+        ("rate-limited", Fault::Status(429), "fine"),
+        ("429", Fault::Status(429), "again"),
         ("5xx", Fault::Pointless, "Pointless"),
     ] {
         assert_eq!(listing(on, fault), expected, "{on} {fault:?}");
@@ -152,6 +154,14 @@ fn a_method_or_a_key_opens_the_level_idempotent() {
     });
     assert_eq!(word(&put, &first("PUT", Fault::Reset)), "again");
     assert_eq!(word(&put, &first("GET", Fault::Reset)), "MethodNotListed");
+    let more = built(RetryOptions {
+        level: Some(Level::Idempotent),
+        methods: Some(vec!["default".to_owned(), "PUT".to_owned()]),
+        ..RetryOptions::default()
+    });
+    assert_eq!(word(&more, &first("GET", Fault::Reset)), "again");
+    assert_eq!(word(&more, &first("PUT", Fault::Reset)), "again");
+    assert_eq!(word(&more, &first("POST", Fault::Reset)), "NotSafe: All");
     assert_eq!(word(&put, &first("POST", Fault::Reset)), "NotSafe");
     let keyed = Attempted {
         has_key: true,
@@ -315,7 +325,7 @@ fn what_contradicts_itself_is_a_mistake() {
         let on = Some(vec![on.parse().unwrap()]);
         assert_eq!(problems(RetryOptions { on, ..safe() }), 1);
     }
-    let on = Some(vec![Condition::Reset]);
+    let on = Some(vec![Condition::Reset, Condition::GatewayError]);
     assert_eq!(problems(RetryOptions { on, ..safe() }), 0);
     let methods = |method: &str, level| RetryOptions {
         methods: Some(vec![method.to_owned()]),

@@ -11,7 +11,6 @@ use tokio::time::{Instant, Sleep};
 
 use super::super::{
     crowd::Seat,
-    deadline::SLACK,
     error::ExchangeError,
     wire::{
         connection::Connection,
@@ -25,6 +24,9 @@ const HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// How long a connection may wait for its next request. Long, since the client is the wrapped program itself: closing under
 /// its hands would be a failure that it would not see without amb.
 const IDLE_LIMIT: Duration = Duration::from_mins(5);
+
+/// How late a timer may fire before that counts as a stop of amb.
+const SLACK: Duration = Duration::from_secs(5);
 
 /// Why there is no request.
 pub(super) enum Unreadable {
