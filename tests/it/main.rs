@@ -11,6 +11,7 @@ mod layers;
 mod readme;
 mod records;
 mod reports;
+mod resilience;
 mod supervise;
 mod support;
 mod wire;

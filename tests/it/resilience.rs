@@ -1,0 +1,45 @@
+//! Retries, timeouts and hedges: what the server sees of them, what the client gets, what is recorded.
+
+mod budget;
+mod matrix;
+mod retries;
+mod timeouts;
+mod tunnels;
+
+use std::net::SocketAddr;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::support::{Proxy, Upstream};
+
+/// A request for the origin's `/` with this method, these further lines and this body.
+fn request(origin: &Upstream, method: &str, lines: &str, body: &str) -> String {
+    let address = origin.address();
+    let length = if body.is_empty() {
+        String::new()
+    } else {
+        format!("Content-Length: {}\r\n", body.len())
+    };
+    format!("{method} http://{address}/ HTTP/1.1\r\nHost: {address}\r\n{length}{lines}\r\n{body}")
+}
+
+/// A plain request for the origin's `/`.
+fn get(origin: &Upstream) -> String {
+    request(origin, "GET", "", "")
+}
+
+/// A proxy with these keys set, and waits so short that nobody has to wait for them.
+#[track_caller]
+fn set(settings: &[&str]) -> Proxy {
+    let mut flags = vec!["--set", "retry.backoff={ base = '1ms', max = '2ms' }"];
+    flags.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+    Proxy::with(flags)
+}
+
+/// An address that refuses connections for as long as the socket lives.
+fn refusing() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
