@@ -43,3 +43,9 @@ fn refusing() -> (Socket, SocketAddr) {
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, address)
 }
+
+/// Lets time pass, which is what limits are about.
+#[expect(clippy::disallowed_methods, reason = "it is the time that counts here")]
+fn let_pass(millis: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(millis));
+}

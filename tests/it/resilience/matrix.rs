@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    io::Write as _,
+    io,
     net::{SocketAddr, TcpStream},
     sync::{
         Arc, Condvar, Mutex,
@@ -22,6 +22,7 @@ use amb::{
 };
 use socket2::{Domain, Socket, Type};
 
+use super::let_pass;
 use crate::support::{PATIENCE, Peer};
 
 /// What a server does about a request.
@@ -77,6 +78,8 @@ const FAULTS: [Fault; 11] = [
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "PATCH"];
 /// The levels.
 const LEVELS: [&str; 4] = ["off", "safe", "idempotent", "all"];
+/// What `timeout.first-byte` is set to.
+const FIRST_BYTE: Duration = Duration::from_millis(100);
 /// Threads that make trials.
 const TESTERS: usize = 16;
 
@@ -95,10 +98,13 @@ impl Dice {
     /// Waits up to two milliseconds, mostly not at all.
     fn dawdle(&mut self) {
         if self.roll(3) == 0 {
-            thread::sleep(Duration::from_micros(self.roll(2_000)));
+            let_pass(self.roll(3));
         }
     }
 }
+
+/// Records by port, and what rings when one comes.
+type Books = (Mutex<HashMap<u16, Vec<Record>>>, Condvar);
 
 /// A proxy of one level, in this process, and the records of its exchanges by the port that they went to.
 struct Level {
@@ -107,7 +113,7 @@ struct Level {
     /// Where it listens.
     address: SocketAddr,
     /// The records.
-    records: Arc<(Mutex<HashMap<u16, Vec<Record>>>, Condvar)>,
+    records: Arc<Books>,
 }
 
 impl Level {
@@ -117,14 +123,14 @@ impl Level {
             &format!("retry.level={name}"),
             "retry.backoff={ base = '1ms', max = '2ms' }",
             "retry.budget={ ratio = 100, min = 1000000 }",
-            "timeout.first-byte=30ms",
+            "timeout.first-byte=100ms",
         ];
         let (config, _) = config::load(&Request {
             overrides: overrides.map(ToOwned::to_owned).to_vec(),
             ..Request::default()
         })
         .unwrap();
-        let records = Arc::new((Mutex::new(HashMap::<u16, Vec<Record>>::new()), Condvar::new()));
+        let records = Arc::new(Books::default());
         let told = Arc::clone(&records);
         let listener: Listener = Arc::new(move |record: &Record| {
             let mut records = told.0.lock().unwrap();
@@ -221,21 +227,35 @@ fn serve_one(peer: &mut Peer, trial: Trial, seen: &Seen, dice: &mut Dice) -> boo
     trial.fault != Fault::Refused
 }
 
+/// Whether something comes before the connection, or the trial, is over.
+fn comes(peer: &Peer, over: &AtomicUsize) -> bool {
+    peer.stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let came = loop {
+        match peer.stream.peek(&mut [0]) {
+            Ok(count) => break count > 0,
+            Err(reason) if reason.kind() == io::ErrorKind::WouldBlock && over.load(Ordering::SeqCst) == 0 => {}
+            Err(_) => break false,
+        }
+    };
+    peer.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    came
+}
+
 /// Serves connections until one comes that says the test is over.
-fn serve(listener: &Socket, trial: Trial, seen: &Arc<Seen>, over: &AtomicUsize, mut seed: u64) {
+fn serve(listener: &Socket, trial: Trial, seen: &Arc<Seen>, over: &Arc<AtomicUsize>, mut random: u64) {
     let mut threads = Vec::new();
     while let Ok((socket, _)) = listener.accept() {
         if over.load(Ordering::SeqCst) > 0 {
             break;
         }
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let (seen, mut dice) = (Arc::clone(seen), Dice(seed | 1));
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let (seen, over, mut dice) = (Arc::clone(seen), Arc::clone(over), Dice(random | 1));
         threads.push(thread::spawn(move || {
             let mut peer = Peer::new(socket.into());
             // Before anything comes, or only once it does, as one does that waits for its next request.
             let mut at_once = seen.faults.load(Ordering::SeqCst) > 0 && dice.roll(2) == 0;
             loop {
-                if !std::mem::take(&mut at_once) && peer.stream.peek(&mut [0]).unwrap_or(0) == 0 {
+                if !std::mem::take(&mut at_once) && !comes(&peer, &over) {
                     return;
                 }
                 if !serve_one(&mut peer, trial, &seen, &mut dice) {
@@ -252,7 +272,9 @@ fn serve(listener: &Socket, trial: Trial, seen: &Arc<Seen>, over: &AtomicUsize, 
             }
         }));
     }
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
 }
 
 /// What came of a trial.
@@ -278,31 +300,30 @@ fn attempt(level: &Level, trial: Trial, dice: &mut Dice) -> Result {
     let mut server = None;
     if trial.pooled || !refused {
         socket.listen(16).unwrap();
-        let (listener, seen, over, seed) = (
-            socket.try_clone().unwrap(),
-            Arc::clone(&seen),
-            Arc::clone(&over),
-            dice.roll(u64::MAX),
-        );
-        server = Some(thread::spawn(move || serve(&listener, trial, &seen, &over, seed)));
+        let (listener, watched, ended) = (socket.try_clone().unwrap(), Arc::clone(&seen), Arc::clone(&over));
+        let random = dice.roll(u64::MAX);
+        server = Some(thread::spawn(move || serve(&listener, trial, &watched, &ended, random)));
     }
-    let stop = |server: Option<thread::JoinHandle<()>>| {
+    let end = || {
         over.store(1, Ordering::SeqCst);
         drop(TcpStream::connect(origin));
-        server.into_iter().for_each(|server| server.join().unwrap());
     };
     if trial.pooled {
-        client.send(head("GET") + "\r\n");
-        assert_eq!(client.answer().status(), 200);
-        level.take(origin.port(), 1);
+        loop {
+            client.send(head("GET") + "\r\n");
+            let status = client.answer().status();
+            level.take(origin.port(), 1);
+            // On a crowded machine its time may have been over before the server had a turn.
+            if status == 200 {
+                break;
+            }
+        }
         seen.executed.store(0, Ordering::SeqCst);
     }
     seen.faults.store(trial.times, Ordering::SeqCst);
     let mut kept = Some(socket);
     if refused && trial.pooled {
-        // The connection that is kept stays open: the server's end of it is in its thread.
-        over.store(1, Ordering::SeqCst);
-        drop(TcpStream::connect(origin));
+        end();
         drop(kept.take());
     }
     let body = trial.method != "GET";
@@ -317,9 +338,10 @@ fn attempt(level: &Level, trial: Trial, dice: &mut Dice) -> Result {
     let record = level.take(origin.port(), 1).remove(0);
     drop(client);
     if kept.is_some() && server.is_some() {
-        stop(server.take());
-    } else {
-        server.into_iter().for_each(|server| server.join().unwrap());
+        end();
+    }
+    if let Some(server) = server {
+        server.join().unwrap();
     }
     Result {
         record,
@@ -367,7 +389,7 @@ fn check(level: usize, trial: Trial, result: &Result, figures: &mut Figures) {
             told()
         );
     }
-    if matches!(trial.fault, Fault::Unavailable | Fault::Silent) && record.resends == 0 {
+    if trial.fault == Fault::Unavailable && record.duration < FIRST_BYTE && record.resends == 0 {
         assert_eq!(*executed, sent, "{}", told());
     }
     // What nobody may do twice.
@@ -430,14 +452,14 @@ fn nothing_is_executed_twice_below_the_level_that_allows_it() {
         assert!(lost.is_empty(), "{}: {lost:?}", level.name);
     }
     let figures = figures.into_inner().unwrap();
-    let mut text = format!("{} trials", figures.trials);
-    for (at, level) in LEVELS.iter().enumerate() {
-        text.push_str(&format!(
-            "; {level}: {} executed twice by a retry, {} by an unseen resend, {} retried, {} rescued",
+    let mut lines = vec![format!("{} trials", figures.trials)];
+    lines.extend(LEVELS.iter().enumerate().map(|(at, level)| {
+        format!(
+            "{level}: {} executed twice by a retry, {} by an unseen resend, {} retried, {} rescued",
             figures.twice[at], figures.resent[at], figures.retried[at], figures.rescued[at]
-        ));
-    }
-    std::io::stderr().write_all((text + "\n").as_bytes()).unwrap();
+        )
+    }));
+    amb::supervise::write_stderr(&(lines.join("; ") + "\n"));
     assert_eq!((figures.twice[0], figures.twice[1]), (0, 0));
     assert!(figures.rescued[2] > 0 && figures.rescued[3] > 0);
 }

@@ -1,8 +1,8 @@
 //! Each limit by itself: what ends, as what, and what it does not touch.
 
-use std::{thread, time::Duration};
+use std::thread;
 
-use super::{get, request, set};
+use super::{get, let_pass, request, set};
 use crate::support::{End, Proxy, Step, Upstream, ok};
 
 /// A complete answer.
@@ -40,10 +40,10 @@ fn the_first_byte_has_its_time_from_the_end_of_the_request() {
     let text = request(&origin, "POST", "", "hello");
     let (head, body) = text.split_at(text.len() - 5);
     client.send(head);
-    thread::sleep(Duration::from_millis(400));
+    let_pass(400);
     client.send(body);
     assert_eq!(client.answer().status(), 103);
-    thread::sleep(Duration::from_millis(400));
+    let_pass(400);
     origin.release();
     client.answer().assert_is(200, "ok");
     proxy.end().assert_exchanges(&[("ok", 1)]);
@@ -121,10 +121,10 @@ fn a_slow_server_is_not_a_silent_one() {
     let origin = Upstream::serve(|stream, _| {
         let mut peer = crate::support::Peer::new(stream);
         peer.until(b"\r\n\r\n").unwrap();
-        thread::sleep(Duration::from_millis(800));
+        let_pass(800);
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n");
         for _ in 0..8 {
-            thread::sleep(Duration::from_millis(150));
+            let_pass(150);
             peer.send("x");
         }
     });
@@ -143,13 +143,13 @@ fn a_client_may_pause_for_as_long_as_it_likes() {
     let mut client = proxy.connect();
     // Inside its request.
     client.send(request(&origin, "PUT", "", "hello").trim_end_matches("llo"));
-    thread::sleep(Duration::from_millis(700));
+    let_pass(700);
     client.send("llo");
     client.answer().assert_is(200, "stored");
     // Inside its answer, of which all buffers on the way are full.
     client.send(get(&origin));
     client.until(b"\r\n\r\n").unwrap();
-    thread::sleep(Duration::from_millis(700));
+    let_pass(700);
     assert_eq!(client.take(body.len()).map(|bytes| bytes.len()), Ok(body.len()));
     proxy.end().assert_exchanges(&[("ok", 2)]);
     origin.join();
@@ -196,9 +196,9 @@ fn no_limit_runs_while_amb_is_stopped() {
     client.send(get(&origin));
     origin.wait_for_requests(1);
     proxy.running.signal(libc::SIGSTOP);
-    thread::sleep(Duration::from_secs(3));
+    let_pass(3_000);
     proxy.running.signal(libc::SIGCONT);
-    thread::sleep(Duration::from_millis(100));
+    let_pass(100);
     origin.release();
     client.answer().assert_is(200, "ok");
     proxy.end().assert_exchanges(&[("ok", 1)]);
