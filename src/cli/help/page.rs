@@ -220,7 +220,14 @@ impl Page {
                 rows.iter().map(entry).collect()
             }
         };
-        self.blocks.iter().map(piece).collect()
+        let mut text = String::new();
+        for block in &self.blocks {
+            let piece = piece(block);
+            let headed = text.lines().last().is_some_and(|line| line.starts_with(".SS "));
+            // A heading begins a paragraph already.
+            text.push_str(piece.strip_prefix(".PP\n").filter(|_| headed).unwrap_or(&piece));
+        }
+        text
     }
 }
 
