@@ -4,6 +4,7 @@
 
 pub mod backoff;
 pub mod budget;
+pub mod hedge;
 pub mod parent;
 pub mod reach;
 pub mod redact;
@@ -17,6 +18,7 @@ use std::{collections::BTreeMap, ffi::OsString, sync::Arc};
 
 use self::{
     budget::Spending,
+    hedge::Pace,
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
     redact::Redact,
@@ -80,6 +82,8 @@ pub struct Policy {
     pub rules: Arc<Rules>,
     /// What hosts got of their budgets for retries.
     pub spending: Spending,
+    /// How long the answers of hosts take, for hedges.
+    pub pace: Pace,
     /// What is kept of bodies that may have to be sent again.
     pub kept: Arc<Kept>,
     /// Where names lead.
@@ -127,6 +131,7 @@ impl PolicyOptions {
         Policy {
             rules: Arc::new(Rules { timeouts, retry }),
             spending: Spending::default(),
+            pace: Pace::default(),
             kept: Arc::default(),
             reach: Reach::build(self.connect_to, self.resolve),
             parent,

@@ -11,6 +11,8 @@ use super::Problem;
 
 /// How far back requests and retries are counted, in seconds.
 const WINDOW_SECONDS: usize = 10;
+/// Requests for each of which there may be one hedge.
+const REQUESTS_PER_HEDGE: u64 = 20;
 /// Tables, each behind a lock of its own, so that workers seldom meet.
 const SHARDS: usize = 16;
 /// Hosts of a table from which on those that were quiet for a whole window are forgotten.
@@ -83,8 +85,10 @@ struct Window {
     second: u64,
     /// Requests, at the place of their second modulo the window.
     requests: [u32; WINDOW_SECONDS],
-    /// Retries, likewise.
+    /// Retries, hedges among them, likewise.
     retries: [u32; WINDOW_SECONDS],
+    /// Hedges, likewise.
+    hedges: [u32; WINDOW_SECONDS],
 }
 
 impl Window {
@@ -95,9 +99,29 @@ impl Window {
             let place = place(now - past);
             self.requests[place] = 0;
             self.retries[place] = 0;
+            self.hedges[place] = 0;
         }
         self.second = self.second.max(now);
     }
+
+    /// Takes a retry, if there is one left.
+    fn take(&mut self, budget: Budget, place: usize) -> bool {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of some ten seconds' requests, rounded down"
+        )]
+        let share = (sum(&self.requests) as f64 * budget.ratio) as u64;
+        let left = sum(&self.retries) < share.max(budget.min.into());
+        self.retries[place] = self.retries[place].saturating_add(left.into());
+        left
+    }
+}
+
+/// All of them.
+fn sum(counts: &[u32]) -> u64 {
+    counts.iter().map(|count| u64::from(*count)).sum()
 }
 
 /// Where a second is counted.
@@ -115,21 +139,16 @@ impl Spending {
 
     /// Takes a retry out of the host's budget, if it has one left.
     pub fn take(&self, budget: Budget, host: &str, port: u16, now: Duration) -> bool {
+        self.with(host, port, now, |window, place| window.take(budget, place))
+    }
+
+    /// Takes a hedge out of the host's budget, if it has a retry left and fewer than one request in twenty was hedged.
+    pub fn take_hedge(&self, budget: Budget, host: &str, port: u16, now: Duration) -> bool {
         self.with(host, port, now, |window, place| {
-            let sum = |counts: &[u32]| counts.iter().map(|count| u64::from(*count)).sum::<u64>();
-            let requests = sum(&window.requests);
-            #[expect(
-                clippy::cast_precision_loss,
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a share of some ten seconds' requests, rounded down"
-            )]
-            let share = (requests as f64 * budget.ratio) as u64;
-            let left = sum(&window.retries) < share.max(budget.min.into());
-            if left {
-                window.retries[place] = window.retries[place].saturating_add(1);
-            }
-            left
+            let share = sum(&window.requests) / REQUESTS_PER_HEDGE;
+            let granted = sum(&window.hedges) < share && window.take(budget, place);
+            window.hedges[place] += u32::from(granted);
+            granted
         })
     }
 
@@ -174,6 +193,24 @@ mod tests {
             requests(&spending, count, 5);
             assert_eq!(granted(&spending, 1000, 5), expected, "{count}");
         }
+    }
+
+    #[test]
+    fn one_request_in_twenty_is_hedged_within_the_same_budget() {
+        let spending = Spending::default();
+        let take = |budget| {
+            (0..99)
+                .filter(|_| spending.take_hedge(budget, "a", 80, Duration::ZERO))
+                .count()
+        };
+        requests(&spending, 19, 0);
+        assert_eq!(take(PLAIN), 0);
+        requests(&spending, 81, 0);
+        assert_eq!(take(PLAIN), 5);
+        assert_eq!(granted(&spending, 99, 0), 15);
+        requests(&spending, 100, 0);
+        let spent = Budget { ratio: 0.0, min: 22 };
+        assert_eq!(take(spent), 2);
     }
 
     #[test]

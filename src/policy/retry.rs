@@ -18,7 +18,7 @@ pub use self::{
     condition::{Condition, Fault},
     options::{Level, RetryOptions},
 };
-use super::{backoff::Backoff, budget::Budget};
+use super::{backoff::Backoff, budget::Budget, hedge::After};
 
 /// The longest wait that a server may ask for by `Retry-After`.
 const LONGEST_ASKED: Duration = Duration::from_secs(30);
@@ -57,6 +57,8 @@ pub struct Retry {
     pub wait_limit: Option<Duration>,
     /// How many retries a host gets.
     pub budget: Budget,
+    /// When a second request is sent while the first one's answer is late; none for never.
+    pub hedge: Option<After>,
 }
 
 /// What happened to a request, for [`Retry::decide`].

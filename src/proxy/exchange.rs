@@ -5,6 +5,7 @@
 
 mod again;
 mod attempt;
+mod hedge;
 mod limits;
 mod own;
 mod respond;

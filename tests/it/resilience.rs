@@ -1,6 +1,7 @@
 //! Retries, timeouts and hedges: what the server sees of them, what the client gets, what is recorded.
 
 mod budget;
+mod hedges;
 mod matrix;
 mod retries;
 mod timeouts;

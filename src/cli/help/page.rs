@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn man_gets_its_requests_and_no_others() {
-        let expected = ".PP\nOne \\fB\\-\\-flag\\fR and more words.\n.IP \\(bu 2\nfirst\n.IP \\(bu 2\n\\fBsecond\\fR one\n.TP\n\\fBa\\fR\nbee; c c\n.SS Sub\n.PP\n.RS 4\n.nf\n\\&.x = \"y\"\n.fi\n.RE\n";
+        let expected = ".PP\nOne \\fB\\-\\-flag\\fR and more words.\n.IP \\(bu 2\nfirst\n.IP \\(bu 2\n\\fBsecond\\fR one\n.TP\n\\fBa\\fR\nbee; c c\n.SS Sub\n.RS 4\n.nf\n\\&.x = \"y\"\n.fi\n.RE\n";
         assert_eq!(Page::parse(TEXT).roff(), expected);
     }
 }

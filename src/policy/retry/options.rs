@@ -11,6 +11,7 @@ use super::{
         Problem,
         backoff::{Backoff, BackoffOptions, Jitter},
         budget::BudgetOptions,
+        hedge::HedgeOptions,
         words::list,
     },
     Condition, Retry, SAFE_METHODS, is_idempotent,
@@ -139,6 +140,11 @@ pub struct RetryOptions {
     #[arg(skip)]
     #[serde(skip_serializing_if = "BudgetOptions::is_empty")]
     pub budget: BudgetOptions,
+
+    /// A second request while the first one's answer is late
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "HedgeOptions::is_empty")]
+    pub hedge: HedgeOptions,
 }
 
 /// The schema of `on`.
@@ -241,6 +247,7 @@ impl RetryOptions {
             backoff: self.backoff.build(defaults, problems),
             wait_limit: (level == Level::Safe && !own_backoff).then_some(SAFE_WAIT_LIMIT),
             budget: self.budget.build(problems),
+            hedge: self.hedge.build(level >= Level::Idempotent, problems),
         }
     }
 }

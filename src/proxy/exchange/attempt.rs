@@ -132,12 +132,11 @@ impl Exchange<'_> {
         let queued = server.connection.outbox.len();
         let moved = conversation.upload.moved;
         self.open.record.bytes_sent += queued as u64;
-        let server = &mut server.connection;
         // With a body to come the pump writes the head, together with what is there of the body.
         if conversation.upload_over
-            && let Err(reason) = server.flush().await
+            && let Err(reason) = server.connection.flush().await
         {
-            let unsent = self.note_unsent(server, queued);
+            let unsent = self.note_unsent(&server.connection, queued);
             return Err(if reused {
                 SendError::Stale { unsent }
             } else {
@@ -147,23 +146,25 @@ impl Exchange<'_> {
         let sent_at = Instant::now();
         let mut in_line = !reused;
         loop {
-            let awaited = if std::mem::take(&mut in_line) {
-                self.wait_in_line(client, server, conversation).await?
+            let awaited = if let Some(delay) = self.hedge_delay(conversation) {
+                Box::pin(self.wait_hedged(delay, client, server, conversation)).await?
+            } else if std::mem::take(&mut in_line) {
+                self.wait_in_line(client, &mut server.connection, conversation).await?
             } else {
-                self.wait_for_head(client, server, conversation).await?
+                self.wait_for_head(client, &mut server.connection, conversation).await?
             };
             let head = match awaited {
                 Awaited::Head(head) => head,
                 Awaited::ClientEnded if access::is_gone(client) => return Err(ExchangeError::ClientGone.into()),
                 Awaited::ClientEnded => {
-                    respond::pass_end(client, server).await;
+                    respond::pass_end(client, &mut server.connection).await;
                     continue;
                 }
                 Awaited::ClientBroken(_) => return Err(ExchangeError::ClientGone.into()),
                 Awaited::BodyBroken(broken) => return Err(blame::request_body_error(client, broken).into()),
                 Awaited::Failed(error) => {
                     let body = usize::try_from(conversation.upload.moved - moved).unwrap_or(usize::MAX);
-                    let unsent = self.note_unsent(server, queued.saturating_add(body));
+                    let unsent = self.note_unsent(&server.connection, queued.saturating_add(body));
                     return Err(match error {
                         ReadHeadError::Ended | ReadHeadError::Io(_, false) if reused => SendError::Stale { unsent },
                         error => blame::no_head(error).into(),
@@ -189,7 +190,10 @@ impl Exchange<'_> {
                     }
                 }
                 102..=199 => self.pass_interim(client, head).await?,
-                _ => return Ok(head),
+                _ => {
+                    self.note_pace();
+                    return Ok(head);
+                }
             }
         }
     }
@@ -225,7 +229,7 @@ impl Exchange<'_> {
     }
 
     /// Writes the request as the next hop wants it.
-    fn write_request(&mut self, parent: Option<&ParentForm>, out: &mut Vec<u8>) {
+    pub(super) fn write_request(&mut self, parent: Option<&ParentForm>, out: &mut Vec<u8>) {
         let Some(parent) = parent else {
             self.request.head.write_to(&self.request.path, out);
             return;

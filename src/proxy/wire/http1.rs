@@ -143,6 +143,11 @@ impl Conversation {
         self.reader = HeadReader::default();
     }
 
+    /// Whether there is no body, or nothing of it was ever to be read.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        self.upload_over && self.upload.is_read() && self.upload.moved == 0
+    }
+
     /// What was read of the request's body, all of it; none if that is not known any more.
     pub(crate) fn kept(&self) -> Option<&[u8]> {
         match &self.upload.tape {

@@ -252,6 +252,7 @@ fn a_body_that_is_still_on_its_way_goes_to_the_next_attempt() {
         Step::ReadHead,
         Step::Send(b"HTTP/1.1 503 Early\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec()),
         Step::Stall,
+        Step::Close,
     ];
     let origin = Upstream::script([early, ok("stored")]);
     let proxy = set(&["retry.level=idempotent", "retry.methods=['PUT']"]);
