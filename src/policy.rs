@@ -106,6 +106,7 @@ impl Policy {
     /// it happens.
     pub fn rules(&self) -> Vec<String> {
         let mut rules = self.reach.rules();
+        rules.extend(self.rules.retry.rule());
         let parents = self.parent.proxies();
         rules.extend(parents.map(|parent| {
             format!(

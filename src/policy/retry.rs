@@ -124,6 +124,18 @@ impl Retry {
         self.level == Level::Off
     }
 
+    /// What it does, for people; none if that is nothing.
+    pub fn rule(&self) -> Option<String> {
+        let what = match self.level {
+            Level::Off => return None,
+            Level::Safe => "what was certainly not executed",
+            Level::Idempotent => "what was not executed, or may be executed twice,",
+            Level::All => "whatever fails, even if it is executed twice,",
+        };
+        let times = if self.most == 1 { "time" } else { "times" };
+        Some(format!("{what} is tried again, up to {} {times}", self.most))
+    }
+
     /// What to do about an attempt that went so.
     pub fn decide(&self, attempted: &Attempted<'_>) -> Decision {
         let fault = attempted.fault;

@@ -453,3 +453,16 @@ fn without_any_configuration_nothing_on_the_wire_is_changed() {
 fn origin_of(request: &crate::support::Request) -> String {
     request.field("host").unwrap_or_default().to_owned()
 }
+
+/// Whoever asks for the level `all` is told what it did.
+#[test]
+fn the_level_all_warns_of_what_it_has_repeated() {
+    let origin = Upstream::script([status(503), ok("hello"), ok("hello")]);
+    let proxy = set(&["retry.level=all"]);
+    proxy.ask(request(&origin, "POST", "", "hello")).assert_is(200, "hello");
+    proxy.end().assert_failure("retries_may_repeat");
+    let proxy = set(&["retry.level=all"]);
+    proxy.ask(request(&origin, "POST", "", "hello")).assert_is(200, "hello");
+    proxy.end().assert_absent("retries_may_repeat");
+    origin.join();
+}
