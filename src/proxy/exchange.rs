@@ -1,7 +1,7 @@
 //! ONE exchange: a request of the child, all the way to its answer. The policies in their order, each a line.
 //!
-//! The order is a contract: framing and loops → where to → what is sent → attempts { pooled or fresh connection → send →
-//! answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
+//! The order is a contract: framing and loops → where to → what is sent → attempts, as the retry policy has it { pooled or
+//! fresh connection → send → answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
 
 mod again;
 mod attempt;

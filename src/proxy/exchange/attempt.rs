@@ -145,13 +145,16 @@ impl Exchange<'_> {
         }
         let sent_at = Instant::now();
         let mut in_line = !reused;
+        // A 100 says only that the request may go on.
+        let mut begun = false;
         loop {
             let awaited = if let Some(delay) = self.hedge_delay(conversation) {
                 Box::pin(self.wait_hedged(delay, client, server, conversation)).await?
             } else if std::mem::take(&mut in_line) {
                 self.wait_in_line(client, &mut server.connection, conversation).await?
             } else {
-                self.wait_for_head(client, &mut server.connection, conversation).await?
+                self.wait_for_head(client, &mut server.connection, conversation, begun)
+                    .await?
             };
             let head = match awaited {
                 Awaited::Head(head) => head,
@@ -189,7 +192,10 @@ impl Exchange<'_> {
                         self.pass_interim(client, head).await?;
                     }
                 }
-                102..=199 => self.pass_interim(client, head).await?,
+                102..=199 => {
+                    begun = true;
+                    self.pass_interim(client, head).await?;
+                }
                 _ => {
                     self.note_pace();
                     return Ok(head);
@@ -221,7 +227,7 @@ impl Exchange<'_> {
                 return Ok(awaited);
             }
             let queued = self.worker.upstreams.queue(&self.request.authority);
-            let awaited = self.wait_for_head(client, server, conversation).await;
+            let awaited = self.wait_for_head(client, server, conversation, false).await;
             drop(queued);
             awaited
         })

@@ -1,6 +1,6 @@
 //! Hedges: a request that may run twice is sent once more, over another connection, while its answer is late.
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use super::{
     super::{
@@ -65,14 +65,16 @@ impl Exchange<'_> {
         server: &mut Server,
         conversation: &mut Conversation,
     ) -> Result<Awaited, ExchangeError> {
-        let first = self.wait_for_head(client, &mut server.connection, conversation);
+        let first = self.wait_for_head(client, &mut server.connection, conversation, false);
         if let Some(awaited) = Countdown::of(delay).bound(first).await {
             return awaited;
         }
         let Authority { host, port } = &self.request.authority;
         let (policy, now) = (&self.worker.policy, self.worker.recorder.since_start());
         if !policy.spending.take_hedge(self.rules.retry.budget, host, *port, now) {
-            return self.wait_for_head(client, &mut server.connection, conversation).await;
+            return self
+                .wait_for_head(client, &mut server.connection, conversation, false)
+                .await;
         }
         let Request { authority, purpose, .. } = &self.request;
         let second = Second {
@@ -87,27 +89,26 @@ impl Exchange<'_> {
         let mut written = Vec::new();
         self.write_request(server.parent.as_ref(), &mut written);
         self.open.record.bytes_sent += written.len() as u64;
-        let second = second.ask(&written);
-        let mut second = std::pin::pin!(second);
-        let first = self.wait_for_head(client, &mut server.connection, conversation);
+        let opened = Cell::new(0);
+        let second = second.ask(&written, &opened);
+        let first = self.wait_for_head(client, &mut server.connection, conversation, false);
         let won = tokio::select! {
             biased;
-            first = first => match first {
-                // It may still be answered by the other one.
-                Ok(Awaited::Failed(_)) | Err(ExchangeError::FirstByteTimedOut(_)) => match second.await {
-                    Some(won) => won,
-                    None => return first,
-                },
-                first => return first,
-            },
-            won = second.as_mut() => match won {
-                Some(won) => won,
-                None => return self.wait_for_head(client, &mut server.connection, conversation).await,
-            },
+            first = first => Err(first),
+            won = second => Ok(won),
         };
-        let (winner, head) = won;
+        self.open.record.opened += opened.get();
+        let (winner, head) = match won {
+            Ok(Some(won)) => won,
+            Ok(None) => {
+                return self
+                    .wait_for_head(client, &mut server.connection, conversation, false)
+                    .await;
+            }
+            // Should it have failed, that is for a retry.
+            Err(first) => return first,
+        };
         self.open.record.retries.hedge = Some(Hedge::Won);
-        self.open.record.opened += u32::from(winner.connect.is_some());
         self.open.record.connect = winner.connect;
         self.open.record.reused = winner.connect.is_none();
         std::mem::replace(server, winner).connection.reset();
@@ -118,14 +119,16 @@ impl Exchange<'_> {
 impl Second {
     /// Sends the request, and waits for a final head that is worth taking for an answer: one that a server in trouble gives at
     /// once must not win.
-    async fn ask(self, request: &[u8]) -> Option<(Server, Vec<u8>)> {
-        let mut opened = 0;
+    async fn ask(self, request: &[u8], opened: &Cell<u32>) -> Option<(Server, Vec<u8>)> {
         let mut server = if let Some(server) = self.ready {
             server
         } else {
             let upstreams = &self.worker.upstreams;
-            let connecting = upstreams.connect(&self.authority, self.purpose, self.limit, &mut opened);
-            connecting.await.ok()?
+            let mut count = 0;
+            let connecting = upstreams.connect(&self.authority, self.purpose, self.limit, &mut count);
+            let connected = connecting.await;
+            opened.set(count);
+            connected.ok()?
         };
         server.connection.send(request).await.ok()?;
         let mut reader = HeadReader::default();

@@ -36,14 +36,14 @@ async fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 
 impl Exchange<'_> {
     /// Waits for the next head, while the request's body goes up: as long as `timeout.idle` allows the server to take none of
-    /// it, and behind it as long as `timeout.first-byte` allows.
+    /// it, and behind it as long as `timeout.first-byte` allows, unless the answer has `begun`.
     pub(super) async fn wait_for_head(
         &self,
         client: &mut Connection,
         server: &mut Connection,
         conversation: &mut Conversation,
+        begun: bool,
     ) -> Result<Awaited, ExchangeError> {
-        let begun = self.open.record.first_byte.is_some();
         let first_byte = self.rules.timeouts.first_byte.filter(|_| !begun);
         let idle = self.rules.timeouts.idle.filter(|_| !conversation.upload_over);
         if first_byte.is_none() && idle.is_none() {

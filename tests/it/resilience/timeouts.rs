@@ -50,6 +50,22 @@ fn the_first_byte_has_its_time_from_the_end_of_the_request() {
     origin.join();
 }
 
+/// A 100 says only that the request may go on.
+#[test]
+fn a_100_is_no_beginning_of_an_answer() {
+    let go_on = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
+    let origin = Upstream::script([vec![Step::ReadHead, Step::Send(go_on), Step::Stall, Step::Close]]);
+    let proxy = set(&["timeout.first-byte=200ms"]);
+    let mut client = proxy.connect();
+    let text = request(&origin, "POST", "Expect: 100-continue\r\n", "hello");
+    let (head, body) = text.split_at(text.len() - 5);
+    client.send(head);
+    assert_eq!(client.answer().status(), 100);
+    client.send(body);
+    client.answer().assert_own(504, "connection_read_timeout");
+    proxy.end().assert_exchanges(&[("failed", 1)]);
+}
+
 #[test]
 fn each_attempt_has_its_time_and_all_of_them_theirs() {
     // The first is given up, the second answers.
