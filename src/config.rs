@@ -62,6 +62,7 @@ use crate::{
         limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
+        retry::RetryOptions,
         route::RouteOptions,
         rules::RuleOptions,
         timeout::TimeoutOptions,
@@ -84,6 +85,9 @@ pub struct Options {
     /// How long things may take
     #[command(flatten)]
     pub timeout: TimeoutOptions,
+    /// What is tried again
+    #[command(flatten)]
+    pub retry: RetryOptions,
     /// When a server that keeps failing is not called for a while
     #[command(flatten)]
     pub circuit_breaker: BreakerOptions,
@@ -268,6 +272,7 @@ fn build(
     let policy = PolicyOptions {
         rules: RuleOptions {
             timeout: options.timeout,
+            retry: options.retry,
             circuit_breaker: options.circuit_breaker,
             rate_limit: options.rate_limit,
             concurrency: options.concurrency,

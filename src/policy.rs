@@ -2,26 +2,34 @@
 //!
 //! A policy does no IO, reads no clock and rolls no dice: what it needs is an argument. It cannot fail once it was built.
 
+pub mod backoff;
 pub mod breaker;
+pub mod budget;
 pub mod condition;
+pub mod hedge;
 pub mod limit;
 pub mod matching;
 pub mod parent;
 pub mod reach;
 pub mod redact;
+pub mod retry;
 pub mod route;
 pub mod rules;
 pub mod scope;
 pub mod timeout;
 pub mod via;
+mod words;
 
 use std::{ffi::OsString, ops::Range, sync::Arc};
 
 use self::{
     breaker::Breaker,
+    budget::Spending,
+    hedge::Pace,
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
     redact::Redact,
+    retry::Kept,
     route::{Route, RouteOptions, Routes},
     rules::{Asked, Chosen, RuleOptions, Rules},
     scope::NO_ROUTE,
@@ -88,6 +96,12 @@ pub struct Policy {
     pub rules: Arc<Rules>,
     /// What holds for the others; none if there are no routes.
     routes: Option<Routes>,
+    /// What hosts got of their budgets for retries.
+    pub spending: Spending,
+    /// How long the answers of hosts take, for hedges.
+    pub pace: Pace,
+    /// What is kept of bodies that may have to be sent again.
+    pub kept: Arc<Kept>,
     /// Where names lead.
     pub reach: Reach,
     /// Which proxy amb itself goes through.
@@ -169,6 +183,9 @@ impl PolicyOptions {
         Policy {
             rules,
             routes,
+            spending: Spending::default(),
+            pace: Pace::default(),
+            kept: Arc::default(),
             reach: Reach::build(self.connect_to, self.resolve),
             parent,
             via: self.headers.via.unwrap_or(true),

@@ -13,6 +13,7 @@ mod exchange;
 mod gate;
 mod http;
 mod recorder;
+mod retrying;
 mod sniff;
 mod socks;
 mod target;

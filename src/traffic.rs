@@ -8,6 +8,7 @@ pub mod failures;
 pub mod held;
 pub mod latency;
 pub mod meter;
+pub mod retries;
 pub mod summary;
 
 use std::{
@@ -15,6 +16,8 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use self::retries::Retries;
 
 /// One HTTP exchange, or one opaque tunnel: exactly one of these for each that began.
 #[derive(Clone, Debug)]
@@ -53,8 +56,11 @@ pub struct Record {
     pub first_byte: Option<Duration>,
     /// Connections that were opened for it, to the server or to a parent proxy, those of failed attempts included.
     pub opened: u32,
-    /// Times the request was sent because the policy asked for it: 1 without retries, 0 if it was never sent.
+    /// Times the request was sent because the policy asked for it, hedges included: 1 without retries, 0 if it was never
+    /// sent.
     pub attempts: u32,
+    /// What retries and hedges did for it.
+    pub retries: Retries,
     /// Times it was sent again unseen because a pooled connection turned out dead before a byte was written.
     pub resends: u32,
     /// How long it was held back by limits before it was sent.

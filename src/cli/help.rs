@@ -30,7 +30,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 6] = [
+pub(super) const TOPICS: [Topic; 7] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -54,6 +54,12 @@ pub(super) const TOPICS: [Topic; 6] = [
         about: "what holds for some requests only",
         heading: "Routes",
         page: "amb-routes",
+    },
+    Topic {
+        name: "resilience",
+        about: "limits and retries",
+        heading: "Resilience",
+        page: "amb-resilience",
     },
     Topic {
         name: "filters",

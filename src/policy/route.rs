@@ -16,7 +16,7 @@ use std::{
 use foldhash::fast::RandomState;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     Problem,
@@ -24,6 +24,7 @@ use super::{
     condition::Condition,
     limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
     matching::{Match, Subject, path::PathPattern},
+    retry::RetryOptions,
     rules::{Asked, Chosen, RuleOptions, Rules, over},
     timeout::TimeoutOptions,
 };
@@ -50,6 +51,10 @@ pub struct RouteOptions {
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(transform = inherits)]
     pub timeout: TimeoutOptions,
+    /// What is tried again, instead of what `[retry]` says
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(transform = inherits)]
+    pub retry: RetryOptions,
     /// Rest for servers that keep failing, instead of what `[circuit-breaker]` says
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(transform = inherits)]
@@ -75,7 +80,14 @@ fn is_default<T: Default + PartialEq>(table: &T) -> bool {
 
 /// Takes the defaults out of the schema of a table that overrides another: what is not said is as for all requests.
 fn inherits(schema: &mut Schema) {
-    let Some(Value::Object(properties)) = schema.get_mut("properties") else {
+    if let Some(schema) = schema.as_object_mut() {
+        inherit(schema);
+    }
+}
+
+/// As [`inherits`], for a table and the tables in it.
+fn inherit(table: &mut Map<String, Value>) {
+    let Some(Value::Object(properties)) = table.get_mut("properties") else {
         return;
     };
     for property in properties.values_mut().filter_map(Value::as_object_mut) {
@@ -86,6 +98,7 @@ fn inherits(schema: &mut Schema) {
         {
             *text = format!("{before}[default: as for all]{behind}");
         }
+        inherit(property);
     }
 }
 

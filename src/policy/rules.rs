@@ -1,6 +1,6 @@
 //! What holds for one request: the policies that can differ from one route to the next.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -9,12 +9,10 @@ use super::{
     Problem,
     breaker::{Breaker, BreakerOptions},
     limit::{Limits, bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
+    retry::{Retry, RetryOptions},
     scope::Scope,
     timeout::{TimeoutOptions, Timeouts},
 };
-
-/// The shortest connect timeout that lets a connection open at all.
-const SHORTEST_CONNECT: Duration = Duration::from_millis(1);
 
 /// The tables that hold for every request and that a route can override, key by key.
 ///
@@ -24,6 +22,8 @@ const SHORTEST_CONNECT: Duration = Duration::from_millis(1);
 pub struct RuleOptions {
     /// `[timeout]`
     pub timeout: TimeoutOptions,
+    /// `[retry]`
+    pub retry: RetryOptions,
     /// `[circuit-breaker]`
     pub circuit_breaker: BreakerOptions,
     /// `[rate-limit]`
@@ -38,11 +38,6 @@ impl RuleOptions {
     /// The valid policies of `route`; `problems` gets what is wrong. What is as in `weaker`, options and what they were built
     /// to, shares its state with that, unless each route is to have one of its own.
     pub fn build(&self, route: &str, weaker: Option<(&Self, &Rules)>, problems: &mut Vec<Problem>) -> Rules {
-        let timeouts = self.timeout.build();
-        if timeouts.connect < SHORTEST_CONNECT {
-            let reason = "no connection opens in so short a time; at least 1ms";
-            problems.push(Problem::at(&["timeout", "connect"], reason));
-        }
         /// The same table's built policy, if it is the same table.
         fn shared<O: PartialEq, P: Clone>(own: &O, scope: Option<Scope>, weaker: Option<(&O, &P)>) -> Option<P> {
             let (options, built) = weaker?;
@@ -69,7 +64,8 @@ impl RuleOptions {
             weaker.map(|(options, rules)| (&options.bandwidth, &rules.limits.bandwidth)),
         );
         Rules {
-            timeouts,
+            timeouts: self.timeout.build(problems),
+            retry: self.retry.clone().build(problems),
             breaker: breaker.unwrap_or_else(|| self.circuit_breaker.clone().build(route, problems)),
             limits: Limits {
                 rate: rate.unwrap_or_else(|| self.rate_limit.clone().build(route, problems)),
@@ -116,6 +112,8 @@ pub(super) fn over<T: Serialize + DeserializeOwned + Default>(weaker: &T, strong
 pub struct Rules {
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// What is tried again.
+    pub retry: Retry,
     /// Which servers get a rest; none if no breaker is wanted.
     pub breaker: Option<Arc<Breaker>>,
     /// How much of a server is asked.
@@ -134,7 +132,11 @@ impl Rules {
         let concurrency = concurrency.as_ref().map(ToString::to_string);
         let breaker = self.breaker.as_ref().map(ToString::to_string);
         let bandwidth = bandwidth.as_ref().map(ToString::to_string);
-        [rate, concurrency, breaker, bandwidth].into_iter().flatten().collect()
+        let retry = self.retry.rule();
+        [rate, concurrency, retry, breaker, bandwidth]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

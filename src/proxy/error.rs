@@ -89,6 +89,24 @@ pub(crate) enum ExchangeError {
         /// `closed the connection`, or the kernel's words.
         how: String,
     },
+    /// The answer did not begin in time.
+    #[error("the server did not begin its answer within {}", humantime::format_duration(*.0))]
+    FirstByteTimedOut(Duration),
+    /// One attempt took too long.
+    #[error("the attempt had no answer within {}", humantime::format_duration(*.0))]
+    AttemptTimedOut(Duration),
+    /// All of it took too long, retries included.
+    #[error("the request was not over within {}", humantime::format_duration(*.0))]
+    ExchangeTimedOut(Duration),
+    /// The server fell silent inside its answer's body.
+    #[error("the server sent nothing for {} inside the response's body", humantime::format_duration(*.0))]
+    UpstreamSilent(Duration),
+    /// The server took nothing of the request's body any more.
+    #[error("the server took nothing of the request's body for {}", humantime::format_duration(*.0))]
+    UpstreamNotReading(Duration),
+    /// Nothing passed in a tunnel.
+    #[error("nothing passed in the tunnel for {}", humantime::format_duration(*.0))]
+    TunnelIdle(Duration),
     /// The answer broke off.
     #[error("the response is incomplete: {0}")]
     ResponseIncomplete(String),
@@ -136,6 +154,8 @@ pub(crate) enum ExchangeError {
         parent: String,
         /// What it answered.
         answer: String,
+        /// Whether it would answer so again.
+        is_final: bool,
     },
     /// amb cannot open more connections.
     #[error("amb is out of file descriptors or ports: {0}")]
@@ -181,6 +201,11 @@ impl ExchangeError {
             Self::UpstreamUnroutable { .. } => (502, "destination_ip_unroutable", Blame::Upstream),
             Self::UpstreamConnectTimedOut { .. } => (504, "connection_timeout", Blame::Upstream),
             Self::UpstreamClosedEarly { .. } | Self::TunnelBroken(_) => (502, "connection_terminated", Blame::Upstream),
+            Self::FirstByteTimedOut(_) | Self::UpstreamSilent(_) | Self::TunnelIdle(_) => {
+                (504, "connection_read_timeout", Blame::Upstream)
+            }
+            Self::UpstreamNotReading(_) => (504, "connection_write_timeout", Blame::Upstream),
+            Self::AttemptTimedOut(_) | Self::ExchangeTimedOut(_) => (504, "http_response_timeout", Blame::Upstream),
             Self::ResponseIncomplete(_) => (502, "http_response_incomplete", Blame::Upstream),
             Self::ResponseMalformed(_) => (502, "http_protocol_error", Blame::Upstream),
             Self::ResponseHeadTooLarge => (502, "http_response_header_section_size", Blame::Upstream),
@@ -396,6 +421,12 @@ mod tests {
                 limit: Duration::ZERO,
             },
             ExchangeError::UpstreamClosedEarly { how: text() },
+            ExchangeError::FirstByteTimedOut(Duration::ZERO),
+            ExchangeError::AttemptTimedOut(Duration::ZERO),
+            ExchangeError::ExchangeTimedOut(Duration::ZERO),
+            ExchangeError::UpstreamSilent(Duration::ZERO),
+            ExchangeError::UpstreamNotReading(Duration::ZERO),
+            ExchangeError::TunnelIdle(Duration::ZERO),
             ExchangeError::ResponseIncomplete(text()),
             ExchangeError::ResponseMalformed(text()),
             ExchangeError::ResponseHeadTooLarge,
@@ -403,6 +434,7 @@ mod tests {
             ExchangeError::ParentRefused {
                 parent: text(),
                 answer: text(),
+                is_final: false,
             },
             ExchangeError::CircuitOpen {
                 name: text(),

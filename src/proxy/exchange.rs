@@ -1,9 +1,12 @@
 //! ONE exchange: a request of the child, all the way to its answer. The policies in their order, each a line.
 //!
-//! The order is a contract: framing and loops → where to → what is sent → attempts { pooled or fresh connection → send →
-//! answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
+//! The order is a contract: framing and loops → where to → what is sent → attempts, as the retry policy has it { pooled or
+//! fresh connection → send → answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
 
+mod again;
 mod attempt;
+mod hedge;
+mod limits;
 mod own;
 mod respond;
 
@@ -18,9 +21,11 @@ use std::{
 };
 
 use super::{
+    deadline::Countdown,
     error::ExchangeError,
     gate::{Passage, Who},
     recorder::Open,
+    retrying::Stage,
     target::Authority,
     tunnel,
     upstream::{Purpose, Server},
@@ -111,8 +116,10 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         answered: false,
         truncation_shows: true,
         passage: Passage::default(),
+        stage: Stage::Connecting,
+        time: None,
     };
-    match unless_it_panics(exchange.run(client)).await {
+    match exchange.run_in_time(client).await {
         Ok(Ended::With(next, outcome)) => {
             exchange.end(outcome);
             next
@@ -121,9 +128,11 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
             server,
             open: exchange.open,
             unseen: None,
+            idle: exchange.rules.timeouts.tunnel_idle,
         })),
         Err(error) => {
             exchange.passage.failed(&error);
+            exchange.note_end(&error);
             Box::pin(exchange.refuse(client, &error)).await
         }
     }
@@ -185,6 +194,10 @@ struct Exchange<'a> {
     truncation_shows: bool,
     /// What lets the attempt go that is under way, and hears how it went.
     passage: Passage,
+    /// How far its attempt has come.
+    stage: Stage,
+    /// How long all of it may take; none for as long as it likes.
+    time: Option<Rc<Countdown>>,
 }
 
 impl Exchange<'_> {
@@ -194,6 +207,18 @@ impl Exchange<'_> {
             self.open.record.path = self.worker.redact.path(&self.request.path);
         }
         self.open.end(outcome);
+    }
+
+    /// All of it, within its time.
+    async fn run_in_time(&mut self, client: &mut Connection) -> Result<Ended, ExchangeError> {
+        let Some(limit) = self.rules.timeouts.request else {
+            return unless_it_panics(self.run(client)).await;
+        };
+        let time = Rc::new(Countdown::of(limit));
+        self.time = Some(Rc::clone(&time));
+        Box::pin(time.bound(unless_it_panics(self.run(client))))
+            .await
+            .unwrap_or(Err(ExchangeError::ExchangeTimedOut(limit)))
     }
 
     /// The policies, in the order in which they apply.

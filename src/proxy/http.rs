@@ -116,11 +116,12 @@ async fn pass_inside(
     if hop::asks_for_other_protocol(&head.fields) {
         // Directly it would get it, and no policy for HTTP has a say in what follows.
         open.record.kind = Kind::Tunnel;
+        let rules = worker.rules_of_tunnel(&authority, &mut open);
         let connected = if let Some(server) = prepared {
             worker.rules_of_tunnel(&authority, &mut open);
             Ok(server)
         } else {
-            worker.open_tunnel(&authority, &mut open).await
+            worker.open_tunnel(&authority, &rules, client, &mut open.record).await
         };
         return match connected {
             Ok(mut server) => {
@@ -131,6 +132,7 @@ async fn pass_inside(
                     server,
                     open,
                     unseen: None,
+                    idle: rules.timeouts.tunnel_idle,
                 }))
             }
             Err(error) => {
@@ -263,8 +265,9 @@ async fn connect(
         Ok(_) => Err(ExchangeError::RequestMalformed("a CONNECT with a body")),
         Err(reason) => Err(ExchangeError::RequestMalformed(reason)),
     };
+    let rules = worker.rules_of_tunnel(&authority, &mut open);
     let connected = match framed {
-        Ok(()) => worker.open_tunnel(&authority, &mut open).await,
+        Ok(()) => worker.open_tunnel(&authority, &rules, client, &mut open.record).await,
         Err(error) => {
             refuse(client, open, &error, Some(head), Some(&authority)).await;
             return Next::Close;
@@ -287,6 +290,7 @@ async fn connect(
                 server,
                 open,
                 unseen: Some(authority),
+                idle: rules.timeouts.tunnel_idle,
             }))
         }
         Err(error) => {

@@ -12,7 +12,11 @@ use tokio::{sync::Notify, time::Instant};
 use super::{error::ExchangeError, target::Authority};
 use crate::{
     policy::rules::{Chosen, Rules},
-    traffic::{Blame, Failure, Kind, Outcome, Protocol, Record, meter::Meter},
+    traffic::{
+        Blame, Failure, Kind, Outcome, Protocol, Record,
+        meter::Meter,
+        retries::{NotRetried, Retries},
+    },
 };
 
 /// Takes each finished record, for the access log. Must not block.
@@ -74,6 +78,7 @@ impl Recorder {
             first_byte: None,
             opened: 0,
             attempts: 0,
+            retries: Retries::default(),
             resends: 0,
             waited: Duration::ZERO,
             limited: None,
@@ -88,6 +93,11 @@ impl Recorder {
             recorder: Rc::clone(self),
             ended: false,
         }
+    }
+
+    /// The time since the books were opened, which all workers do at the start of the run.
+    pub(crate) fn since_start(&self) -> Duration {
+        self.begun.1.elapsed()
     }
 
     /// How many exchanges and tunnels are open.
@@ -175,8 +185,13 @@ impl Open {
         Arc::clone(chosen.rules)
     }
 
-    /// Ends it.
-    pub(crate) fn end(mut self, outcome: Outcome) {
+    /// Ends it. Where retries were asked for, a failure says why it was left at that.
+    pub(crate) fn end(mut self, mut outcome: Outcome) {
+        if let (Outcome::Failed(failure), Some(refused)) = (&mut outcome, self.record.retries.refused)
+            && refused.why != NotRetried::Off
+        {
+            failure.detail = format!("{} (not retried: {refused})", failure.detail);
+        }
         self.record.outcome = outcome;
         self.enter();
     }

@@ -13,3 +13,4 @@ pub(crate) mod http1;
 pub(crate) mod pace;
 pub(crate) mod pump;
 pub(crate) mod splice;
+pub(crate) mod tape;

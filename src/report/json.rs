@@ -18,6 +18,7 @@ use crate::traffic::{
         Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels,
         route::{RouteTraffic, TemplateTraffic},
     },
+    retries::RetryCounts,
     summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
 };
 
@@ -169,6 +170,9 @@ struct Totals<'a> {
     /// What limits held back; absent if nothing was.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<&'a Held>,
+    /// What retries did, and why others were not made; absent if there was nothing to retry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retries: Option<&'a RetryCounts>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -219,6 +223,9 @@ struct Host<'a> {
     /// What limits held back; absent if nothing was.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<&'a Held>,
+    /// What retries did, and why others were not made; absent if there was nothing to retry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retries: Option<&'a RetryCounts>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -235,6 +242,7 @@ impl<'a> Host<'a> {
             connections: &host.connections,
             bytes: &host.bytes,
             held: (!host.held.is_nothing()).then_some(&host.held),
+            retries: retries(&host.retries),
             times: Times {
                 latency: host.latency.as_ref(),
                 connect: host.connect.as_ref(),
@@ -361,6 +369,9 @@ struct Group<'a> {
     blame: &'static str,
     /// What happened the first time, in a sentence.
     detail: &'a str,
+    /// Why the first was not retried: off, budget and so on; absent if there was nothing to retry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_retried: Option<&'static str>,
     /// When the first began.
     first_at: String,
 }
@@ -377,6 +388,7 @@ impl<'a> Group<'a> {
             error_type: &group.error_type,
             blame: group.blame.name(),
             detail: &group.detail,
+            not_retried: group.refused.map(|refused| refused.why.name()),
             first_at: time(group.first_at),
         }
     }
@@ -432,6 +444,7 @@ impl<'a> Totals<'a> {
             connections: &traffic.connections,
             bytes: &traffic.bytes,
             held: (!traffic.held.is_nothing()).then_some(&traffic.held),
+            retries: retries(&traffic.retries),
             times: Times {
                 latency: traffic.latency.as_ref(),
                 connect: traffic.connect.as_ref(),
@@ -439,6 +452,11 @@ impl<'a> Totals<'a> {
             },
         }
     }
+}
+
+/// What retries did, if there was anything to retry.
+fn retries(counts: &RetryCounts) -> Option<&RetryCounts> {
+    (!counts.is_empty()).then_some(counts)
 }
 
 /// What share a part is of the whole, to four places; none of nothing.

@@ -24,6 +24,7 @@ use crate::traffic::{
         route::{RouteTally, RouteTraffic},
         tally::Tally,
     },
+    retries::RetryCounts,
 };
 
 /// Hosts (with their ports) that are told apart. A crawler may meet more; then they are summed up as [`OTHER_HOST`],
@@ -140,6 +141,7 @@ impl Meter {
             connections: totals.connections,
             bytes: totals.bytes,
             held: totals.held,
+            retries: totals.retries,
             latency: totals.latency,
             connect: totals.connect,
             first_byte: totals.first_byte,
@@ -167,6 +169,8 @@ pub struct Traffic {
     pub bytes: Bytes,
     /// What limits held back.
     pub held: Held,
+    /// What retries did.
+    pub retries: RetryCounts,
     /// How long exchanges took; none if no server answered.
     pub latency: Option<Latency>,
     /// How long connections took to open; none if none was opened.
@@ -230,6 +234,8 @@ pub struct HostTraffic {
     pub bytes: Bytes,
     /// What limits held back.
     pub held: Held,
+    /// What retries did.
+    pub retries: RetryCounts,
     /// How long the exchanges took that it answered.
     pub latency: Option<Latency>,
     /// How long connections to it took to open.
@@ -255,7 +261,7 @@ pub struct Requests {
     pub aborted: u64,
     /// Still open when the run ended.
     pub cut_short: u64,
-    /// Sent more than once because the policy asked for it.
+    /// Tried again because the policy asked for it.
     pub retried: u64,
     /// Times that requests were sent again because a pooled connection turned out dead.
     pub resends: u64,
@@ -274,7 +280,7 @@ impl Requests {
             Outcome::ClientAborted => self.aborted += 1,
             Outcome::CutShort => self.cut_short += 1,
         }
-        self.retried += u64::from(record.attempts > 1);
+        self.retried += u64::from(record.retries.count > 0);
         self.resends += u64::from(record.resends);
         // Without a first byte the status is one that amb made up.
         if let (Some(status), Some(_)) = (record.status, record.first_byte) {

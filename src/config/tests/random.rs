@@ -41,6 +41,12 @@ impl Dice {
             ("log.level", _) => json!(self.pick(&["debug", "warn"])),
             ("connect-to", _) => json!(format!("h{number}:80")),
             ("resolve", _) => json!(format!("127.0.0.{number}")),
+            ("retry.hedge.max", _) => json!(number % 2),
+            ("retry.backoff.base", _) => json!(format!("{number}ms")),
+            (_, "a list of what to retry on") => json!(["connect-failure", "reset"]),
+            (_, "a list of methods") => json!(["GET", "PUT"]),
+            (_, "a number from 0 to 100") => json!(f64::from(u8::try_from(number).unwrap()) / 4.0),
+            (_, "p95, or a duration with its unit") => json!(self.pick(&["p95", "50ms"])),
             (_, "true or false") => json!(number.is_multiple_of(2)),
             (_, "a text") => json!(format!("text{number}")),
             ("circuit-breaker.on", _) => json!([self.pick(&["reset", "5xx", "500"]), 503]),
@@ -59,7 +65,7 @@ impl Dice {
             (_, "the URL of a proxy, or none") => json!(format!("http://user:word{number}@p:80")),
             (_, kind) if kind.starts_with("a duration") => json!(format!("{number}s")),
             (_, kind) if kind.starts_with("a size") => json!(format!("{number}KiB")),
-            (_, kind) if kind.starts_with("a whole number from 1") => json!(number),
+            (_, kind) if kind.starts_with("a whole number from ") => json!(number),
             (name, kind) => panic!("say here how to make a value for {name}: {kind}"),
         }
     }

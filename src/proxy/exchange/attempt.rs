@@ -1,4 +1,5 @@
-//! Attempts: a connection, the request sent on it, the head of what comes back; and again, where that is safe.
+//! ONE attempt: a connection, the request sent on it, the head of what comes back. What goes around each attempt is in
+//! [`Exchange::attempt`]; whether there is another one is for `again.rs`.
 
 use std::time::Duration;
 
@@ -6,8 +7,9 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        access, blame,
+        access, blame, deadline,
         error::ExchangeError,
+        retrying::Stage,
         upstream::{ParentForm, Server},
         wire::{
             connection::Connection,
@@ -18,22 +20,13 @@ use super::{
     },
     Exchange, Expects, Request, respond,
 };
+use crate::policy::retry::is_idempotent;
 
 /// How long a new connection may go without an answer before it looks as if its server were busy with another one.
 const TURN_AFTER: Duration = Duration::from_millis(20);
 
-/// Which methods may run twice ([RFC 9110 §9.2.2]).
-///
-/// [RFC 9110 §9.2.2]: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
-fn is_idempotent(method: &str) -> bool {
-    matches!(
-        method,
-        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" | "PROPFIND" | "REPORT" | "SEARCH"
-    )
-}
-
-/// Why an attempt ended without a final response head.
-enum AttemptError {
+/// Why a request that was sent has no final response head.
+enum SendError {
     /// As the error says.
     Failed(ExchangeError),
     /// On a connection that had been used before and was dead.
@@ -43,26 +36,48 @@ enum AttemptError {
     },
 }
 
-impl From<ExchangeError> for AttemptError {
+impl From<ExchangeError> for SendError {
     fn from(error: ExchangeError) -> Self {
         Self::Failed(error)
     }
 }
 
 impl Exchange<'_> {
-    /// Sends the request until a server answers it: on a pooled connection, and again on another one if that proves dead.
-    pub(super) async fn send(
+    /// Makes one attempt, within its time. It begins here, and what came of it is known here.
+    pub(super) async fn attempt(
         &mut self,
         client: &mut Connection,
         conversation: &mut Conversation,
     ) -> Result<(Server, ResponseHead), ExchangeError> {
+        self.stage = Stage::Connecting;
         let breaker = self.rules.breaker.as_ref();
         self.passage = self.worker.gate.pass(breaker, &self.request.authority)?;
+        let attempted = match self.rules.timeouts.per_try {
+            None => self.make_attempt(client, conversation).await,
+            Some(limit) => Box::pin(deadline::within(limit, self.make_attempt(client, conversation)))
+                .await
+                .unwrap_or(Err(ExchangeError::AttemptTimedOut(limit))),
+        };
+        match &attempted {
+            Ok((_, head)) => self.passage.answered(head.status),
+            Err(error) => self.passage.failed(error),
+        }
+        attempted
+    }
+
+    /// Sends the request until a server answers it: on a pooled connection, and unseen on another one if that proves dead.
+    async fn make_attempt(
+        &mut self,
+        client: &mut Connection,
+        conversation: &mut Conversation,
+    ) -> Result<(Server, ResponseHead), ExchangeError> {
         let idempotent = is_idempotent(self.request.head.method());
-        // A body cannot be sent a second time once some of it has gone, since it is not kept.
+        // Unseen, a body is not sent a second time once some of it has gone, whether it is kept or not.
         let bodiless = conversation.upload_over;
+        let moved = conversation.upload.moved;
         let prepared = self.request.prepared.take();
         let mut ready = prepared.or_else(|| self.pooled(client, idempotent));
+        let mut counted = false;
         loop {
             let mut server = match ready.take() {
                 Some(server) => server,
@@ -71,24 +86,22 @@ impl Exchange<'_> {
             server.connection.pace = self.worker.gate.pace(&self.rules.limits, &self.request.authority);
             self.open.record.connect = server.connect;
             self.open.record.reused = server.connect.is_none();
-            match self.attempt(client, &mut server, conversation).await {
-                Ok(head) => {
-                    self.passage.answered(head.status);
-                    return Ok((server, head));
-                }
-                Err(AttemptError::Failed(error)) => {
+            self.open.record.attempts += u32::from(!std::mem::replace(&mut counted, true));
+            match self.exchange_heads(client, &mut server, conversation).await {
+                Ok(head) => return Ok((server, head)),
+                Err(SendError::Failed(error)) => {
                     // Whatever it got so far must not look complete to it.
                     server.connection.reset();
                     return Err(error);
                 }
-                Err(AttemptError::Stale { unsent })
-                    if (idempotent || unsent) && (bodiless || conversation.upload.moved == 0) =>
+                Err(SendError::Stale { unsent })
+                    if (idempotent || unsent) && (bodiless || conversation.upload.moved == moved) =>
                 {
                     conversation.again(bodiless);
                     self.open.record.resends += 1;
                     ready = self.pooled(client, idempotent);
                 }
-                Err(AttemptError::Stale { .. }) => {
+                Err(SendError::Stale { .. }) => {
                     return Err(ExchangeError::UpstreamClosedEarly {
                         how: "closed the connection".to_owned(),
                     });
@@ -112,53 +125,62 @@ impl Exchange<'_> {
     }
 
     /// Sends the request once and waits for the final head of its answer, passing interim ones on.
-    async fn attempt(
+    async fn exchange_heads(
         &mut self,
         client: &mut Connection,
         server: &mut Server,
         conversation: &mut Conversation,
-    ) -> Result<ResponseHead, AttemptError> {
+    ) -> Result<ResponseHead, SendError> {
         let reused = server.connect.is_none();
-        self.write_request(server.parent.as_ref(), server.connection.outbox.appender());
-        self.open.record.attempts = 1;
+        self.stage = Stage::Sent;
+        let out = server.connection.outbox.appender();
+        self.write_request(server.parent.as_ref(), out);
+        // What an earlier attempt has read of the body; the rest comes from the client.
+        out.extend_from_slice(conversation.kept().unwrap_or_default());
         let queued = server.connection.outbox.len();
+        let moved = conversation.upload.moved;
         self.open.record.bytes_sent += queued as u64;
-        let server = &mut server.connection;
         // With a body to come the pump writes the head, together with what is there of the body.
         if conversation.upload_over
-            && let Err(reason) = server.flush().await
+            && let Err(reason) = server.connection.flush().await
         {
+            let unsent = self.note_unsent(&server.connection, queued);
             return Err(if reused {
-                AttemptError::Stale {
-                    unsent: server.outbox.len() == queued,
-                }
+                SendError::Stale { unsent }
             } else {
                 blame::closed_early(&reason).into()
             });
         }
         let sent_at = Instant::now();
         let mut in_line = !reused;
+        // A 100 says only that the request may go on.
+        let mut begun = false;
         loop {
-            let awaited = if std::mem::take(&mut in_line) {
-                self.wait_in_line(client, server, conversation).await
+            let awaited = if let Some(delay) = self.hedge_delay(conversation) {
+                Box::pin(self.wait_hedged(delay, client, server, conversation)).await?
+            } else if std::mem::take(&mut in_line) {
+                self.wait_in_line(client, &mut server.connection, conversation).await?
             } else {
-                conversation.next_head(client, server).await
+                self.wait_for_head(client, &mut server.connection, conversation, begun)
+                    .await?
             };
             let head = match awaited {
                 Awaited::Head(head) => head,
                 Awaited::ClientEnded if access::is_gone(client) => return Err(ExchangeError::ClientGone.into()),
                 Awaited::ClientEnded => {
-                    respond::pass_end(client, server).await;
+                    respond::pass_end(client, &mut server.connection).await;
                     continue;
                 }
                 Awaited::ClientBroken(_) => return Err(ExchangeError::ClientGone.into()),
                 Awaited::BodyBroken(broken) => return Err(blame::request_body_error(client, broken).into()),
-                Awaited::Failed(ReadHeadError::Ended | ReadHeadError::Io(_, false)) if reused => {
-                    return Err(AttemptError::Stale {
-                        unsent: server.outbox.len() == queued,
+                Awaited::Failed(error) => {
+                    let body = usize::try_from(conversation.upload.moved - moved).unwrap_or(usize::MAX);
+                    let unsent = self.note_unsent(&server.connection, queued.saturating_add(body));
+                    return Err(match error {
+                        ReadHeadError::Ended | ReadHeadError::Io(_, false) if reused => SendError::Stale { unsent },
+                        error => blame::no_head(error).into(),
                     });
                 }
-                Awaited::Failed(error) => return Err(blame::no_head(error).into()),
             };
             self.open.record.first_byte.get_or_insert_with(|| sent_at.elapsed());
             self.open.record.bytes_received += head.len() as u64;
@@ -171,15 +193,32 @@ impl Exchange<'_> {
                     )
                     .into());
                 }
-                100..=199 => {
-                    if head.status == 100 {
-                        self.expects = Expects::Nothing;
+                100 => {
+                    let expected = std::mem::replace(&mut self.expects, Expects::Nothing);
+                    // One that an earlier attempt has passed on is not news.
+                    if expected == Expects::Continue || self.open.record.retries.count == 0 {
+                        self.pass_interim(client, head).await?;
                     }
+                }
+                102..=199 => {
+                    begun = true;
                     self.pass_interim(client, head).await?;
                 }
-                _ => return Ok(head),
+                _ => {
+                    self.note_pace();
+                    return Ok(head);
+                }
             }
         }
+    }
+
+    /// Whether the kernel took no byte of the `queued` ones, which is then the stage of the attempt.
+    fn note_unsent(&mut self, server: &Connection, queued: usize) -> bool {
+        let unsent = server.outbox.len() == queued;
+        if unsent {
+            self.stage = Stage::Unsent;
+        }
+        unsent
     }
 
     /// Waits for the first head on a new connection. If that takes long, what waits for other requests gives way to it.
@@ -190,13 +229,13 @@ impl Exchange<'_> {
         client: &mut Connection,
         server: &mut Connection,
         conversation: &mut Conversation,
-    ) -> Awaited {
+    ) -> Result<Awaited, ExchangeError> {
         Box::pin(async {
             if let Ok(awaited) = tokio::time::timeout(TURN_AFTER, conversation.next_head(client, server)).await {
-                return awaited;
+                return Ok(awaited);
             }
             let queued = self.worker.upstreams.queue(&self.request.authority);
-            let awaited = conversation.next_head(client, server).await;
+            let awaited = self.wait_for_head(client, server, conversation, false).await;
             drop(queued);
             awaited
         })
@@ -204,7 +243,7 @@ impl Exchange<'_> {
     }
 
     /// Writes the request as the next hop wants it.
-    fn write_request(&mut self, parent: Option<&ParentForm>, out: &mut Vec<u8>) {
+    pub(super) fn write_request(&mut self, parent: Option<&ParentForm>, out: &mut Vec<u8>) {
         let Some(parent) = parent else {
             self.request.head.write_to(&self.request.path, out);
             return;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::traffic::{Blame, Failure, Kind, Limited, Outcome, Protocol};
+use crate::traffic::{Blame, Failure, Kind, Limited, Outcome, Protocol, retries::Retries};
 
 /// A failed exchange with everything in it.
 fn record() -> Record {
@@ -31,6 +31,7 @@ fn record() -> Record {
         connect: Some(Duration::from_millis(2)),
         first_byte: Some(Duration::from_millis(40)),
         attempts: 2,
+        retries: Retries::default(),
         opened: 1,
         resends: 0,
         waited: Duration::ZERO,

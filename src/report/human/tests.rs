@@ -14,6 +14,7 @@ use crate::{
         meter::{
             Bytes, Connections, HostTraffic, OTHER_HOST, Requests, StatusClasses, Traffic, Tunnels, route::RouteTraffic,
         },
+        retries::RetryCounts,
         summary::{Child, Exit, Run, Signal, Warning},
     },
 };
@@ -47,6 +48,7 @@ fn host(name: &str, port: u16) -> HostTraffic {
         connections: Connections::default(),
         bytes: Bytes::default(),
         held: Held::default(),
+        retries: RetryCounts::default(),
         latency: None,
         connect: None,
         first_byte: None,
@@ -100,6 +102,7 @@ pub(crate) fn summary() -> Summary {
         error_type: "connection_timeout".to_owned(),
         blame: Blame::Upstream,
         detail: "no connection within 2s".to_owned(),
+        refused: None,
         first_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_380_007),
     };
     let traffic = Traffic {
@@ -216,6 +219,7 @@ fn tunnels() -> Summary {
         error_type: "dns_error".to_owned(),
         blame: Blame::Upstream,
         detail: "no such host".to_owned(),
+        refused: None,
         first_at: started_at(),
     }];
     summary

@@ -5,6 +5,7 @@ use crate::traffic::{
     held::Held,
     latency::Durations,
     meter::{Bytes, Connections, HostTraffic, Requests, Tunnels},
+    retries::RetryCounts,
 };
 
 /// What one host and port has seen so far.
@@ -24,6 +25,8 @@ pub(super) struct Tally {
     bytes: Bytes,
     /// See [`HostTraffic::held`].
     held: Held,
+    /// See [`HostTraffic::retries`].
+    retries: RetryCounts,
     /// See [`HostTraffic::latency`].
     latency: Durations,
     /// See [`HostTraffic::connect`].
@@ -43,6 +46,7 @@ impl Tally {
             connections: Connections::default(),
             bytes: Bytes::default(),
             held: Held::default(),
+            retries: RetryCounts::default(),
             latency: Durations::default(),
             connect: Durations::default(),
             first_byte: Durations::default(),
@@ -53,6 +57,7 @@ impl Tally {
     pub(super) fn add(&mut self, record: &Record) {
         self.bytes.add(record);
         self.held.add(record);
+        self.retries.add(record);
         if record.reused {
             self.connections.reused += 1;
         }
@@ -82,6 +87,7 @@ impl Tally {
         self.connections.reused += other.connections.reused;
         self.bytes.merge(&other.bytes);
         self.held.merge(&other.held);
+        self.retries.merge(&other.retries);
         self.latency.merge(&other.latency);
         self.connect.merge(&other.connect);
         self.first_byte.merge(&other.first_byte);
@@ -97,6 +103,7 @@ impl Tally {
             connections: self.connections,
             bytes: self.bytes,
             held: self.held,
+            retries: self.retries,
             latency: self.latency.finish(),
             connect: self.connect.finish(),
             first_byte: self.first_byte.finish(),

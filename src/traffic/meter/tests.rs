@@ -3,7 +3,10 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::traffic::{Blame, Failure, Kind, Limited, Protocol};
+use crate::traffic::{
+    Blame, Failure, Kind, Limited, Protocol,
+    retries::{Hedge, NotRetried, Refused, Retries, RetryLevel},
+};
 
 /// An exchange that went well: `GET http://a.example/x?y=1`, answered with 200 after 10 ms on a reused connection.
 fn exchange() -> Record {
@@ -24,6 +27,7 @@ fn exchange() -> Record {
         first_byte: Some(Duration::from_millis(5)),
         opened: 0,
         attempts: 1,
+        retries: Retries::default(),
         resends: 0,
         waited: Duration::ZERO,
         limited: None,
@@ -192,6 +196,10 @@ fn retries_count_requests_and_resends_count_times() {
     let traffic = metered(&[
         Record {
             attempts: 3,
+            retries: Retries {
+                count: 2,
+                ..Retries::default()
+            },
             ..exchange()
         },
         Record {
@@ -204,6 +212,44 @@ fn retries_count_requests_and_resends_count_times() {
         },
     ]);
     assert_eq!((traffic.requests.retried, traffic.requests.resends), (1, 2));
+}
+
+#[test]
+fn what_retries_did_adds_up_by_host() {
+    let retried = |count, refused, hedge, outcome| Record {
+        outcome,
+        retries: Retries {
+            count,
+            waited: Duration::from_millis(30),
+            refused,
+            hedge,
+        },
+        ..exchange()
+    };
+    let refused = |why, level| Some(Refused { why, level });
+    let failed = || Outcome::Failed(failure("503"));
+    let spent = refused(NotRetried::AttemptsUsed, None);
+    let unsafe_ = refused(NotRetried::NotSafe, Some(RetryLevel::Idempotent));
+    let traffic = metered(&[
+        exchange(),
+        retried(2, None, None, Outcome::Ok),
+        retried(2, spent, None, failed()),
+        // The last answer was a 429, which the client got.
+        retried(1, spent, None, Outcome::Ok),
+        retried(0, unsafe_, None, failed()),
+        retried(0, None, Some(Hedge::Won), Outcome::Ok),
+    ]);
+    let sums = &traffic.retries;
+    assert_eq!((sums.retried, sums.retries, sums.rescued), (3, 5, 1));
+    assert_eq!((sums.hedged, sums.hedges_won), (1, 1));
+    assert_eq!(sums.waited, Duration::from_millis(150));
+    let counts = &sums.refused;
+    assert_eq!(
+        (counts.attempts_used, counts.not_safe, counts.idempotent_would),
+        (2, 1, 1)
+    );
+    assert_eq!(traffic.hosts[0].retries, *sums);
+    assert!(metered(&[exchange()]).retries.is_empty());
 }
 
 #[test]

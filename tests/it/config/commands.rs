@@ -99,7 +99,14 @@ fn a_request_is_tried_out_and_every_value_says_where_it_comes_from() {
     let says = |arguments: &[&str]| -> String {
         let is_other = |line: &&str| {
             let key = line.trim_start_matches([' ', '#']);
-            let others = ["bandwidth.", "circuit-breaker.", "concurrency.", "rate-limit.", "retry.", "timeout."];
+            let others = [
+                "bandwidth.",
+                "circuit-breaker.",
+                "concurrency.",
+                "rate-limit.",
+                "retry.",
+                "timeout.",
+            ];
             line.contains("# built-in default") && others.iter().any(|table| key.starts_with(table))
         };
         let said = scene.says(arguments);

@@ -60,6 +60,16 @@ const MISTAKES: &[Mistake] = &[
     in_file("a unit that is none", "timeout.connect = \"5 parsecs\"\n"),
     in_file("a duration of nothing", "[run]\nrun-timeout = \"0s\"\n"),
     in_file("a timeout too short for anything", "timeout.connect = \"1us\"\n"),
+    in_file("a limit too short for anything", "timeout.first-byte = \"1us\"\n"),
+    in_file("nothing that can be retried on", "retry.on = [\"resets\", 200]\n"),
+    in_file(
+        "what the level cannot retry",
+        "[retry]\nlevel = \"safe\"\non = [\"503\", \"5xx\"]\nmethods = [\"POST\"]\n",
+    ),
+    in_file(
+        "a retry that never waits less",
+        "retry.backoff = { base = \"5s\", max = \"1s\" }\n",
+    ),
     in_file("a word instead of a number", "run.threads = \"two\"\n"),
     in_file("a number out of range", "run.threads = 65\n"),
     in_file("a negative number", "run.threads = -1\n"),

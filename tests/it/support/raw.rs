@@ -119,6 +119,37 @@ impl Records {
         self.number("tunnels", kind)
     }
 
+    /// What retries did: `retried`, `retries`, `rescued`, `hedged`, `hedges_won`, or `refused.REASON`; 0 if nothing is said.
+    pub(crate) fn retries(&self, kind: &str) -> u64 {
+        let path = format!("/totals/retries/{}", kind.replace('.', "/"));
+        self.report
+            .pointer(&path)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_default()
+    }
+
+    /// Retries did exactly this; what is not mentioned did not happen, other than how long was waited.
+    #[track_caller]
+    pub(crate) fn assert_retries(&self, expected: &[(&str, u64)]) -> &Self {
+        let sums = &self.report["totals"]["retries"];
+        let mut found = Vec::new();
+        for (table, prefix) in [(sums, ""), (&sums["refused"], "refused.")] {
+            for (name, value) in table.as_object().into_iter().flatten() {
+                if let Some(count @ 1..) = value.as_u64() {
+                    found.push((format!("{prefix}{name}"), count));
+                }
+            }
+        }
+        let mut expected: Vec<(String, u64)> = expected
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect();
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected, "{}", self.text);
+        self
+    }
+
     /// There were exactly so many exchanges of these kinds and no others.
     #[track_caller]
     pub(crate) fn assert_exchanges(&self, expected: &[(&str, u64)]) -> &Self {
