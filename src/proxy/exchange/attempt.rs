@@ -31,7 +31,7 @@ enum SendError {
     Failed(ExchangeError),
     /// On a connection that had been used before and was dead.
     Stale {
-        /// Whether the kernel took no byte of the request, so that nothing can have been executed.
+        /// Whether the server cannot have heard any of the request, so that nothing can have been executed.
         unsent: bool,
     },
 }
@@ -65,7 +65,8 @@ impl Exchange<'_> {
         attempted
     }
 
-    /// Sends the request until a server answers it: on a pooled connection, and unseen on another one if that proves dead.
+    /// Sends the request until a server answers it: on a pooled connection, and unseen on another one if that proves to have
+    /// been dead before. Where the server may have heard the request it is for the retry policy, at any level above `safe`.
     async fn make_attempt(
         &mut self,
         client: &mut Connection,
@@ -94,9 +95,7 @@ impl Exchange<'_> {
                     server.connection.reset();
                     return Err(error);
                 }
-                Err(SendError::Stale { unsent })
-                    if (idempotent || unsent) && (bodiless || conversation.upload.moved == moved) =>
-                {
+                Err(SendError::Stale { unsent: true }) if bodiless || conversation.upload.moved == moved => {
                     conversation.again(bodiless);
                     self.open.record.resends += 1;
                     ready = self.pooled(client, idempotent);
@@ -144,7 +143,7 @@ impl Exchange<'_> {
         if conversation.upload_over
             && let Err(reason) = server.connection.flush().await
         {
-            let unsent = self.note_unsent(&server.connection, queued);
+            let unsent = self.note_unsent(&server.connection, queued, false);
             return Err(if reused {
                 SendError::Stale { unsent }
             } else {
@@ -175,7 +174,8 @@ impl Exchange<'_> {
                 Awaited::BodyBroken(broken) => return Err(blame::request_body_error(client, broken).into()),
                 Awaited::Failed(error) => {
                     let body = usize::try_from(conversation.upload.moved - moved).unwrap_or(usize::MAX);
-                    let unsent = self.note_unsent(&server.connection, queued.saturating_add(body));
+                    let ended = matches!(error, ReadHeadError::Ended);
+                    let unsent = self.note_unsent(&server.connection, queued.saturating_add(body), ended);
                     return Err(match error {
                         ReadHeadError::Ended | ReadHeadError::Io(_, false) if reused => SendError::Stale { unsent },
                         error => blame::no_head(error).into(),
@@ -212,9 +212,11 @@ impl Exchange<'_> {
         }
     }
 
-    /// Whether the kernel took no byte of the `queued` ones, which is then the stage of the attempt.
-    fn note_unsent(&mut self, server: &Connection, queued: usize) -> bool {
-        let unsent = server.outbox.len() == queued;
+    /// Whether the server cannot have heard any of the `queued` bytes, which is then the stage of the attempt: the kernel took
+    /// none, or the server `ended` the connection before it knew of them. Of a reset nobody knows what came before it.
+    fn note_unsent(&mut self, server: &Connection, queued: usize, ended: bool) -> bool {
+        let taken = queued.saturating_sub(server.outbox.len());
+        let unsent = taken == 0 || ended && access::is_unheard(server, taken);
         if unsent {
             self.stage = Stage::Unsent;
         }
