@@ -175,8 +175,10 @@ struct Trial {
 struct Seen {
     /// Faults that are still to come.
     faults: AtomicUsize,
-    /// Requests whose head was read.
+    /// Requests of the trial whose head was read.
     executed: AtomicUsize,
+    /// Requests of the warm-up whose head was read after it was over.
+    stragglers: AtomicUsize,
 }
 
 /// Reads one request as far as the fault lets it. False if the connection is over.
@@ -193,7 +195,12 @@ fn serve_one(peer: &mut Peer, trial: Trial, seen: &Seen, dice: &mut Dice) -> boo
     let Ok(head) = peer.until(b"\r\n\r\n") else {
         return false;
     };
-    seen.executed.fetch_add(1, Ordering::SeqCst);
+    // A warm-up that amb gave up on may be read late: it is none of the trial's.
+    if memchr::memmem::find(&head, b" /trial ").is_some() {
+        seen.executed.fetch_add(1, Ordering::SeqCst);
+    } else if seen.faults.load(Ordering::SeqCst) > 0 {
+        seen.stragglers.fetch_add(1, Ordering::SeqCst);
+    }
     if point == Some(Point::Head) {
         dice.dawdle();
         return false;
@@ -283,6 +290,8 @@ struct Result {
     record: Record,
     /// How often it was executed.
     executed: usize,
+    /// Warm-ups that were read during it.
+    stragglers: usize,
     /// What the client got, if it got an answer.
     status: Option<u16>,
 }
@@ -296,7 +305,7 @@ fn attempt(level: &Level, trial: Trial, dice: &mut Dice) -> Result {
     let over = Arc::new(AtomicUsize::new(0));
     let refused = trial.fault == Fault::Refused;
     let mut client = Peer::new(TcpStream::connect(level.address).unwrap());
-    let head = |method: &str| format!("{method} http://{origin}/ HTTP/1.1\r\nHost: {origin}\r\n");
+    let head = |method: &str, path: &str| format!("{method} http://{origin}/{path} HTTP/1.1\r\nHost: {origin}\r\n");
     let mut server = None;
     if trial.pooled || !refused {
         socket.listen(16).unwrap();
@@ -310,7 +319,7 @@ fn attempt(level: &Level, trial: Trial, dice: &mut Dice) -> Result {
     };
     if trial.pooled {
         loop {
-            client.send(head("GET") + "\r\n");
+            client.send(head("GET", "warm-up") + "\r\n");
             let status = client.answer().status();
             level.take(origin.port(), 1);
             // On a crowded machine its time may have been over before the server had a turn.
@@ -318,7 +327,6 @@ fn attempt(level: &Level, trial: Trial, dice: &mut Dice) -> Result {
                 break;
             }
         }
-        seen.executed.store(0, Ordering::SeqCst);
     }
     seen.faults.store(trial.times, Ordering::SeqCst);
     let mut kept = Some(socket);
@@ -328,7 +336,7 @@ fn attempt(level: &Level, trial: Trial, dice: &mut Dice) -> Result {
     }
     let body = trial.method != "GET";
     let length = if body { "Content-Length: 5\r\n" } else { "" };
-    client.send(format!("{}{length}\r\n", head(trial.method)));
+    client.send(format!("{}{length}\r\n", head(trial.method, "trial")));
     if body {
         dice.dawdle();
         client.send("hello");
@@ -346,6 +354,7 @@ fn attempt(level: &Level, trial: Trial, dice: &mut Dice) -> Result {
     Result {
         record,
         executed: seen.executed.load(Ordering::SeqCst),
+        stragglers: seen.stragglers.load(Ordering::SeqCst),
         status,
     }
 }
@@ -355,6 +364,8 @@ fn attempt(level: &Level, trial: Trial, dice: &mut Dice) -> Result {
 struct Figures {
     /// Trials.
     trials: usize,
+    /// Warm-ups that were read during a trial.
+    stragglers: usize,
     /// Requests executed more than once, by the level that let them.
     twice: [usize; LEVELS.len()],
     /// Those of them that are the unseen resend of an idempotent request on a kept connection, which no level switches.
@@ -370,6 +381,7 @@ fn check(level: usize, trial: Trial, result: &Result, figures: &mut Figures) {
     let Result {
         record,
         executed,
+        stragglers,
         status,
     } = result;
     let told = || format!("{} {trial:?} executed {executed}: {status:?} {record:?}", LEVELS[level]);
@@ -409,6 +421,7 @@ fn check(level: usize, trial: Trial, result: &Result, figures: &mut Figures) {
         assert!(*executed <= 1, "{}", told());
     }
     figures.trials += 1;
+    figures.stragglers += stragglers;
     figures.twice[level] += usize::from(by_policy > 1);
     figures.resent[level] += usize::from(*executed > 1 && by_policy <= 1);
     figures.retried[level] += usize::from(record.retries.count > 0);
@@ -452,7 +465,10 @@ fn nothing_is_executed_twice_below_the_level_that_allows_it() {
         assert!(lost.is_empty(), "{}: {lost:?}", level.name);
     }
     let figures = figures.into_inner().unwrap();
-    let mut lines = vec![format!("{} trials", figures.trials)];
+    let mut lines = vec![format!(
+        "{} trials, {} late warm-ups",
+        figures.trials, figures.stragglers
+    )];
     lines.extend(LEVELS.iter().enumerate().map(|(at, level)| {
         format!(
             "{level}: {} executed twice by a retry, {} by an unseen resend, {} retried, {} rescued",
