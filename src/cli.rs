@@ -9,6 +9,7 @@ pub mod config;
 mod console;
 pub mod generate;
 pub mod help;
+pub mod policy;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -121,6 +122,8 @@ pub enum Command {
     Init(InitArgs),
     /// Show, explain and check the configuration
     Config(ConfigArgs),
+    /// Try out what holds for a request
+    Policy(policy::PolicyArgs),
     /// Trust this project's amb.toml
     ///
     /// A file that comes with a checkout is not allowed to send requests elsewhere, or to write files outside the
@@ -136,7 +139,7 @@ pub enum Command {
     /// bash: source <(amb completions bash), or amb.bash in ~/.local/share/bash-completion/completions/;
     /// zsh: _amb in a directory of $fpath; fish: amb.fish in ~/.config/fish/completions/.
     Completions(complete::CompletionsArgs),
-    /// Help on a subcommand or a topic: exit-codes, env, config, filters, differences
+    /// Help on a subcommand or a topic: exit-codes, env, config, routes, filters, differences
     Help(help::HelpArgs),
     /// Answer a shell's question
     #[command(hide = true)]
@@ -207,6 +210,7 @@ impl RunArgs {
         request.flags = self.options.clone();
         request.flags.run = request.flags.run.settle();
         request.flags.tls = request.flags.tls.settle();
+        request.flags.circuit_breaker = request.flags.circuit_breaker.settle();
         request.program = self.command.first().cloned().unwrap_or_default();
         request
     }
@@ -232,6 +236,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
             match &mut cli.command {
                 Command::Run(args) => args.console = cli.console.clone(),
                 Command::Config(args) => args.console = cli.console.clone(),
+                Command::Policy(args) => args.console = cli.console.clone(),
                 Command::Demo(args) => args.console = cli.console.clone(),
                 _ => {}
             }
@@ -451,6 +456,17 @@ mod tests {
                 panic!("{words:?}");
             };
             assert_eq!(args.request().flags.run.proxy_loopback, expected, "{words:?}");
+        }
+        for (arguments, expected) in [
+            (vec!["--circuit-breaker"], Some(true)),
+            (vec!["--circuit-breaker", "--no-circuit-breaker"], Some(false)),
+            (vec!["--no-circuit-breaker", "--circuit-breaker"], Some(true)),
+        ] {
+            let words = [&["amb", "run"], arguments.as_slice(), &["x"]].concat();
+            let Command::Run(args) = parsed(&words).unwrap().command else {
+                panic!("{words:?}");
+            };
+            assert_eq!(args.request().flags.circuit_breaker.enabled, expected, "{words:?}");
         }
     }
 

@@ -29,14 +29,18 @@ pub mod show;
 mod sources;
 mod stack;
 mod tree;
+pub mod trial;
 pub mod trust;
 mod variables;
 
 use std::{
     ffi::{OsStr, OsString},
+    io,
     net::SocketAddr,
+    panic,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -54,8 +58,13 @@ use crate::{
     inject,
     policy::{
         Policy, PolicyOptions, Problem,
+        breaker::BreakerOptions,
+        limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
+        retry::RetryOptions,
+        route::RouteOptions,
+        rules::RuleOptions,
         timeout::TimeoutOptions,
         tls::TlsOptions,
         via::ViaOptions,
@@ -63,6 +72,10 @@ use crate::{
     report::{AccessLogOptions, AccessLogTarget, InvalidOption, LogOptions, Report, ReportOptions, log::Log},
     supervise,
 };
+
+/// Room on the stack to read conditions in, in bytes: the parser takes some 150 KB for each parenthesis in an unoptimised
+/// build, more than a main thread has for those that a condition may have. What is not used is never there.
+const CONDITION_ROOM: usize = 64 << 20;
 
 /// Everything that can be configured, as it is written: the tables of `amb.toml`, the flags of `amb run`.
 ///
@@ -73,6 +86,21 @@ pub struct Options {
     /// How long things may take
     #[command(flatten)]
     pub timeout: TimeoutOptions,
+    /// What is tried again
+    #[command(flatten)]
+    pub retry: RetryOptions,
+    /// When a server that keeps failing is not called for a while
+    #[command(flatten)]
+    pub circuit_breaker: BreakerOptions,
+    /// How many requests a host gets in a time
+    #[command(flatten)]
+    pub rate_limit: RateOptions,
+    /// How many requests a host gets at a time
+    #[command(flatten)]
+    pub concurrency: ConcurrencyOptions,
+    /// How many bytes go to a host and come from it in a time
+    #[command(flatten)]
+    pub bandwidth: BandwidthOptions,
     /// The proxy that amb itself goes through
     #[command(flatten)]
     pub upstream: ParentOptions,
@@ -90,6 +118,13 @@ pub struct Options {
     /// Whose TLS is opened, and which servers are believed
     #[command(flatten)]
     pub tls: TlsOptions,
+    /// What holds for some requests only; the first route that fits counts [default: none]
+    ///
+    /// extend-route puts routes in front of those of weaker layers, and one whose id is known there takes the place of that.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = []))]
+    pub route: Option<Vec<RouteOptions>>,
     /// What is shown and written at the end
     #[command(flatten)]
     pub report: ReportOptions,
@@ -197,13 +232,37 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
         }
     };
     let mut problems = Vec::new();
-    let config = build(options, &request.program, &request.environment, &mut problems);
+    let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some());
+    let building = || build(options, &request.program, &request.environment, &mut problems);
+    let config = if with_conditions {
+        match with_room(building) {
+            Ok(config) => config,
+            Err(reason) => {
+                errors.push(ConfigError::other(format!(
+                    "there is no room to read conditions in: {reason}"
+                )));
+                return Err(ConfigErrors::new(errors, warnings));
+            }
+        }
+    } else {
+        building()
+    };
     errors.extend(problems.into_iter().map(|problem| sources.blame(problem)));
     if errors.is_empty() {
         Ok((config, sources))
     } else {
         Err(ConfigErrors::new(errors, warnings))
     }
+}
+
+/// Does something on a stack of its own, of [`CONDITION_ROOM`].
+fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let at_work = thread::Builder::new()
+            .stack_size(CONDITION_ROOM)
+            .spawn_scoped(scope, work)?;
+        Ok(at_work.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked)))
+    })
 }
 
 /// Makes valid values of readable ones; `problems` gets what is wrong with them.
@@ -215,7 +274,15 @@ fn build(
 ) -> Config {
     let run = options.run.build(problems);
     let policy = PolicyOptions {
-        timeout: options.timeout,
+        rules: RuleOptions {
+            timeout: options.timeout,
+            retry: options.retry,
+            circuit_breaker: options.circuit_breaker,
+            rate_limit: options.rate_limit,
+            concurrency: options.concurrency,
+            bandwidth: options.bandwidth,
+        },
+        route: options.route.unwrap_or_default(),
         connect_to: options.connect_to,
         resolve: options.resolve,
         upstream: options.upstream,

@@ -13,7 +13,7 @@
 //! | [`proxy`] | the proxy; then `proxy/exchange.rs`, one HTTP exchange from the child's request to its answer, `proxy/wire.rs`, the bytes, and `proxy/intercept.rs`, TLS that is opened |
 //! | [`supervise`] | the child: its start, its signals, its end; then `supervise/decide.rs`, what is done about a signal |
 //! | [`inject`] | which variables change in the child's environment |
-//! | [`policy`] | what is to happen to a request: where a name leads, by which proxy, within what time |
+//! | [`policy`] | what is to happen to a request: by which route, where a name leads, by which proxy, within what time |
 //! | [`traffic`] | a record for each exchange and tunnel, and their sums |
 //! | [`report`] | what people and programs read of it |
 //! | [`config`] | layers, their sources, all mistakes at once; `config/stack.rs` has the layers in their order |
@@ -55,7 +55,7 @@
 //! 3. **The supervisor is synchronous, alone on the main thread**, which also starts the child: the kernel ties "tell me
 //!    when my parent dies" to the thread. Test: `supervise::signals::a_killed_amb_takes_its_child_along`.
 //! 4. **A worker is a thread with a local runtime** and a listening socket, a pool and sums of its own. On the request path
-//!    workers share no lock. Type: what its tasks hold is not `Send`. Lint: `disallowed-methods` forbids `tokio::spawn`.
+//!    workers share no lock but a policy's that was asked for, held for a decision and never for a wait. Type: what its tasks hold is not `Send`. Lint: `disallowed-methods` forbids `tokio::spawn`.
 //! 5. **HTTP/1.1 is carried by a wire of amb's own**, on which heads stay as they came and are edited by line; only httparse
 //!    parses them. hyper serves what is amb's own, today the demo's servers. Test: `layers::every_module_keeps_to_its_layer`.
 //! 6. **Every exchange and tunnel ends in exactly one [`traffic::Record`]**, to which a drop guard sees, so the sums add up.
@@ -71,7 +71,8 @@
 //!    `supervise::inherited::open_files_are_the_same`,
 //!    `supervise::inherited::the_environment_keeps_its_order_and_gains_only_documented_names`.
 //! 10. **Crates that shape a module are named in it alone**: `command_group` and `signal_hook` in `supervise`, `figment` in
-//!     `config`, `indicatif` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`. Test: `layers::every_module_keeps_to_its_layer`.
+//!     `config`, `indicatif` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`, `cel` in `policy`. Test:
+//!     `layers::every_module_keeps_to_its_layer`.
 //! 11. **Unsafe code is in four files** of `supervise` and in `main.rs`, each of which says why. Lint: `unsafe_code`. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
 //! 12. **README, man pages and completions are what the program is.** Tests:

@@ -54,6 +54,7 @@ fn outcome() -> Exit {
         }
         Command::Init(args) => cli::config::init(&args),
         Command::Config(args) => cli::config::run(&args),
+        Command::Policy(args) => cli::policy::run(&args),
         Command::Trust(args) => cli::config::trust(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoProgram => demo::program::run(),

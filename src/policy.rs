@@ -2,29 +2,44 @@
 //!
 //! A policy does no IO, reads no clock and rolls no dice: what it needs is an argument. It cannot fail once it was built.
 
+pub mod backoff;
+pub mod breaker;
+pub mod budget;
+pub mod condition;
+pub mod hedge;
+pub mod limit;
+pub mod matching;
 pub mod parent;
 pub mod reach;
 pub mod redact;
+pub mod retry;
+pub mod route;
 pub mod rules;
+pub mod scope;
 pub mod timeout;
 pub mod tls;
 pub mod via;
 mod words;
 
-use std::{ffi::OsString, sync::Arc, time::Duration};
+use std::{ffi::OsString, ops::Range, sync::Arc};
 
 use self::{
+    breaker::Breaker,
+    budget::Spending,
+    hedge::Pace,
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
     redact::Redact,
-    rules::{Asked, Rules},
-    timeout::TimeoutOptions,
+    retry::Kept,
+    route::{Route, RouteOptions, Routes},
+    rules::{Asked, Chosen, RuleOptions, Rules},
+    scope::NO_ROUTE,
     tls::{Tls, TlsOptions},
     via::ViaOptions,
 };
 
-/// The shortest connect timeout that lets a connection open at all.
-const SHORTEST_CONNECT: Duration = Duration::from_millis(1);
+/// Routes that are named where all are told of in a sentence.
+const MOST_NAMED: usize = 20;
 
 /// What is wrong with a value that reads well by itself.
 #[derive(Debug)]
@@ -35,6 +50,8 @@ pub struct Problem {
     pub others: Vec<Vec<String>>,
     /// What is wrong, as a sentence fragment.
     pub reason: String,
+    /// Where in the value, in bytes of the text that it is; none if it is all of it.
+    pub within: Option<Range<usize>>,
 }
 
 impl Problem {
@@ -44,6 +61,7 @@ impl Problem {
             key: key.iter().map(ToString::to_string).collect(),
             others: Vec::new(),
             reason: reason.into(),
+            within: None,
         }
     }
 
@@ -59,8 +77,10 @@ impl Problem {
 /// One options struct a policy.
 #[derive(Clone, Debug, Default)]
 pub struct PolicyOptions {
-    /// `[timeout]`
-    pub timeout: TimeoutOptions,
+    /// What a route can override.
+    pub rules: RuleOptions,
+    /// `[[route]]`
+    pub route: Vec<RouteOptions>,
     /// `[connect-to]`
     pub connect_to: ConnectToOptions,
     /// `[resolve]`
@@ -76,8 +96,16 @@ pub struct PolicyOptions {
 /// Every policy of a run.
 #[derive(Debug)]
 pub struct Policy {
-    /// What holds for every request.
+    /// What holds for every request that no route fits.
     pub rules: Arc<Rules>,
+    /// What holds for the others; none if there are no routes.
+    routes: Option<Routes>,
+    /// What hosts got of their budgets for retries.
+    pub spending: Spending,
+    /// How long the answers of hosts take, for hedges.
+    pub pace: Pace,
+    /// What is kept of bodies that may have to be sent again.
+    pub kept: Arc<Kept>,
     /// Where names lead.
     pub reach: Reach,
     /// Which proxy amb itself goes through.
@@ -92,14 +120,50 @@ pub struct Policy {
 
 impl Policy {
     /// What holds for a request or tunnel.
-    pub fn rules_for(&self, _asked: &Asked<'_>) -> &Arc<Rules> {
-        &self.rules
+    pub fn rules_for(&self, asked: &Asked<'_>) -> Chosen<'_> {
+        let chosen = self.routes.as_ref().and_then(|routes| routes.choose(asked));
+        chosen.unwrap_or(Chosen {
+            rules: &self.rules,
+            route: None,
+            url_template: None,
+        })
+    }
+
+    /// All routes, in their order.
+    pub fn routes(&self) -> &[Route] {
+        self.routes.as_ref().map_or(&[], Routes::as_slice)
+    }
+
+    /// The breakers of all rules, each once.
+    pub fn breakers(&self) -> Vec<&Arc<Breaker>> {
+        let of_routes = self.routes().iter().map(Route::rules);
+        let mut found: Vec<&Arc<Breaker>> = Vec::new();
+        for breaker in std::iter::once(&self.rules)
+            .chain(of_routes)
+            .filter_map(|rules| rules.breaker.as_ref())
+        {
+            if !found.iter().any(|known| Arc::ptr_eq(known, breaker)) {
+                found.push(breaker);
+            }
+        }
+        found
     }
 
     /// What is going to happen to requests other than passing them on, for people: a sentence each, in the order in which
     /// it happens.
     pub fn rules(&self) -> Vec<String> {
-        let mut rules = self.reach.rules();
+        let routes: Vec<&str> = self.routes().iter().take(MOST_NAMED).map(|route| &*route.id).collect();
+        let more = match self.routes().len().saturating_sub(routes.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let mut rules = Vec::new();
+        if !routes.is_empty() {
+            let routes = routes.join(", ");
+            rules.push(format!("the first route that fits says what holds: {routes}{more}"));
+        }
+        rules.extend(self.rules.said());
+        rules.extend(self.reach.rules());
         let parents = self.parent.proxies();
         rules.extend(parents.map(|parent| {
             format!(
@@ -115,11 +179,8 @@ impl Policy {
 impl PolicyOptions {
     /// The valid policies; `problems` gets what is wrong. `environment` is amb's own, for the parent proxy it names.
     pub fn build(self, environment: &[(OsString, OsString)], problems: &mut Vec<Problem>) -> Policy {
-        let timeouts = self.timeout.build();
-        if timeouts.connect < SHORTEST_CONNECT {
-            let reason = "no connection opens in so short a time; at least 1ms";
-            problems.push(Problem::at(&["timeout", "connect"], reason));
-        }
+        let rules = Arc::new(self.rules.build(NO_ROUTE, None, problems));
+        let routes = Routes::build(self.route, &self.rules, &rules, problems);
         let parent = Parent::build(&self.upstream, environment).unwrap_or_else(|reason| {
             // Whoever tells it says where it comes from.
             let reason = reason.strip_prefix("--upstream-proxy: ").unwrap_or(&reason);
@@ -127,7 +188,11 @@ impl PolicyOptions {
             Parent::default()
         });
         Policy {
-            rules: Arc::new(Rules { timeouts }),
+            rules,
+            routes,
+            spending: Spending::default(),
+            pace: Pace::default(),
+            kept: Arc::default(),
             reach: Reach::build(self.connect_to, self.resolve),
             parent,
             via: self.headers.via.unwrap_or(true),

@@ -11,9 +11,11 @@ mod crowd;
 mod deadline;
 mod error;
 mod exchange;
+mod gate;
 mod http;
 mod intercept;
 mod recorder;
+mod retrying;
 mod sniff;
 mod socks;
 mod target;
@@ -43,7 +45,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
 use tokio::{net::TcpListener, runtime::LocalOptions, sync::oneshot};
 
-use self::{crowd::Crowd, recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
+use self::{crowd::Crowd, gate::Gate, recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
 pub use self::{
     recorder::Listener,
     tls::{CertificateAuthority, Tls, TlsError},
@@ -120,6 +122,7 @@ impl Proxy {
         listener: Option<&Listener>,
     ) -> io::Result<Serving> {
         let count = self.listeners.len();
+        let gate = Gate::new();
         let mut workers = Vec::with_capacity(count);
         for (index, socket) in self.listeners.into_iter().enumerate() {
             let (stop, stopping) = oneshot::channel();
@@ -130,6 +133,7 @@ impl Proxy {
                 workers: count,
                 policy: Arc::clone(policy),
                 tls: Arc::clone(tls),
+                gate,
                 run_id: run_id.to_owned(),
                 listener: listener.cloned(),
             };
@@ -144,7 +148,10 @@ impl Proxy {
                 })?;
             workers.push(Running { stop, ended });
         }
-        Ok(Serving { workers })
+        Ok(Serving {
+            workers,
+            policy: Arc::clone(policy),
+        })
     }
 }
 
@@ -233,6 +240,8 @@ struct Drain {
 pub struct Serving {
     /// Its workers.
     workers: Vec<Running>,
+    /// What they share.
+    policy: Arc<Policy>,
 }
 
 /// What is left of the proxy at the end.
@@ -255,6 +264,8 @@ pub struct Draining {
     over: Option<PipeReader>,
     /// What was open when the drain began, as far as the workers have said.
     open: Arc<AtomicUsize>,
+    /// What the workers share.
+    policy: Arc<Policy>,
 }
 
 impl Serving {
@@ -273,6 +284,7 @@ impl Serving {
             hurry: Vec::new(),
             over,
             open: Arc::new(AtomicUsize::new(0)),
+            policy: self.policy,
         };
         for worker in self.workers {
             let (hurry, hurried) = oneshot::channel();
@@ -322,6 +334,7 @@ impl Draining {
                     .push("a worker did not end in time; its records are lost".to_owned()),
             }
         }
+        drained.meter.note_circuits(Gate::circuits(&self.policy));
         drained
     }
 }
@@ -338,6 +351,8 @@ struct Work {
     policy: Arc<Policy>,
     /// What they share about TLS.
     tls: Arc<Tls>,
+    /// The clock of all workers.
+    gate: Gate,
     /// The run's id.
     run_id: String,
     /// Who else wants the records.
@@ -361,6 +376,7 @@ impl Work {
                 via: Via::new(&self.run_id, self.policy.via),
                 redact: Arc::clone(&self.policy.redact),
                 policy: Arc::clone(&self.policy),
+                gate: self.gate,
                 upstreams: Upstreams::new(self.policy, self.own, Arc::clone(&self.tls)),
                 tls: self.tls,
                 stand_in: RefCell::default(),

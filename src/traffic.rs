@@ -3,15 +3,21 @@
 //!
 //! Plain data. The proxy makes records, the reports read them; neither knows the other.
 
+pub mod circuit;
 pub mod failures;
+pub mod held;
 pub mod latency;
 pub mod meter;
+pub mod retries;
 pub mod summary;
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use self::retries::Retries;
 
 /// One HTTP exchange, or one opaque tunnel: exactly one of these for each that began.
 #[derive(Clone, Debug)]
@@ -34,6 +40,10 @@ pub struct Record {
     pub port: u16,
     /// Path and query, already redacted. Empty for tunnels.
     pub path: String,
+    /// The id of the route that it went by; none if none fits.
+    pub route: Option<Arc<str>>,
+    /// What its route calls paths like its own: `/v1/charges/{id}`. None for tunnels, and where the route has no name.
+    pub url_template: Option<Arc<str>>,
     /// What the client was answered, by the server or by amb; none if it got no answer, and for SOCKS tunnels.
     pub status: Option<u16>,
     /// How it ended.
@@ -50,16 +60,40 @@ pub struct Record {
     pub first_byte: Option<Duration>,
     /// Connections that were opened for it, to the server or to a parent proxy, those of failed attempts included.
     pub opened: u32,
-    /// Times the request was sent because the policy asked for it: 1 without retries, 0 if it was never sent.
+    /// Times the request was sent because the policy asked for it, hedges included: 1 without retries, 0 if it was never
+    /// sent.
     pub attempts: u32,
+    /// What retries and hedges did for it.
+    pub retries: Retries,
     /// Times it was sent again unseen because a pooled connection turned out dead before a byte was written.
     pub resends: u32,
+    /// How long it was held back by limits before it was sent.
+    pub waited: Duration,
+    /// What limits did about it; none if it kept within them.
+    pub limited: Option<Limited>,
     /// Whether the server's connection had carried an earlier exchange.
     pub reused: bool,
     /// For the access log, both as the client sent them: the `User-Agent` and the `Referer` (user info and query removed).
     pub user_agent: Option<String>,
     /// See [`Record::user_agent`].
     pub referer: Option<String>,
+}
+
+/// What limits did about an exchange or tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limited {
+    /// It had to wait.
+    Delayed,
+    /// It was refused.
+    Rejected,
+}
+
+impl Record {
+    /// How long the server took, if it is to be counted: how long it took a client to lose patience is not.
+    pub fn latency(&self) -> Option<Duration> {
+        let ended = matches!(self.outcome, Outcome::Ok | Outcome::Failed(_));
+        (ended && self.first_byte.is_some()).then_some(self.duration)
+    }
 }
 
 /// Whether the bytes were understood.

@@ -1,4 +1,4 @@
-//! Values with units, as people write them: `500ms`, `1m30s`, `64KiB`.
+//! Values with units, as people write them: `500ms`, `1m30s`, `64KiB`, `50/s`, `64KiB/s`.
 //!
 //! A bare number is refused with a proposal, because `timeout = 5` means five of something else to everyone who reads it.
 
@@ -158,6 +158,144 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+/// So many in so much time: `50/s`, `3000/m`, `10/500ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many; at least 1.
+    pub count: u32,
+    /// In how much time; not zero.
+    pub per: Duration,
+}
+
+/// [`Rate`] as a pattern, for the schema.
+const RATE_PATTERN: &str = "^\\s*[0-9]+\\s*/\\s*([0-9]+\\s*)?(ms|s|m|min|h|d|sec|second|minute|hour|day)\\s*$";
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("`{text}` has no unit: did you mean `{text}/s`?"));
+        }
+        let refused = || format!("`{text}` is not a rate: write it like 50/s, 3000/m or 10/500ms");
+        let (count, per) = text.split_once('/').ok_or_else(refused)?;
+        let count = count
+            .trim()
+            .parse()
+            .ok()
+            .filter(|count| *count > 0)
+            .ok_or_else(refused)?;
+        let per = per.trim();
+        let per = if per.starts_with(|first: char| first.is_ascii_digit()) {
+            per.to_owned()
+        } else {
+            format!("1{per}")
+        };
+        let per = per.parse::<Period>().map_err(|_| refused())?.0;
+        if per.is_zero() {
+            return Err(refused());
+        }
+        Ok(Self { count, per })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/", self.count)?;
+        match self.per.as_millis() {
+            1_000 => f.write_str("s"),
+            60_000 => f.write_str("m"),
+            3_600_000 => f.write_str("h"),
+            _ => write!(f, "{}", Period(self.per).to_string().replace(' ', "")),
+        }
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Rate {
+    fn schema_name() -> Cow<'static, str> {
+        "Rate".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "title": "a rate such as 50/s, 3000/m or 10/500ms",
+            "pattern": RATE_PATTERN,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor::new("a rate, such as \"50/s\"", "/s"))
+    }
+}
+
+/// Bytes a second: `64KiB/s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteRate(pub u64);
+
+/// [`ByteRate`] as a pattern, for the schema.
+const BYTE_RATE_PATTERN: &str = "^\\s*[0-9]+\\s*(GiB|MiB|KiB|GB|MB|kB|G|M|K|B)\\s*/\\s*s\\s*$";
+
+impl FromStr for ByteRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("`{text}` has no unit: did you mean `{text}KiB/s`?"));
+        }
+        let size = text
+            .strip_suffix('s')
+            .and_then(|rest| rest.trim_end().strip_suffix('/'));
+        size.and_then(|size| size.parse().ok())
+            .filter(|ByteSize(bytes)| *bytes > 0)
+            .map(|ByteSize(bytes)| Self(bytes))
+            .ok_or_else(|| format!("`{text}` is not a number of bytes a second: write it like 64KiB/s or 10MB/s"))
+    }
+}
+
+impl fmt::Display for ByteRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", ByteSize(self.0))
+    }
+}
+
+impl Serialize for ByteRate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Whole bytes, as for a size.
+        serializer.collect_str(&format_args!("{}B/s", self.0))
+    }
+}
+
+impl JsonSchema for ByteRate {
+    fn schema_name() -> Cow<'static, str> {
+        "ByteRate".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "title": "bytes a second, such as 64KiB/s or 10MB/s",
+            "pattern": BYTE_RATE_PATTERN,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteRate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor::new("bytes a second, such as \"64KiB/s\"", "KiB/s"))
+    }
+}
+
 /// Reads a value with a unit from text, and answers a bare number with a proposal.
 struct TextVisitor<T> {
     /// What is expected, for messages.
@@ -248,5 +386,40 @@ mod tests {
         }
         assert!("99999999999G".parse::<ByteSize>().is_err());
         assert!("5 parsecs".parse::<ByteSize>().is_err());
+    }
+
+    #[test]
+    fn a_rate_reads_and_prints_as_people_write_it() {
+        for (text, count, millis, shown) in [
+            ("50/s", 50, 1_000, "50/s"),
+            ("3000/m", 3_000, 60_000, "3000/m"),
+            (" 10 / 500ms ", 10, 500, "10/500ms"),
+            ("7/1h", 7, 3_600_000, "7/h"),
+            ("2/1m30s", 2, 90_000, "2/1m30s"),
+        ] {
+            let per = Duration::from_millis(millis);
+            assert_eq!(text.parse::<Rate>(), Ok(Rate { count, per }), "{text}");
+            assert_eq!(Rate { count, per }.to_string(), shown);
+            assert_eq!(shown.parse::<Rate>(), Ok(Rate { count, per }), "{shown}");
+        }
+        for wrong in ["0/s", "50/", "/s", "-1/s", "50/0s", "50 per second", "1.5/s"] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+        assert!("50".parse::<Rate>().unwrap_err().contains("did you mean `50/s`?"));
+    }
+
+    #[test]
+    fn bytes_a_second_read_and_print_with_their_unit() {
+        assert_eq!("64KiB/s".parse::<ByteRate>(), Ok(ByteRate(65_536)));
+        assert_eq!(" 10 MB / s".parse::<ByteRate>(), Ok(ByteRate(10_000_000)));
+        assert_eq!(ByteRate(65_536).to_string(), "64 KiB/s");
+        for wrong in ["64KiB", "0B/s", "64/s", "KiB/s", "64KiB/m"] {
+            assert!(wrong.parse::<ByteRate>().is_err(), "{wrong}");
+        }
+        assert!(
+            "64".parse::<ByteRate>()
+                .unwrap_err()
+                .contains("did you mean `64KiB/s`?")
+        );
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueHint};
 use super::{Console, print, print_paged, refuse_to_start, say};
 use crate::{
     config::{
-        self, Request, Sources, check, explain, files, init, schema,
+        self, Config, Request, Sources, check, explain, files, init, schema,
         show::{self, Wanted},
         trust,
     },
@@ -175,7 +175,7 @@ impl LayerArgs {
 pub fn run(args: &ConfigArgs) -> Exit {
     let console = &args.console;
     match &args.action {
-        ConfigAction::Show(args) => shown(&args.layers, console, |sources| {
+        ConfigAction::Show(args) => shown(&args.layers, console, |_, sources| {
             let wanted = Wanted {
                 key: args.key.as_deref(),
                 origin: args.origin,
@@ -184,7 +184,7 @@ pub fn run(args: &ConfigArgs) -> Exit {
             };
             show::show(sources, wanted)
         }),
-        ConfigAction::Explain(args) => shown(&args.layers, console, |sources| explain::explain(sources, &args.key)),
+        ConfigAction::Explain(args) => shown(&args.layers, console, |_, sources| explain::explain(sources, &args.key)),
         ConfigAction::Check(args) => {
             let checked = check::check(&args.layers.request(), &args.files);
             warn(console, &checked.warnings);
@@ -207,12 +207,16 @@ pub fn run(args: &ConfigArgs) -> Exit {
     }
 }
 
-/// Prints what is to be said about the sources of these layers.
-fn shown<E: Display>(layers: &LayerArgs, console: &Console, text: impl FnOnce(&Sources) -> Result<String, E>) -> Exit {
+/// Prints what is to be said about what these layers amount to.
+pub(super) fn shown<E: Display>(
+    layers: &LayerArgs,
+    console: &Console,
+    text: impl FnOnce(&Config, &Sources) -> Result<String, E>,
+) -> Exit {
     match config::inspect(&layers.request()) {
-        Ok((_, sources)) => {
+        Ok((config, sources)) => {
             warn(console, &sources.warnings);
-            answer(text(&sources))
+            answer(text(&config, &sources))
         }
         Err(mistakes) => refuse_to_start(&mistakes),
     }

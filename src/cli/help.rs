@@ -30,7 +30,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 5] = [
+pub(super) const TOPICS: [Topic; 7] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -48,6 +48,18 @@ pub(super) const TOPICS: [Topic; 5] = [
         about: "where the configuration comes from",
         heading: "Configuration",
         page: "amb-configuration",
+    },
+    Topic {
+        name: "routes",
+        about: "what holds for some requests only",
+        heading: "Routes",
+        page: "amb-routes",
+    },
+    Topic {
+        name: "resilience",
+        about: "limits and retries",
+        heading: "Resilience",
+        page: "amb-resilience",
     },
     Topic {
         name: "filters",

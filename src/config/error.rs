@@ -189,7 +189,12 @@ impl ConfigError {
         };
         for (origin, key) in &self.others {
             // Writing to a string cannot fail.
-            write!(text, "\n  the other is {} in {}", dotted(key), origin.place(key)).unwrap_or_default();
+            let name: Vec<String> = key
+                .iter()
+                .filter(|part| part.parse::<usize>().is_err())
+                .cloned()
+                .collect();
+            write!(text, "\n  the other is {} in {}", dotted(&name), origin.place(key)).unwrap_or_default();
             if let Origin::File(file) = origin
                 && let Some(span) = file.span_of(key, Mark::Value)
             {
@@ -215,8 +220,31 @@ impl ConfigError {
             let remedy = remedy.map_or_else(String::new, |(_, remedy)| format!("; {remedy}"));
             return Some((error.span()?, Some(format!("{reason}{remedy}"))));
         }
-        Some((file.span_of(&self.key, self.mark)?, None))
+        let mut span = file.span_of(&self.key, self.mark)?;
+        if let Mark::Part(start, end) = self.mark {
+            span = part(&file.text, span, &(start.into()..end.into()));
+        }
+        Some((span, None))
     }
+}
+
+/// A part of the text that the value at `span` is. All of the value if escapes in it or its quotes make it
+/// uncertain which part that is.
+fn part(text: &str, span: Range<usize>, within: &Range<usize>) -> Range<usize> {
+    let value = &text[span.clone()];
+    let quote = ["\"\"\"", "'''", "\"", "'"]
+        .into_iter()
+        .find(|quote| value.starts_with(quote));
+    let part = quote.and_then(|quote| {
+        let written = value.strip_prefix(quote)?;
+        // TOML passes over a line break behind three quotes.
+        let skipped = usize::from(quote.len() == 3 && written.starts_with('\n'));
+        let start = span.start + quote.len() + skipped + within.start;
+        let end = start + within.len();
+        let plain = quote.starts_with('\'') || !value.contains('\\');
+        (plain && end <= span.end && text.is_char_boundary(start) && text.is_char_boundary(end)).then_some(start..end)
+    });
+    part.unwrap_or(span)
 }
 
 impl File {

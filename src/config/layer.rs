@@ -223,6 +223,17 @@ impl Layer {
         value_at(&self.values, key)
     }
 
+    /// The path of a part of what this layer adds to the list at `key`, as it is written: the element's place in that, and
+    /// the way from there.
+    pub(super) fn written_in_addition(&self, key: &[String], inside: &[String]) -> Vec<String> {
+        let mut path = [self.within.as_slice(), key].concat();
+        if let Some(name) = path.last_mut() {
+            name.insert_str(0, EXTEND);
+        }
+        path.extend_from_slice(inside);
+        path
+    }
+
     /// What this layer adds to the list at `key`.
     pub(super) fn added(&self, key: &[String]) -> Option<&[Value]> {
         let found = self.additions.iter().find(|addition| addition.key == key)?;
@@ -315,6 +326,11 @@ impl Layer {
         };
         let list = name.strip_prefix(EXTEND).filter(|list| known.contains(list))?;
         let mut key = error.path.clone();
+        // No weaker layer has set anything inside the elements of this layer's list.
+        let inside = (1..key.len()).any(|length| matches!(self.value(&key[..length]), Some(Value::Array(..))));
+        if inside {
+            return None;
+        }
         let value = take(&mut self.values, &key)?;
         list.clone_into(key.last_mut()?);
         Some((key, value))
@@ -326,27 +342,29 @@ impl Layer {
             Value::Array(_, elements) => elements,
             other => elements(&key, other),
         };
-        let mut written = [self.within.as_slice(), &key].concat();
-        if let Some(name) = written.last_mut() {
-            name.insert_str(0, EXTEND);
-        }
-        match read(&nest(&key, Value::from(elements.clone()))) {
-            Ok(_) => self.additions.push(Addition { key, elements }),
-            Err(found) => {
-                for error in *found {
-                    let is_list = error.path != key || !matches!(error.kind, Kind::InvalidType(..));
-                    let mut error = mistake::explain(&self.origin, &[], error);
-                    if is_list {
-                        written.extend(error.key.split_off(key.len().min(error.key.len())));
-                    } else {
-                        error.reason = format!("`{}` is no list that could be added to", super::error::dotted(&key));
-                        error.hint = None;
-                        error.mark = Mark::Key;
-                    }
-                    error.key.clone_from(&written);
-                    errors.push(error);
+        let mut values = nest(&key, Value::from(elements.clone()));
+        let before = errors.len();
+        while let Err(found) = read(&values) {
+            let mut removed = false;
+            for error in *found {
+                let is_list = error.path != key || !matches!(error.kind, Kind::InvalidType(..));
+                removed |= take(&mut values, &error.path).is_some();
+                let mut error = mistake::explain(&self.origin, &[], error);
+                let inside = error.key.split_off(key.len().min(error.key.len()));
+                error.key = self.written_in_addition(&key, &inside);
+                if !is_list {
+                    error.reason = format!("`{}` is no list that could be added to", super::error::dotted(&key));
+                    error.hint = None;
+                    error.mark = Mark::Key;
                 }
+                errors.push(error);
             }
+            if !removed {
+                values.clear();
+            }
+        }
+        if errors.len() == before {
+            self.additions.push(Addition { key, elements });
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn explain(origin: &Origin, within: &[String], error: Error) -> Confi
             let tables = key.split_last().map_or(&[][..], |(_, tables)| tables);
             let reason = match tables {
                 [] => format!("unknown key `{found}`"),
-                tables => format!("unknown key `{found}` in [{}]", dotted(tables)),
+                tables => format!("unknown key `{found}` in {}", header(tables)),
             };
             // The top of a file has more keys than a layer.
             let top = tables.is_empty() && within.is_empty() && matches!(origin, Origin::File(_));
@@ -43,18 +43,32 @@ pub(super) fn explain(origin: &Origin, within: &[String], error: Error) -> Confi
     ConfigError::at(origin.clone(), [within, &key].concat(), mark, reason, hint)
 }
 
+/// A table as the header over it is written: `[run]`, and for the tables of a list `[[route]]` and `[route.match]`.
+fn header(tables: &[String]) -> String {
+    let is_place = |part: &String| part.parse::<usize>().is_ok();
+    let names: Vec<String> = tables.iter().filter(|part| !is_place(part)).cloned().collect();
+    match tables.last() {
+        Some(last) if is_place(last) => format!("[[{}]]", dotted(&names)),
+        _ => format!("[{}]", dotted(&names)),
+    }
+}
+
 /// What somebody may have meant who wrote the last part of `key`, in whose place are `known`.
 fn meant(key: &[String], known: &[&str]) -> String {
     let found = key.last().map(String::as_str).unwrap_or_default();
+    let inside_list = key.iter().any(|part| part.parse::<usize>().is_ok());
     if let Some(list) = found.strip_prefix(EXTEND)
         && let Some(known) = nearest(list, known.iter().copied())
     {
-        return format!("did you mean `{EXTEND}{known}`?");
+        let extend = if inside_list { "" } else { EXTEND };
+        return format!("did you mean `{extend}{known}`?");
     }
     if let Some(known) = nearest(found, known.iter().copied()) {
         return format!("did you mean `{known}`?");
     }
-    let elsewhere = schema::keys().iter().find(|known| known.path.last() == key.last());
+    let same = |known: &&schema::Key| known.path.last() == key.last();
+    let (inside, plain): (Vec<_>, Vec<_>) = schema::keys().iter().filter(same).partition(|known| known.is_inside());
+    let elsewhere = plain.into_iter().chain(inside).next();
     match elsewhere {
         Some(key) => format!("did you mean `{}`?", key.name()),
         None => format!("known are {}", known.join(", ")),

@@ -11,6 +11,8 @@ pub enum Mark {
     Key,
     /// The value.
     Value,
+    /// A part of the text that the value is, in bytes: where it begins and where it ends.
+    Part(u16, u16),
 }
 
 /// A place in a text, with the line around it.

@@ -51,7 +51,7 @@ pub struct Key {
     pub default_text: Option<String>,
     /// Its flag: `--connect-timeout`.
     pub flag: Option<String>,
-    /// Its variable: `AMB_TIMEOUT__CONNECT`; none inside elements and entries.
+    /// Its variable: `AMB_TIMEOUT__CONNECT`; none inside elements and entries, and for lists of tables.
     pub variable: Option<String>,
     /// What a file that was merely found could do with it.
     pub danger: Option<Danger>,
@@ -142,7 +142,12 @@ pub(super) fn flag(path: &[String]) -> Option<String> {
 pub fn document() -> Value {
     let tables = tables();
     let reference = |name: &String| json!({ "$ref": format!("#/definitions/{name}") });
-    let references: Map<String, Value> = tables.keys().map(|name| (name.clone(), reference(name))).collect();
+    let mut references: Map<String, Value> = tables.keys().map(|name| (name.clone(), reference(name))).collect();
+    let lists = tables.iter().filter(|(_, schema)| is_list(schema));
+    let extensions: Vec<_> = lists
+        .map(|(name, _)| (format!("{EXTEND}{name}"), reference(name)))
+        .collect();
+    references.extend(extensions);
     let mut properties = references.clone();
     properties.insert(
         super::layer::VERSION.to_owned(),
@@ -317,7 +322,8 @@ fn key(path: &[String], schema: &Value) -> Key {
         default: schema.get("default").cloned(),
         default_text: default_text.map(ToOwned::to_owned),
         flag: flag(path),
-        variable: (!path.iter().any(|part| part == ANY)).then(|| variables::name(path)),
+        // Without a table before it, its name would be that of no key.
+        variable: (path.len() > 1 && !path.iter().any(|part| part == ANY)).then(|| variables::name(path)),
         danger: schema["x-danger"].as_str().map(|does| Danger {
             does: does.to_owned(),
             only_outside: schema["x-danger-if"] == "outside",

@@ -28,15 +28,15 @@ pub struct Wanted<'a> {
 }
 
 /// A value that holds.
-struct Effective {
+pub(super) struct Effective {
     /// Its key.
-    path: Vec<String>,
+    pub(super) path: Vec<String>,
     /// Its value; null if it is the absence of one.
-    value: Value,
+    pub(super) value: Value,
     /// What the absence of a value is called, if it has a name.
     absence: Option<String>,
     /// Who decided it.
-    sources: Vec<Source>,
+    pub(super) sources: Vec<Source>,
 }
 
 /// The configuration that holds, as TOML or as JSON.
@@ -95,20 +95,16 @@ pub(super) fn find(written: &str) -> Result<Vec<String>, ConfigError> {
     if schema::key_of(&path).is_some() || schema::keys().iter().any(|key| key.path.starts_with(&path)) {
         return Ok(path);
     }
-    let names: Vec<String> = schema::keys().iter().map(Key::name).collect();
+    let keys = || schema::keys().iter().filter(|key| !key.is_inside());
+    let names: Vec<String> = keys().map(Key::name).collect();
     let last = path.last().map(String::as_str).unwrap_or_default();
     let by_last = || {
-        let same = schema::keys()
-            .iter()
-            .find(|key| key.path.last().is_some_and(|name| name == last));
+        let same = keys().find(|key| key.path.last().is_some_and(|name| name == last));
         same.map(Key::name)
     };
     let by_flag = || {
         let flag = format!("--{}", last.trim_start_matches('-'));
-        schema::keys()
-            .iter()
-            .find(|key| key.flag.as_ref() == Some(&flag))
-            .map(Key::name)
+        keys().find(|key| key.flag.as_ref() == Some(&flag)).map(Key::name)
     };
     let hint = nearest(written, names.iter().map(String::as_str))
         .map(ToOwned::to_owned)
@@ -125,7 +121,7 @@ pub(super) fn find(written: &str) -> Result<Vec<String>, ConfigError> {
 }
 
 /// Every value at or below `path`, set or not, by key.
-fn effective(sources: &Sources, path: &[String]) -> Vec<Effective> {
+pub(super) fn effective(sources: &Sources, path: &[String]) -> Vec<Effective> {
     let mut found = Vec::new();
     for key in schema::keys()
         .iter()
@@ -147,7 +143,7 @@ fn effective(sources: &Sources, path: &[String]) -> Vec<Effective> {
 }
 
 /// As TOML: a line for each, which can be searched and can be read back.
-fn as_toml(found: &[Effective], origin: bool) -> String {
+pub(super) fn as_toml(found: &[Effective], origin: bool) -> String {
     let mut text = String::new();
     for effective in found {
         let name = dotted(&effective.path);
@@ -167,7 +163,7 @@ fn as_toml(found: &[Effective], origin: bool) -> String {
 }
 
 /// As JSON: the tables with their values, or a list that has the sources too.
-fn as_json(found: &[Effective], origin: bool) -> Value {
+pub(super) fn as_json(found: &[Effective], origin: bool) -> Value {
     if origin {
         let entry = |effective: &Effective| {
             let sources: Vec<Value> = effective

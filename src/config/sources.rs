@@ -1,5 +1,7 @@
 //! What the layers amount to, and where each value came from.
 
+use std::collections::BTreeMap;
+
 use figment::{
     Figment, Provider,
     value::{Dict, Value},
@@ -21,8 +23,21 @@ pub struct Sources {
     layers: Vec<Layer>,
     /// What they amount to.
     merged: Dict,
+    /// Where the elements of lists of tables came from, by the list's key.
+    elements: BTreeMap<Vec<String>, Vec<Element>>,
     /// What the user should know of, though nothing is wrong.
     pub warnings: Vec<ConfigError>,
+}
+
+/// Where an element of a list was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Element {
+    /// Which layer, by its place among all; none for the built-in default.
+    layer: Option<usize>,
+    /// Whether it stands in what that layer adds.
+    added: bool,
+    /// Which element of that it is.
+    at: usize,
 }
 
 /// A value that some layer set.
@@ -85,13 +100,21 @@ impl Sources {
         for (at, layer) in layers.iter().enumerate() {
             merged = merged.merge(layer);
             for addition in &layer.additions {
-                let list = list(&layers[..=at], &addition.key);
-                merged = merged.merge(Layer::of_list(&addition.key, list));
+                let list = list(&layers[..=at], &addition.key).into_iter().map(|(value, _)| value);
+                merged = merged.merge(Layer::of_list(&addition.key, list.collect()));
             }
         }
         let merged = merged.data()?.into_values().next().unwrap_or_default();
         let options = read(&merged)?;
+        let lists = leaves(&merged)
+            .into_iter()
+            .filter(|(_, value)| is_list_of_tables(value));
+        let elements = lists.map(|(key, _)| {
+            let elements = list(&layers, &key).into_iter().map(|(_, element)| element).collect();
+            (key, elements)
+        });
         let sources = Self {
+            elements: elements.collect(),
             layers,
             merged,
             warnings,
@@ -102,17 +125,62 @@ impl Sources {
     /// The problem as a mistake of the layers that its values came from.
     pub(super) fn blame(&self, problem: Problem) -> ConfigError {
         let (origin, written) = self.written(&problem.key);
-        let mut error = ConfigError::at(origin, written, Mark::Value, problem.reason, None);
+        let part = problem.within.and_then(|part| {
+            let (start, end) = (part.start.try_into().ok()?, part.end.try_into().ok()?);
+            Some(Mark::Part(start, end))
+        });
+        let mut error = ConfigError::at(origin, written, part.unwrap_or(Mark::Value), problem.reason, None);
         error.others = problem.others.iter().map(|key| self.written(key)).collect();
         error
     }
 
     /// Where the value of `key` was written: the layer's origin and the key in it.
     fn written(&self, key: &[String]) -> (Origin, Vec<String>) {
+        if let Some((list, element, inside)) = self.element(key) {
+            let Some(layer) = element.layer.map(|at| &self.layers[at]) else {
+                return (Origin::Elsewhere, key.to_vec());
+            };
+            let inside = [&[element.at.to_string()], inside].concat();
+            let written = if element.added {
+                layer.written_in_addition(list, &inside)
+            } else {
+                layer.written(&[list, &inside].concat())
+            };
+            return (layer.origin.clone(), written);
+        }
         match self.saying(key).next() {
             Some(layer) => (layer.origin.clone(), layer.written(key)),
             None => (Origin::Elsewhere, key.to_vec()),
         }
+    }
+
+    /// The element of a list of tables that `key` is about: the list's key, where the element came from, and the rest of the
+    /// way.
+    fn element<'a>(&self, key: &'a [String]) -> Option<(&'a [String], Element, &'a [String])> {
+        (1..key.len()).find_map(|length| {
+            let (list, inside) = key.split_at(length);
+            let element = self.elements.get(list)?.get(inside[0].parse::<usize>().ok()?)?;
+            Some((list, *element, &inside[1..]))
+        })
+    }
+
+    /// The value at `key` inside a list of tables, to be shown only as what is at the key it stands for may be shown.
+    pub(super) fn value_inside(&self, key: &[String]) -> Option<serde_json::Value> {
+        let value = value_at(&self.merged, key)?;
+        Some(serde_json::to_value(value).unwrap_or_default())
+    }
+
+    /// Where what is at `key` inside a list of tables was written: none if nothing is there.
+    pub(super) fn inside(&self, key: &[String]) -> Option<Source> {
+        value_at(&self.merged, key)?;
+        let (_, element, _) = self.element(key)?;
+        let (origin, written) = self.written(key);
+        Some(Source {
+            layer: element
+                .layer
+                .map_or_else(|| built_in().layer, |at| self.layers[at].rank.to_string()),
+            place: origin.place(&written),
+        })
     }
 
     /// The layers that say something about `key`, the strongest first.
@@ -225,18 +293,47 @@ fn built_in() -> Source {
     }
 }
 
-/// The list that these layers make of `key`.
-fn list(layers: &[Layer], key: &[String]) -> Vec<Value> {
+/// Whether a value is a list of tables, of which the first that fits is meant.
+fn is_list_of_tables(value: &Value) -> bool {
+    value
+        .as_array()
+        .is_some_and(|list| !list.is_empty() && list.iter().all(|element| element.as_dict().is_some()))
+}
+
+/// The list that these layers make of `key`, each element with where it came from.
+///
+/// What a layer adds stands behind what weaker ones said, but for tables: of these the first that fits is meant, so the
+/// stronger layer's come first; and one with the `id` of another takes its place.
+fn list(layers: &[Layer], key: &[String]) -> Vec<(Value, Element)> {
     let set = layers.iter().rposition(|layer| layer.value(key).is_some());
     let base = match set {
         Some(at) => layers[at].value(key).cloned(),
         None => schema::default_of(key).and_then(|value| Value::serialize(value).ok()),
     };
-    let mut list = base.map_or_else(Vec::new, |value| elements(key, value));
-    for layer in &layers[set.unwrap_or(0)..] {
-        list.extend_from_slice(layer.added(key).unwrap_or_default());
+    let from = |layer, added| move |(at, value): (usize, Value)| (value, Element { layer, added, at });
+    let base = base.map_or_else(Vec::new, |value| elements(key, value));
+    let mut list: Vec<_> = base.into_iter().enumerate().map(from(set, false)).collect();
+    for (place, layer) in layers.iter().enumerate().skip(set.unwrap_or(0)) {
+        let added = layer.added(key).unwrap_or_default();
+        let tables = added.iter().all(|element| element.as_dict().is_some());
+        let mut new: Vec<_> = added.iter().cloned().enumerate().map(from(Some(place), true)).collect();
+        if tables {
+            new.retain(|element| {
+                let same = |(other, _): &&mut (Value, Element)| id(&element.0).is_some() && id(other) == id(&element.0);
+                let known = list.iter_mut().find(same);
+                known.map(|known| known.clone_from(element)).is_none()
+            });
+            list.splice(0..0, new);
+        } else {
+            list.extend(new);
+        }
     }
     list
+}
+
+/// The `id` of a table.
+fn id(table: &Value) -> Option<&str> {
+    table.as_dict()?.get("id")?.as_str()
 }
 
 /// A value as it may be shown.

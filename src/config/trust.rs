@@ -27,6 +27,7 @@ use super::{
     layer::{Findings, Layer, Rank},
     schema, secret,
     stack::{Found, Stack},
+    tree,
 };
 
 /// The variable that trusts every file.
@@ -95,9 +96,9 @@ fn project_file(stack: &Stack) -> Option<Arc<File>> {
 fn refuse(layer: &Layer) -> Vec<ConfigError> {
     dangerous(layer)
         .into_iter()
-        .map(|key| {
-            let reason = format!("this {}, and nobody has trusted this file yet", does(&key));
-            ConfigError::at(layer.origin.clone(), layer.written(&key), Mark::Key, reason, None)
+        .map(|found| {
+            let reason = format!("this {}, and nobody has trusted this file yet", does(&found.key));
+            ConfigError::at(layer.origin.clone(), found.written, Mark::Key, reason, None)
         })
         .collect()
 }
@@ -111,20 +112,46 @@ fn does(key: &[String]) -> String {
     danger.map(|danger| danger.does).unwrap_or_default()
 }
 
-/// The keys of a layer that are dangerous with the values they have there.
-fn dangerous(layer: &Layer) -> Vec<Vec<String>> {
-    let mut keys = layer.keys();
-    let added = layer.additions.iter().map(|addition| addition.key.clone());
-    keys.extend(added);
-    keys.sort();
-    keys.dedup();
-    keys.retain(|key| {
-        DANGEROUS.iter().any(|(path, only_outside)| {
-            let added = layer.added(key).unwrap_or_default();
-            fits(path, key) && (!only_outside || layer.value(key).into_iter().chain(added).any(leads_outside))
-        })
+/// A value of a layer.
+struct Said {
+    /// Its key.
+    key: Vec<String>,
+    /// As it is written there.
+    written: Vec<String>,
+    /// What it says.
+    value: Value,
+}
+
+/// The values of a layer that are dangerous.
+fn dangerous(layer: &Layer) -> Vec<Said> {
+    let mut said = said(layer);
+    said.retain(|said| {
+        DANGEROUS
+            .iter()
+            .any(|(path, only_outside)| fits(path, &said.key) && (!only_outside || leads_outside(&said.value)))
     });
-    keys
+    said.sort_by(|a, b| a.written.cmp(&b.written));
+    said
+}
+
+/// All that a layer sets and adds, also inside the tables of lists.
+fn said(layer: &Layer) -> Vec<Said> {
+    let set = layer.keys().into_iter().filter_map(|key| {
+        let value = layer.value(&key)?.clone();
+        let written = layer.written(&key);
+        Some(Said { key, written, value })
+    });
+    let added = layer.additions.iter().flat_map(|addition| {
+        let values = tree::nest(&addition.key, Value::from(addition.elements.clone()));
+        let keys = tree::keys(&values).into_iter();
+        let found = keys.filter_map(move |key| {
+            let value = tree::value_at(&values, &key)?.clone();
+            let written = layer.written_in_addition(&addition.key, &key[addition.key.len()..]);
+            Some(Said { key, written, value })
+        });
+        found.collect::<Vec<_>>()
+    });
+    set.chain(added).collect()
 }
 
 /// Whether `key` is at or below `path`, in which a star stands for any element and any entry.
@@ -255,13 +282,11 @@ pub fn grant(request: &Request, path: Option<&Path>) -> Result<String, ConfigErr
     };
     let mut text = String::new();
     for layer in std::iter::once(&layer).chain(&profiles) {
-        for key in dangerous(layer) {
-            let added = || Some(Value::from(layer.added(&key)?.to_vec()));
-            let value = layer.value(&key).cloned().or_else(added);
+        for Said { key, written, value } in dangerous(layer) {
             let value = serde_json::to_value(value).unwrap_or_default();
             let value = secret::toml(&secret::value(&key, value));
             // Writing to a string cannot fail.
-            writeln!(text, "  {} = {value}    {}", dotted(&layer.written(&key)), does(&key)).unwrap_or_default();
+            writeln!(text, "  {} = {value}    {}", dotted(&written), does(&key)).unwrap_or_default();
         }
     }
     Ok(match text.as_str() {

@@ -1,20 +1,163 @@
 //! What holds for one request: the policies that can differ from one route to the next.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use super::timeout::Timeouts;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{
+    Problem,
+    breaker::{Breaker, BreakerOptions},
+    limit::{Limits, bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
+    retry::{Retry, RetryOptions},
+    scope::Scope,
+    timeout::{TimeoutOptions, Timeouts},
+};
+
+/// The tables that hold for every request and that a route can override, key by key.
+///
+/// What a route overrides stands in a field of the same name in [`RouteOptions`](super::route::RouteOptions).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct RuleOptions {
+    /// `[timeout]`
+    pub timeout: TimeoutOptions,
+    /// `[retry]`
+    pub retry: RetryOptions,
+    /// `[circuit-breaker]`
+    pub circuit_breaker: BreakerOptions,
+    /// `[rate-limit]`
+    pub rate_limit: RateOptions,
+    /// `[concurrency]`
+    pub concurrency: ConcurrencyOptions,
+    /// `[bandwidth]`
+    pub bandwidth: BandwidthOptions,
+}
+
+impl RuleOptions {
+    /// The valid policies of `route`; `problems` gets what is wrong. What is as in `weaker`, options and what they were built
+    /// to, shares its state with that, unless each route is to have one of its own.
+    pub fn build(&self, route: &str, weaker: Option<(&Self, &Rules)>, problems: &mut Vec<Problem>) -> Rules {
+        /// The same table's built policy, if it is the same table.
+        fn shared<O: PartialEq, P: Clone>(own: &O, scope: Option<Scope>, weaker: Option<(&O, &P)>) -> Option<P> {
+            let (options, built) = weaker?;
+            (own == options && scope != Some(Scope::Route)).then(|| built.clone())
+        }
+        let breaker = shared(
+            &self.circuit_breaker,
+            self.circuit_breaker.key,
+            weaker.map(|(options, rules)| (&options.circuit_breaker, &rules.breaker)),
+        );
+        let rate = shared(
+            &self.rate_limit,
+            self.rate_limit.key,
+            weaker.map(|(options, rules)| (&options.rate_limit, &rules.limits.rate)),
+        );
+        let concurrency = shared(
+            &self.concurrency,
+            self.concurrency.key,
+            weaker.map(|(options, rules)| (&options.concurrency, &rules.limits.concurrency)),
+        );
+        let bandwidth = shared(
+            &self.bandwidth,
+            self.bandwidth.key,
+            weaker.map(|(options, rules)| (&options.bandwidth, &rules.limits.bandwidth)),
+        );
+        Rules {
+            timeouts: self.timeout.build(problems),
+            retry: self.retry.clone().build(problems),
+            breaker: breaker.unwrap_or_else(|| self.circuit_breaker.clone().build(route, problems)),
+            limits: Limits {
+                rate: rate.unwrap_or_else(|| self.rate_limit.clone().build(route, problems)),
+                concurrency: concurrency.unwrap_or_else(|| self.concurrency.clone().build(route, problems)),
+                bandwidth: bandwidth.unwrap_or_else(|| self.bandwidth.clone().build(route)),
+            },
+        }
+    }
+
+    /// Whether some state is kept for each route by itself.
+    pub(super) fn is_by_route(&self) -> bool {
+        let keys = [
+            self.circuit_breaker.key,
+            self.rate_limit.key,
+            self.concurrency.key,
+            self.bandwidth.key,
+        ];
+        keys.contains(&Some(Scope::Route))
+    }
+}
+
+/// `weaker` with what `stronger` says in its place: tables are merged key by key, everything else is replaced. What
+/// `stronger` says under names that `weaker` does not know is passed over.
+pub(super) fn over<T: Serialize + DeserializeOwned + Default>(weaker: &T, stronger: &impl Serialize) -> T {
+    /// Puts what is in one value over another.
+    fn lay(weaker: &mut Value, stronger: Value) {
+        match (weaker, stronger) {
+            (Value::Object(weaker), Value::Object(stronger)) => {
+                for (key, value) in stronger {
+                    lay(weaker.entry(key).or_insert(Value::Null), value);
+                }
+            }
+            (weaker, stronger) => *weaker = stronger,
+        }
+    }
+    let mut merged = serde_json::to_value(weaker).unwrap_or_default();
+    lay(&mut merged, serde_json::to_value(stronger).unwrap_or_default());
+    // Options write what they read, and each half of this was read.
+    serde_json::from_value(merged).unwrap_or_default()
+}
 
 /// The policies for a request or tunnel.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// What is tried again.
+    pub retry: Retry,
+    /// Which servers get a rest; none if no breaker is wanted.
+    pub breaker: Option<Arc<Breaker>>,
+    /// How much of a server is asked.
+    pub limits: Limits,
+}
+
+impl Rules {
+    /// What is going to happen to requests, for people: a sentence each, in the order in which it happens.
+    pub fn said(&self) -> Vec<String> {
+        let Limits {
+            rate,
+            concurrency,
+            bandwidth,
+        } = &self.limits;
+        let rate = rate.as_ref().map(ToString::to_string);
+        let concurrency = concurrency.as_ref().map(ToString::to_string);
+        let breaker = self.breaker.as_ref().map(ToString::to_string);
+        let bandwidth = bandwidth.as_ref().map(ToString::to_string);
+        let retry = self.retry.rule();
+        [rate, concurrency, retry, breaker, bandwidth]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+/// What holds for one request or tunnel, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen<'a> {
+    /// What holds.
+    pub rules: &'a Arc<Rules>,
+    /// The id of the route that says so; none if none fits.
+    pub route: Option<&'a Arc<str>>,
+    /// What paths like this one are called; none if the route has no name for it.
+    pub url_template: Option<&'a Arc<str>>,
 }
 
 /// The fields of a head.
 pub trait Fields {
     /// The first value under `name`, whatever its case.
     fn first(&self, name: &str) -> Option<&[u8]>;
+
+    /// Shows each field in its order: its name as it came, and its value.
+    fn each(&self, see: &mut dyn FnMut(&[u8], &[u8]));
 }
 
 /// A tunnel's.
@@ -24,11 +167,15 @@ impl Fields for NoFields {
     fn first(&self, _name: &str) -> Option<&[u8]> {
         None
     }
+
+    fn each(&self, _see: &mut dyn FnMut(&[u8], &[u8])) {}
 }
 
 /// What a request or tunnel asks for, as far as policies look at it.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
+    /// `http`; empty for tunnels, of which nobody knows what they carry.
+    pub scheme: &'a str,
     /// `GET`; `CONNECT` for tunnels of all kinds, which have no path and no fields.
     pub method: &'a str,
     /// The host, normalised: lower case, no trailing dot, no brackets.
@@ -45,12 +192,18 @@ impl<'a> Asked<'a> {
     /// What a tunnel asks for.
     pub fn tunnel(host: &'a str, port: u16) -> Self {
         Self {
+            scheme: "",
             method: "CONNECT",
             host,
             port,
             path: b"",
             fields: &NoFields,
         }
+    }
+
+    /// Whether it is a tunnel.
+    pub fn is_tunnel(&self) -> bool {
+        self.scheme.is_empty()
     }
 }
 

@@ -1,7 +1,5 @@
 //! What amb does about TLS: whose is opened and whose never, and which servers it believes.
 
-pub mod host;
-
 use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -9,8 +7,11 @@ use clap::{Args, ValueEnum, ValueHint};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use self::host::{HostPattern, Subtree};
-use super::{Problem, words::list};
+use super::{
+    Problem,
+    matching::host::{HostPattern, Subtree},
+    words::list,
+};
 
 /// TLS as it is configured: the table `[tls]`.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -28,8 +29,8 @@ pub struct TlsOptions {
     /// Decrypt these hosts (all, if none named) with a CA only the command trusts [default: none]
     ///
     /// Comma-separated and repeatable: names, *.example.com for what is one label below, **.example.com for all that is,
-    /// addresses, and * for every host. If it is set, these are decrypted and no others, whatever tls.mode says.
-    /// --no-intercept undoes it.
+    /// addresses and networks, each with a port if need be, and * for every host. If it is set, these are decrypted and no
+    /// others, whatever tls.mode says. --no-intercept undoes it.
     #[arg(
         id = "tls.intercept",
         long = "intercept",
@@ -278,7 +279,7 @@ impl TlsOptions {
         Tls {
             intercept: self.intercept.unwrap_or_else(|| match self.mode.unwrap_or_default() {
                 Mode::Passthrough => Vec::new(),
-                Mode::Intercept => vec![HostPattern::Any],
+                Mode::Intercept => vec![HostPattern::any()],
             }),
             never: self.never.unwrap_or_default(),
             extra_roots: self.extra_roots.unwrap_or_default(),
@@ -298,8 +299,11 @@ impl Tls {
 
     /// Whether a connection is decrypted. `name` is the one that the client checks the certificate against, `host` the one
     /// that it asked to be connected to; both normalised, and most often the same.
-    pub fn opens(&self, name: &str, host: &str) -> bool {
-        let fits = |patterns: &[HostPattern], host| patterns.iter().any(|pattern| pattern.fits(host));
+    pub fn opens(&self, name: &str, host: &str, port: u16) -> bool {
+        let fits = |patterns: &[HostPattern], host: &str| {
+            let address = host.parse().ok().map(|address: IpAddr| address.to_canonical());
+            patterns.iter().any(|pattern| pattern.fits(host, address, port))
+        };
         fits(&self.intercept, name) && !fits(&self.never, name) && !fits(&self.never, host)
     }
 
@@ -330,11 +334,6 @@ impl Tls {
     }
 }
 
-/// Whether a host is an address and not a name.
-pub fn is_address(host: &str) -> bool {
-    host.parse::<IpAddr>().is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,7 +361,7 @@ mod tests {
             };
             let shown = format!("{options:?}");
             let tls = options.build(&mut Vec::new());
-            assert_eq!(tls.opens("h.test", "h.test"), opened, "{shown}");
+            assert_eq!(tls.opens("h.test", "h.test", 443), opened, "{shown}");
         }
     }
 
@@ -374,9 +373,9 @@ mod tests {
             ..TlsOptions::default()
         };
         let tls = options.build(&mut Vec::new());
-        assert!(tls.opens("a.test", "10.0.0.1"));
-        assert!(!tls.opens("a.bank.test", "10.0.0.1"));
-        assert!(!tls.opens("front.test", "a.bank.test"));
+        assert!(tls.opens("a.test", "10.0.0.1", 443));
+        assert!(!tls.opens("a.bank.test", "10.0.0.1", 443));
+        assert!(!tls.opens("front.test", "a.bank.test", 443));
     }
 
     #[test]

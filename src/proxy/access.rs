@@ -18,6 +18,8 @@ pub(crate) struct PeerSocket {
     pub(crate) uid: u32,
     /// Its inode; 0 once no process has it open any more.
     pub(crate) inode: u32,
+    /// Bytes written to it that the other end has not acknowledged, at most 4 GiB.
+    pub(crate) unacknowledged: u32,
 }
 
 /// What is known about somebody who wants to use the proxy.
@@ -83,6 +85,17 @@ pub(crate) async fn program(client: &Connection) -> Option<String> {
     let socket = peer_socket(peer, own).ok()??;
     let found = tokio::task::spawn_blocking(move || processes::holder(socket.inode)).await;
     found.ok()?
+}
+
+/// Whether none of the last `sent` bytes has reached the server's machine, or at least that has not said so before it ended its
+/// half of the connection: then it ended it before it knew of them.
+pub(crate) fn is_unheard(server: &Connection, sent: usize) -> bool {
+    let (Ok(peer), Ok(own), true) = (server.peer(), server.stream().local_addr(), server.is_plain()) else {
+        // By TLS more bytes go than are sent.
+        return false;
+    };
+    let found = peer_socket(own, peer).ok().flatten();
+    found.is_some_and(|socket| u32::try_from(sent) == Ok(socket.unacknowledged))
 }
 
 /// The socket at the other end of the connection from `peer` to `own`; none if there is none any more.
@@ -175,6 +188,7 @@ mod table {
             NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => Ok(Some(PeerSocket {
                 uid: response.header.uid,
                 inode: response.header.inode,
+                unacknowledged: response.header.send_queue,
             })),
             NetlinkPayload::Error(error) if error.raw_code() == -libc::ENOENT => Ok(None),
             NetlinkPayload::Error(error) => Err(error.to_io()),

@@ -58,6 +58,9 @@ impl Answer<'_> {
         ] {
             out.push_str(part);
         }
+        if let Some(seconds) = self.error.retry_after() {
+            out.extend(["Retry-After: ", &seconds.to_string(), "\r\n"]);
+        }
         if self.close {
             out.push_str("Connection: close\r\n");
         } else if self
@@ -76,7 +79,7 @@ impl Answer<'_> {
     /// The body in the type that the client prefers.
     fn body(&self, status: u16, detail: &str) -> (&'static str, String) {
         let title = phrase(status);
-        let error = self.error.verdict().error;
+        let error = self.error.error_type();
         match self.wanted() {
             Wanted::Html => (
                 "text/html; charset=utf-8",
@@ -173,6 +176,7 @@ fn phrase(status: u16) -> &'static str {
         403 => "Forbidden",
         408 => "Request Timeout",
         414 => "URI Too Long",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         499 => "Client Closed Request",
         500 => "Internal Server Error",

@@ -50,6 +50,7 @@ pub(super) fn request_body_error(client: &Connection, broken: PumpError) -> Exch
         }
         PumpError::Truncated | PumpError::Read(_) => ExchangeError::ClientGone,
         PumpError::Write(reason) => closed_early(&reason),
+        PumpError::Stalled(limit) => ExchangeError::UpstreamNotReading(limit),
     }
 }
 
@@ -64,6 +65,7 @@ pub(super) fn response_body_error(broken: PumpError) -> ExchangeError {
             how: format!("broke the connection inside the body ({reason})"),
         },
         PumpError::Write(_) => ExchangeError::ClientGone,
+        PumpError::Stalled(limit) => ExchangeError::UpstreamSilent(limit),
     }
 }
 

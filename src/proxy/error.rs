@@ -5,7 +5,10 @@ use std::{io, time::Duration};
 use thiserror::Error;
 
 use super::wire::head::HeadError;
-use crate::traffic::{Blame, Failure, Outcome};
+use crate::{
+    traffic::{Blame, Failure, Outcome},
+    units::Rate,
+};
 
 /// Why an exchange or tunnel failed. The name says whose fault it was.
 #[derive(Debug, Error)]
@@ -128,6 +131,24 @@ pub(crate) enum ExchangeError {
         /// `closed the connection`, or the kernel's words.
         how: String,
     },
+    /// The answer did not begin in time.
+    #[error("the server did not begin its answer within {}", humantime::format_duration(*.0))]
+    FirstByteTimedOut(Duration),
+    /// One attempt took too long.
+    #[error("the attempt had no answer within {}", humantime::format_duration(*.0))]
+    AttemptTimedOut(Duration),
+    /// All of it took too long, retries included.
+    #[error("the request was not over within {}", humantime::format_duration(*.0))]
+    ExchangeTimedOut(Duration),
+    /// The server fell silent inside its answer's body.
+    #[error("the server sent nothing for {} inside the response's body", humantime::format_duration(*.0))]
+    UpstreamSilent(Duration),
+    /// The server took nothing of the request's body any more.
+    #[error("the server took nothing of the request's body for {}", humantime::format_duration(*.0))]
+    UpstreamNotReading(Duration),
+    /// Nothing passed in a tunnel.
+    #[error("nothing passed in the tunnel for {}", humantime::format_duration(*.0))]
+    TunnelIdle(Duration),
     /// The answer broke off.
     #[error("the response is incomplete: {0}")]
     ResponseIncomplete(String),
@@ -140,6 +161,34 @@ pub(crate) enum ExchangeError {
     /// A tunnel's connection broke.
     #[error("the tunnel broke: {0}")]
     TunnelBroken(io::Error),
+    /// It kept failing and is given a rest.
+    #[error("{name} keeps failing and is not called for the moment; {}", next_try(*.retry_in))]
+    CircuitOpen {
+        /// Whose circuit is open.
+        name: String,
+        /// When it is called again; zero while a probe is under way.
+        retry_in: Duration,
+    },
+    /// More requests in a time than the user lets through.
+    #[error("amb lets {rate} through to {name}, and this is more")]
+    RateLimited {
+        /// Whose rate it is.
+        name: String,
+        /// The rate.
+        rate: Rate,
+        /// When one more would go through.
+        retry_in: Duration,
+    },
+    /// More requests at a time than the user lets through.
+    #[error("amb lets {most} at a time through to {name}, and {}", no_room(waited.as_ref()))]
+    ConcurrencyLimited {
+        /// Whose limit it is.
+        name: String,
+        /// The limit.
+        most: u32,
+        /// How long the request waited; none if too many waited already.
+        waited: Option<Duration>,
+    },
     /// The proxy that amb itself goes through refused.
     #[error("the parent proxy {parent} answered {answer}")]
     ParentRefused {
@@ -147,6 +196,8 @@ pub(crate) enum ExchangeError {
         parent: String,
         /// What it answered.
         answer: String,
+        /// Whether it would answer so again.
+        is_final: bool,
     },
     /// amb cannot open more connections.
     #[error("amb is out of file descriptors or ports: {0}")]
@@ -197,10 +248,18 @@ impl ExchangeError {
             Self::TlsFailed { .. } | Self::TlsBroken { .. } => (502, "tls_protocol_error", Blame::Upstream),
             Self::TlsAlertReceived { .. } => (502, "tls_alert_received", Blame::Upstream),
             Self::UpstreamClosedEarly { .. } | Self::TunnelBroken(_) => (502, "connection_terminated", Blame::Upstream),
+            Self::FirstByteTimedOut(_) | Self::UpstreamSilent(_) | Self::TunnelIdle(_) => {
+                (504, "connection_read_timeout", Blame::Upstream)
+            }
+            Self::UpstreamNotReading(_) => (504, "connection_write_timeout", Blame::Upstream),
+            Self::AttemptTimedOut(_) | Self::ExchangeTimedOut(_) => (504, "http_response_timeout", Blame::Upstream),
             Self::ResponseIncomplete(_) => (502, "http_response_incomplete", Blame::Upstream),
             Self::ResponseMalformed(_) => (502, "http_protocol_error", Blame::Upstream),
             Self::ResponseHeadTooLarge => (502, "http_response_header_section_size", Blame::Upstream),
             Self::ParentRefused { .. } => (502, "destination_unavailable", Blame::Upstream),
+            Self::CircuitOpen { .. } => (503, "destination_unavailable", Blame::Upstream),
+            Self::RateLimited { .. } => (429, "http_request_denied", Blame::Policy),
+            Self::ConcurrencyLimited { .. } => (503, "connection_limit_reached", Blame::Policy),
             Self::OutOfDescriptors(_) | Self::TooManyClients(_) => (503, "connection_limit_reached", Blame::Amb),
             Self::Internal(_) => (500, "proxy_internal_error", Blame::Amb),
             // For the client it is as if the server could not be reached, which it may try again.
@@ -220,11 +279,33 @@ impl ExchangeError {
         }
     }
 
+    /// The name of the error in records, reports and bodies: RFC 9209's, or one of amb's own where that says too little.
+    pub(crate) fn error_type(&self) -> &'static str {
+        match self {
+            Self::CircuitOpen { .. } => "circuit_open",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::ConcurrencyLimited { .. } => "concurrency_limited",
+            _ => self.verdict().error,
+        }
+    }
+
+    /// After how many seconds a client may try again, if amb knows: at least 1.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::CircuitOpen { retry_in, .. } | Self::RateLimited { retry_in, .. } => Some(whole_seconds(*retry_in)),
+            // Nobody knows, but it may well be soon.
+            Self::ConcurrencyLimited { .. } => Some(1),
+            _ => None,
+        }
+    }
+
     /// What a record says of an exchange or tunnel that ended so.
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::ClientGone => Outcome::ClientAborted,
-            Self::StrangerRefused(_) => Outcome::Denied(self.failure()),
+            Self::StrangerRefused(_) | Self::RateLimited { .. } | Self::ConcurrencyLimited { .. } => {
+                Outcome::Denied(self.failure())
+            }
             _ => Outcome::Failed(self.failure()),
         }
     }
@@ -233,7 +314,7 @@ impl ExchangeError {
     pub(crate) fn failure(&self) -> Failure {
         let verdict = self.verdict();
         Failure {
-            error_type: verdict.error.to_owned(),
+            error_type: self.error_type().to_owned(),
             blame: verdict.blame,
             detail: self.to_string(),
         }
@@ -253,6 +334,28 @@ impl ExchangeError {
             },
             _ => Self::UpstreamUnroutable { address, reason },
         }
+    }
+}
+
+/// Rounded up, and at least 1.
+fn whole_seconds(duration: Duration) -> u64 {
+    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+/// Why a request does not go through.
+fn no_room(waited: Option<&Duration>) -> String {
+    match waited {
+        Some(waited) => format!("none has ended within {}", humantime::format_duration(*waited)),
+        None => "too many wait already".to_owned(),
+    }
+}
+
+/// When a server that is given a rest is tried again.
+fn next_try(retry_in: Duration) -> String {
+    if retry_in.is_zero() {
+        "one request is under way to see whether it is well again".to_owned()
+    } else {
+        format!("the next try is in {} s", whole_seconds(retry_in))
     }
 }
 
@@ -336,11 +439,39 @@ mod tests {
         "proxy_loop_detected",
     ];
 
+    /// What can be wrong with TLS.
+    fn errors_of_tls() -> [ExchangeError; 5] {
+        let text = String::new;
+        [
+            ExchangeError::CertificateRejected {
+                server: text(),
+                reason: text(),
+            },
+            ExchangeError::TlsFailed {
+                server: text(),
+                reason: text(),
+            },
+            ExchangeError::TlsBroken {
+                server: text(),
+                how: text(),
+            },
+            ExchangeError::TlsAlertReceived {
+                server: text(),
+                alert: text(),
+                number: 40,
+            },
+            ExchangeError::TlsTimedOut {
+                server: text(),
+                limit: Duration::ZERO,
+            },
+        ]
+    }
+
     #[test]
     fn every_error_has_a_registered_name_and_a_status_that_fits_whose_fault_it_was() {
         let text = String::new;
         let io = || io::Error::from(io::ErrorKind::NetworkUnreachable);
-        for error in [
+        let errors = [
             ExchangeError::RequestMalformed(""),
             ExchangeError::RequestHeadTooLarge,
             ExchangeError::RequestTargetTooLong,
@@ -367,28 +498,13 @@ mod tests {
                 address: text(),
                 limit: Duration::ZERO,
             },
-            ExchangeError::CertificateRejected {
-                server: text(),
-                reason: text(),
-            },
-            ExchangeError::TlsFailed {
-                server: text(),
-                reason: text(),
-            },
-            ExchangeError::TlsBroken {
-                server: text(),
-                how: text(),
-            },
-            ExchangeError::TlsAlertReceived {
-                server: text(),
-                alert: text(),
-                number: 40,
-            },
-            ExchangeError::TlsTimedOut {
-                server: text(),
-                limit: Duration::ZERO,
-            },
             ExchangeError::UpstreamClosedEarly { how: text() },
+            ExchangeError::FirstByteTimedOut(Duration::ZERO),
+            ExchangeError::AttemptTimedOut(Duration::ZERO),
+            ExchangeError::ExchangeTimedOut(Duration::ZERO),
+            ExchangeError::UpstreamSilent(Duration::ZERO),
+            ExchangeError::UpstreamNotReading(Duration::ZERO),
+            ExchangeError::TunnelIdle(Duration::ZERO),
             ExchangeError::ResponseIncomplete(text()),
             ExchangeError::ResponseMalformed(text()),
             ExchangeError::ResponseHeadTooLarge,
@@ -396,11 +512,30 @@ mod tests {
             ExchangeError::ParentRefused {
                 parent: text(),
                 answer: text(),
+                is_final: false,
+            },
+            ExchangeError::CircuitOpen {
+                name: text(),
+                retry_in: Duration::ZERO,
+            },
+            ExchangeError::RateLimited {
+                name: text(),
+                rate: Rate {
+                    count: 1,
+                    per: Duration::from_secs(1),
+                },
+                retry_in: Duration::ZERO,
+            },
+            ExchangeError::ConcurrencyLimited {
+                name: text(),
+                most: 1,
+                waited: None,
             },
             ExchangeError::OutOfDescriptors(io()),
             ExchangeError::Internal(text()),
             ExchangeError::Panicked,
-        ] {
+        ];
+        for error in errors.into_iter().chain(errors_of_tls()) {
             let Verdict {
                 status,
                 error: name,
@@ -409,8 +544,8 @@ mod tests {
             assert!(REGISTERED.contains(&name), "{name}");
             let fits = match blame {
                 Blame::Client => (400..500).contains(&status) || status == 505,
-                Blame::Upstream => matches!(status, 502 | 504),
-                Blame::Policy => status == 403,
+                Blame::Upstream => matches!(status, 502..=504),
+                Blame::Policy => matches!(status, 403 | 429 | 503),
                 Blame::Amb => matches!(status, 500 | 502 | 503),
             };
             assert!(fits, "{status} {name}: {error:?}");

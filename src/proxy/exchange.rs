@@ -1,8 +1,12 @@
 //! ONE exchange: a request of the child, all the way to its answer. The policies in their order, each a line.
 //!
-//! The order is a contract: framing and loops → where to → what is sent → attempts { pooled or fresh connection → send →
-//! answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
+//! The order is a contract: framing and loops → where to → what is sent → attempts, as the retry policy has it { pooled or
+//! fresh connection → send → answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
 
+mod again;
+mod attempt;
+mod hedge;
+mod limits;
 mod own;
 mod respond;
 
@@ -14,24 +18,23 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::Poll,
-    time::Duration,
 };
 
-use tokio::time::Instant;
-
 use super::{
-    access, blame,
+    deadline::Countdown,
     error::ExchangeError,
+    gate::{Passage, Who},
     recorder::Open,
+    retrying::Stage,
     target::Authority,
     tunnel,
-    upstream::{ParentForm, Purpose, Server},
+    upstream::{Purpose, Server},
     wire::{
         connection::Connection,
         framing::{self},
-        head::{RequestHead, ResponseHead, Version},
+        head::{RequestHead, Version},
         hop::{self, HopFields},
-        http1::{Awaited, Conversation, ReadHeadError},
+        http1::Conversation,
         pump::{Coding, Pump},
     },
     worker::Worker,
@@ -39,11 +42,8 @@ use super::{
 use crate::{
     policy::rules::{Asked, Rules},
     sabotage,
-    traffic::Outcome,
+    traffic::{Outcome, Scheme},
 };
-
-/// How long a new connection may go without an answer before it looks as if its server were busy with another one.
-const TURN_AFTER: Duration = Duration::from_millis(20);
 
 /// What is to become of the client's connection.
 #[derive(Debug)]
@@ -71,16 +71,6 @@ impl Next {
     }
 }
 
-/// Which methods may run twice ([RFC 9110 §9.2.2]).
-///
-/// [RFC 9110 §9.2.2]: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
-fn is_idempotent(method: &str) -> bool {
-    matches!(
-        method,
-        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" | "PROPFIND" | "REPORT" | "SEARCH"
-    )
-}
-
 /// A request, and what its head says about the way to go.
 pub(crate) struct Request {
     /// The head; edited on its way through.
@@ -98,9 +88,18 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// How the server is asked.
+    fn scheme(&self) -> Scheme {
+        match self.purpose.aim() {
+            Some(_) => Scheme::Https,
+            None => Scheme::Http,
+        }
+    }
+
     /// What policies look at.
     fn asked(&self) -> Asked<'_> {
         Asked {
+            scheme: self.scheme().name(),
             method: self.head.method(),
             host: &self.authority.host,
             port: self.authority.port,
@@ -111,8 +110,8 @@ impl Request {
 }
 
 /// Carries one exchange from the read head to the end of its answer. Never fails: an error *is* an answer.
-pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request: Request, open: Open) -> Next {
-    let rules = Arc::clone(worker.policy.rules_for(&request.asked()));
+pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request: Request, mut open: Open) -> Next {
+    let rules = open.goes_by(&worker.policy.rules_for(&request.asked()));
     let mut exchange = Exchange {
         worker,
         rules,
@@ -124,8 +123,11 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         expects: Expects::Nothing,
         answered: false,
         truncation_shows: true,
+        passage: Passage::default(),
+        stage: Stage::Connecting,
+        time: None,
     };
-    match unless_it_panics(exchange.run(client)).await {
+    match exchange.run_in_time(client).await {
         Ok(Ended::With(next, outcome)) => {
             exchange.end(outcome);
             next
@@ -134,8 +136,13 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
             server,
             open: exchange.open,
             unseen: None,
+            idle: exchange.rules.timeouts.tunnel_idle,
         })),
-        Err(error) => Box::pin(exchange.refuse(client, &error)).await,
+        Err(error) => {
+            exchange.passage.failed(&error);
+            exchange.note_end(&error);
+            Box::pin(exchange.refuse(client, &error)).await
+        }
     }
 }
 
@@ -158,23 +165,6 @@ enum Ended {
     With(Next, Outcome),
     /// As a tunnel to this server.
     Upgraded(Server),
-}
-
-/// Why an attempt ended without a final response head.
-enum AttemptError {
-    /// As the error says.
-    Failed(ExchangeError),
-    /// On a connection that had been used before and was dead.
-    Stale {
-        /// Whether the kernel took no byte of the request, so that nothing can have been executed.
-        unsent: bool,
-    },
-}
-
-impl From<ExchangeError> for AttemptError {
-    fn from(error: ExchangeError) -> Self {
-        Self::Failed(error)
-    }
 }
 
 /// What a client waits for before it sends its body ([RFC 9110 §10.1.1]).
@@ -210,6 +200,12 @@ struct Exchange<'a> {
     answered: bool,
     /// Whether an answer that breaks off can be told from a complete one by its framing.
     truncation_shows: bool,
+    /// What lets the attempt go that is under way, and hears how it went.
+    passage: Passage,
+    /// How far its attempt has come.
+    stage: Stage,
+    /// How long all of it may take; none for as long as it likes.
+    time: Option<Rc<Countdown>>,
 }
 
 impl Exchange<'_> {
@@ -219,6 +215,18 @@ impl Exchange<'_> {
             self.open.record.path = self.worker.redact.path(&self.request.path);
         }
         self.open.end(outcome);
+    }
+
+    /// All of it, within its time.
+    async fn run_in_time(&mut self, client: &mut Connection) -> Result<Ended, ExchangeError> {
+        let Some(limit) = self.rules.timeouts.request else {
+            return unless_it_panics(self.run(client)).await;
+        };
+        let time = Rc::new(Countdown::of(limit));
+        self.time = Some(Rc::clone(&time));
+        Box::pin(time.bound(unless_it_panics(self.run(client))))
+            .await
+            .unwrap_or(Err(ExchangeError::ExchangeTimedOut(limit)))
     }
 
     /// The policies, in the order in which they apply.
@@ -234,6 +242,10 @@ impl Exchange<'_> {
             return self.answer_here(client, &own, framing).await;
         }
         self.rewrite_request();
+        let (limits, record) = (&self.rules.limits, &mut self.open.record);
+        let (authority, tunnelled) = (&self.request.authority, self.request.prepared.is_some());
+        let who = Who::Exchange { client, tunnelled };
+        let _admission = self.worker.gate.admit(limits, authority, who, record).await?;
         let upload = Pump::new(framing, Coding::Kept);
         let mut conversation = Conversation::new(upload);
         let (mut server, head) = self.send(client, &mut conversation).await?;
@@ -269,175 +281,5 @@ impl Exchange<'_> {
             fields.append("Connection", b"TE");
         }
         self.worker.via.add(fields, self.version);
-    }
-
-    /// Sends the request until a server answers it: on a pooled connection, and again on another one if that proves dead.
-    async fn send(
-        &mut self,
-        client: &mut Connection,
-        conversation: &mut Conversation,
-    ) -> Result<(Server, ResponseHead), ExchangeError> {
-        let idempotent = is_idempotent(self.request.head.method());
-        // A body cannot be sent a second time once some of it has gone, since it is not kept.
-        let bodiless = conversation.upload_over;
-        let prepared = self.request.prepared.take().transpose()?;
-        let mut ready = prepared.or_else(|| self.pooled(client, idempotent));
-        loop {
-            let mut server = match ready.take() {
-                Some(server) => server,
-                None => self.connect().await?,
-            };
-            self.open.record.connect = server.connect;
-            self.open.record.tls = server.tls;
-            self.open.record.reused = server.connect.is_none();
-            match self.attempt(client, &mut server, conversation).await {
-                Ok(head) => return Ok((server, head)),
-                Err(AttemptError::Failed(error)) => {
-                    // Whatever it got so far must not look complete to it.
-                    server.connection.reset();
-                    return Err(error);
-                }
-                Err(AttemptError::Stale { unsent })
-                    if (idempotent || unsent) && (bodiless || conversation.upload.moved == 0) =>
-                {
-                    conversation.again(bodiless);
-                    self.open.record.resends += 1;
-                    ready = self.pooled(client, idempotent);
-                }
-                Err(AttemptError::Stale { .. }) => {
-                    return Err(ExchangeError::UpstreamClosedEarly {
-                        how: "closed the connection".to_owned(),
-                    });
-                }
-            }
-        }
-    }
-
-    /// A connection that was used before.
-    fn pooled(&self, client: &mut Connection, idempotent: bool) -> Option<Server> {
-        let Request { authority, purpose, .. } = &self.request;
-        self.worker.upstreams.pooled(authority, purpose, client, idempotent)
-    }
-
-    /// Opens a connection. Boxed, since most requests find one in the pool and should not carry the room for this.
-    async fn connect(&mut self) -> Result<Server, ExchangeError> {
-        let Request { authority, purpose, .. } = &self.request;
-        let limit = self.rules.timeouts.connect;
-        let opened = &mut self.open.record.opened;
-        Box::pin(self.worker.upstreams.connect(authority, purpose, limit, opened)).await
-    }
-
-    /// Sends the request once and waits for the final head of its answer, passing interim ones on.
-    async fn attempt(
-        &mut self,
-        client: &mut Connection,
-        server: &mut Server,
-        conversation: &mut Conversation,
-    ) -> Result<ResponseHead, AttemptError> {
-        let reused = server.connect.is_none();
-        self.write_request(server.parent.as_ref(), server.connection.outbox.appender());
-        self.open.record.attempts = 1;
-        let queued = server.connection.outbox.len();
-        self.open.record.bytes_sent += queued as u64;
-        let server = &mut server.connection;
-        // With a body to come the pump writes the head, together with what is there of the body.
-        if conversation.upload_over
-            && let Err(reason) = server.flush().await
-        {
-            return Err(if reused {
-                AttemptError::Stale {
-                    unsent: server.outbox.len() == queued,
-                }
-            } else {
-                blame::closed_early(&reason).into()
-            });
-        }
-        let sent_at = Instant::now();
-        let mut in_line = !reused;
-        loop {
-            let awaited = if std::mem::take(&mut in_line) {
-                self.wait_in_line(client, server, conversation).await
-            } else {
-                conversation.next_head(client, server).await
-            };
-            let head = match awaited {
-                Awaited::Head(head) => head,
-                Awaited::ClientEnded if access::is_gone(client) => return Err(ExchangeError::ClientGone.into()),
-                Awaited::ClientEnded => {
-                    respond::pass_end(client, server).await;
-                    continue;
-                }
-                Awaited::ClientBroken(_) => return Err(ExchangeError::ClientGone.into()),
-                Awaited::BodyBroken(broken) => return Err(blame::request_body_error(client, broken).into()),
-                Awaited::Failed(ReadHeadError::Ended | ReadHeadError::Io(_, false)) if reused => {
-                    return Err(AttemptError::Stale {
-                        unsent: server.outbox.len() == queued,
-                    });
-                }
-                Awaited::Failed(error) => return Err(blame::no_head(error).into()),
-            };
-            self.open.record.first_byte.get_or_insert_with(|| sent_at.elapsed());
-            self.open.record.bytes_received += head.len() as u64;
-            let head = ResponseHead::parse(head).map_err(ExchangeError::of_response_head)?;
-            match head.status {
-                101 if self.websocket && hop::switches_to_websocket(&head.fields) => return Ok(head),
-                101 => {
-                    return Err(ExchangeError::ResponseMalformed(
-                        "101 for an upgrade that the request did not ask for".to_owned(),
-                    )
-                    .into());
-                }
-                100..=199 => {
-                    if head.status == 100 {
-                        self.expects = Expects::Nothing;
-                    }
-                    self.pass_interim(client, head).await?;
-                }
-                _ => return Ok(head),
-            }
-        }
-    }
-
-    /// Waits for the first head on a new connection. If that takes long, what waits for other requests gives way to it.
-    ///
-    /// Boxed like [`Exchange::connect`], and for the same reason.
-    async fn wait_in_line(
-        &self,
-        client: &mut Connection,
-        server: &mut Connection,
-        conversation: &mut Conversation,
-    ) -> Awaited {
-        Box::pin(async {
-            if let Ok(awaited) = tokio::time::timeout(TURN_AFTER, conversation.next_head(client, server)).await {
-                return awaited;
-            }
-            let queued = self.worker.upstreams.queue(&self.request.authority);
-            let awaited = conversation.next_head(client, server).await;
-            drop(queued);
-            awaited
-        })
-        .await
-    }
-
-    /// Writes the request as the next hop wants it.
-    fn write_request(&mut self, parent: Option<&ParentForm>, out: &mut Vec<u8>) {
-        let Some(parent) = parent else {
-            self.request.head.write_to(&self.request.path, out);
-            return;
-        };
-        if let Some(authorization) = &parent.authorization {
-            // It is there already if the request is sent again. At the end, since `Host` belongs at the front.
-            let fields = &mut self.request.head.fields;
-            fields.remove("Proxy-Authorization");
-            fields.append("Proxy-Authorization", authorization.as_bytes());
-        }
-        let path = if self.request.path == b"*" {
-            b"".as_slice()
-        } else {
-            &self.request.path
-        };
-        let host = self.request.host.as_deref().unwrap_or_default();
-        let target = [b"http://", host, path].concat();
-        self.request.head.write_to(&target, out);
     }
 }

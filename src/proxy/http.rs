@@ -135,16 +135,12 @@ async fn pass_inside(
     if hop::asks_for_other_protocol(&head.fields) {
         // Directly it would get it, and no policy for HTTP has a say in what follows.
         open.record.kind = Kind::Tunnel;
-        let connected = match (prepared, &purpose) {
-            (Some(prepared), _) => prepared,
-            (None, Purpose::Secure(aim)) => match worker.open_tunnel(&authority, &mut open.record.opened).await {
-                Ok(mut server) => {
-                    let secured = worker.upstreams.secure(&mut server, &authority, aim).await;
-                    secured.map(|()| server)
-                }
-                Err(error) => Err(error),
-            },
-            (None, _) => worker.open_tunnel(&authority, &mut open.record.opened).await,
+        let rules = worker.rules_of_tunnel(&authority, &mut open);
+        let connected = if let Some(prepared) = prepared {
+            prepared
+        } else {
+            let connected = worker.open_tunnel(&authority, &rules, client, &mut open.record).await;
+            worker.upstreams.secured(connected, &authority, &purpose).await
         };
         return match connected {
             Ok(mut server) => {
@@ -156,6 +152,7 @@ async fn pass_inside(
                     server,
                     open,
                     unseen: None,
+                    idle: rules.timeouts.tunnel_idle,
                 }))
             }
             Err(error) => {
@@ -304,11 +301,9 @@ async fn connect(
         Ok(_) => Err(ExchangeError::RequestMalformed("a CONNECT with a body")),
         Err(reason) => Err(ExchangeError::RequestMalformed(reason)),
     };
+    let rules = worker.rules_of_tunnel(&authority, &mut open);
     let connected = match framed {
-        Ok(()) => {
-            let opened = &mut open.record.opened;
-            worker.open_tunnel(&authority, opened).await
-        }
+        Ok(()) => worker.open_tunnel(&authority, &rules, client, &mut open.record).await,
         Err(error) => {
             refuse(client, open, &error, Some(head), Some(&authority)).await;
             return Next::Close;
@@ -331,6 +326,7 @@ async fn connect(
                 server,
                 open,
                 unseen: Some(authority),
+                idle: rules.timeouts.tunnel_idle,
             }))
         }
         Err(error) => {

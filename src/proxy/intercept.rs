@@ -129,7 +129,7 @@ pub(crate) async fn open(
     };
     let name = hello.name.clone().unwrap_or_else(|| authority.host.clone());
     let policy = &worker.policy.tls;
-    let wanted = policy.opens(&name, &authority.host) && !worker.tls.spared.contains(&name);
+    let wanted = policy.opens(&name, &authority.host, authority.port) && !worker.tls.spared.contains(&name);
     let (true, Some(offer), true) = (wanted, hello.offer, hello.fits) else {
         return Opening::Tunnelled(client, opened);
     };
@@ -294,11 +294,9 @@ impl OpeningUp<'_> {
             tracing::warn!("{} {reason}: it is tunnelled", self.name);
         }
         // The connection so far cannot be used, since its beginning is spent.
-        match self
-            .worker
-            .open_tunnel(&self.authority, &mut opened.open.record.opened)
-            .await
-        {
+        let rules = self.worker.rules_of_tunnel(&self.authority, &mut opened.open);
+        let record = &mut opened.open.record;
+        match self.worker.open_tunnel(&self.authority, &rules, &client, record).await {
             Ok(server) => {
                 opened.server = server;
                 Opening::Tunnelled(client, opened)

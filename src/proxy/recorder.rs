@@ -10,7 +10,14 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{error::ExchangeError, target::Authority};
-use crate::traffic::{Blame, Failure, Kind, Outcome, Protocol, Record, meter::Meter};
+use crate::{
+    policy::rules::{Chosen, Rules},
+    traffic::{
+        Blame, Failure, Kind, Outcome, Protocol, Record,
+        meter::Meter,
+        retries::{NotRetried, Retries},
+    },
+};
 
 /// Takes each finished record, for the access log. Must not block.
 pub type Listener = Arc<dyn Fn(&Record) + Send + Sync>;
@@ -62,6 +69,8 @@ impl Recorder {
             host: String::new(),
             port: 0,
             path: String::new(),
+            route: None,
+            url_template: None,
             status: None,
             outcome: Outcome::CutShort,
             bytes_sent: 0,
@@ -71,7 +80,10 @@ impl Recorder {
             first_byte: None,
             opened: 0,
             attempts: 0,
+            retries: Retries::default(),
             resends: 0,
+            waited: Duration::ZERO,
+            limited: None,
             reused: false,
             user_agent: None,
             referer: None,
@@ -83,6 +95,11 @@ impl Recorder {
             recorder: Rc::clone(self),
             ended: false,
         }
+    }
+
+    /// The time since the books were opened, which all workers do at the start of the run.
+    pub(crate) fn since_start(&self) -> Duration {
+        self.begun.1.elapsed()
     }
 
     /// How many exchanges and tunnels are open.
@@ -163,8 +180,20 @@ impl Open {
         self.record.port = authority.port;
     }
 
-    /// Ends it.
-    pub(crate) fn end(mut self, outcome: Outcome) {
+    /// Says by which route it goes, and what holds for it.
+    pub(crate) fn goes_by(&mut self, chosen: &Chosen<'_>) -> Arc<Rules> {
+        self.record.route = chosen.route.cloned();
+        self.record.url_template = chosen.url_template.cloned();
+        Arc::clone(chosen.rules)
+    }
+
+    /// Ends it. Where retries were asked for, a failure says why it was left at that.
+    pub(crate) fn end(mut self, mut outcome: Outcome) {
+        if let (Outcome::Failed(failure), Some(refused)) = (&mut outcome, self.record.retries.refused)
+            && refused.why != NotRetried::Off
+        {
+            failure.detail = format!("{} (not retried: {refused})", failure.detail);
+        }
         self.record.outcome = outcome;
         self.enter();
     }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{tunnel::Side, wire::connection::Connection};
+use super::{deadline, tunnel::Side, wire::connection::Connection};
 
 /// How long a client may leave it open what it speaks once it has begun. One that sends half a request line and then waits for
 /// the server is not speaking HTTP.
@@ -150,7 +150,7 @@ pub(crate) async fn look_inside(client: &mut Connection, server: &mut Connection
             }
         }
     };
-    let decided = tokio::time::timeout(UNDECIDED_LIMIT, deciding).await;
+    let decided = deadline::within(UNDECIDED_LIMIT, deciding).await;
     decided.unwrap_or(Inside::Other)
 }
 

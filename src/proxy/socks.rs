@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{
+    deadline,
     error::ExchangeError,
     http::After,
     target::{self, Authority},
@@ -163,7 +164,12 @@ fn reply(protocol: Protocol, error: Option<&ExchangeError>) -> Vec<u8> {
     }
     reply5(match error {
         None => 0,
-        Some(ExchangeError::OwnListener | ExchangeError::StrangerRefused(_)) => 2,
+        Some(
+            ExchangeError::OwnListener
+            | ExchangeError::StrangerRefused(_)
+            | ExchangeError::RateLimited { .. }
+            | ExchangeError::ConcurrencyLimited { .. },
+        ) => 2,
         Some(ExchangeError::NameUnresolved { .. } | ExchangeError::NameTimedOut(_)) => 4,
         Some(ExchangeError::UpstreamUnroutable { reason, .. }) => {
             if reason.kind() == std::io::ErrorKind::HostUnreachable {
@@ -185,14 +191,14 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, refusal: 
     } else {
         Protocol::Socks5
     };
-    let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, handshake(&mut client, protocol));
+    let handshake = deadline::within(HANDSHAKE_LIMIT, handshake(&mut client, protocol));
     let (authority, mut open) = match handshake.await {
-        Ok(Ok(authority)) => {
+        Some(Ok(authority)) => {
             let mut open = worker.recorder.begin(Kind::Tunnel, protocol);
             open.asks_for("CONNECT", &authority);
             (authority, open)
         }
-        Ok(Err(refusal)) => {
+        Some(Err(refusal)) => {
             let open = worker.recorder.begin(Kind::Tunnel, protocol);
             if let Err(reason) = client.send(&refusal.answer).await {
                 tracing::debug!(%reason, "a SOCKS client did not take its refusal");
@@ -201,7 +207,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, refusal: 
             client.linger(LINGER).await;
             return After::Closed;
         }
-        Err(_) => {
+        None => {
             worker
                 .recorder
                 .begin(Kind::Tunnel, protocol)
@@ -209,11 +215,11 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, refusal: 
             return After::Closed;
         }
     };
+    let rules = worker.rules_of_tunnel(&authority, &mut open);
     let connected = if let Some(refusal) = refusal {
         Err(refusal)
     } else {
-        let opened = &mut open.record.opened;
-        worker.open_tunnel(&authority, opened).await
+        worker.open_tunnel(&authority, &rules, &client, &mut open.record).await
     };
     let answer = reply(protocol, connected.as_ref().err());
     let sent = client.send(&answer).await;
@@ -227,6 +233,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, refusal: 
                     server,
                     open,
                     unseen: Some(authority),
+                    idle: rules.timeouts.tunnel_idle,
                 }),
             )
         }

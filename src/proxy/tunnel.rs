@@ -4,10 +4,12 @@ use std::{
     future::poll_fn,
     io,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use super::{
     access,
+    deadline::Countdown,
     error::ExchangeError,
     recorder::Open,
     target::Authority,
@@ -26,6 +28,8 @@ pub(crate) struct Opened {
     pub(crate) server: Server,
     /// Its record.
     pub(crate) open: Open,
+    /// How long nothing may pass in it; none for as long as both sides want.
+    pub(crate) idle: Option<Duration>,
     /// Where the client asked to be connected to, if nobody knows yet what it will say there.
     pub(crate) unseen: Option<Authority>,
 }
@@ -82,12 +86,17 @@ pub(crate) async fn carry(client: &mut Connection, opened: &mut Opened, broke: O
     let (mut up, mut down) = (Direction::new(), Direction::new());
     let result = match broke {
         Some((side, reason)) => Err((side, PumpError::Read(reason))),
-        None => poll_fn(|cx| poll_both_ways(cx, client, server, &mut up, &mut down)).await,
+        None => carry_both_ways(client, server, &mut up, &mut down, opened.idle).await,
     };
     opened.open.record.bytes_sent += up.pump.moved;
     opened.open.record.bytes_received += down.pump.moved;
     match result {
         Ok(()) => Outcome::Ok,
+        Err((_, PumpError::Stalled(limit))) => {
+            client.reset_at_drop();
+            server.reset_at_drop();
+            Outcome::Failed(ExchangeError::TunnelIdle(limit).failure())
+        }
         Err((side, broken)) => {
             // A reset is passed on as a reset.
             client.reset_at_drop();
@@ -95,6 +104,36 @@ pub(crate) async fn carry(client: &mut Connection, opened: &mut Opened, broke: O
             judge(side, broken, client, server)
         }
     }
+}
+
+/// Moves bytes until both sides have ended, or one has broken, or nothing has passed for as long as `idle` allows.
+async fn carry_both_ways(
+    client: &mut Connection,
+    server: &mut Connection,
+    up: &mut Direction,
+    down: &mut Direction,
+    idle: Option<Duration>,
+) -> Result<(), (Side, PumpError)> {
+    let Some(limit) = idle else {
+        return poll_fn(|cx| poll_both_ways(cx, client, server, up, down)).await;
+    };
+    Box::pin(async {
+        let silence = Countdown::of(limit);
+        let mut seen = 0;
+        loop {
+            let carrying = poll_fn(|cx| poll_both_ways(cx, client, server, up, down));
+            if let Some(ended) = silence.tick(carrying).await {
+                return ended;
+            }
+            let moved = up.pump.moved + down.pump.moved;
+            if std::mem::replace(&mut seen, moved) != moved {
+                silence.renew();
+            } else if silence.is_over() {
+                return Err((Side::Down, PumpError::Stalled(limit)));
+            }
+        }
+    })
+    .await
 }
 
 /// Moves bytes until both sides have ended, or one has broken.
@@ -133,7 +172,9 @@ fn judge(side: Side, broken: PumpError, client: &Connection, server: &Connection
     let (reason, by_client) = match (side, broken) {
         (Side::Up, PumpError::Read(reason)) | (Side::Down, PumpError::Write(reason)) => (reason, true),
         (_, PumpError::Read(reason) | PumpError::Write(reason)) => (reason, false),
-        (_, PumpError::Truncated | PumpError::Malformed(_)) => (io::ErrorKind::InvalidData.into(), false),
+        (_, PumpError::Truncated | PumpError::Malformed(_) | PumpError::Stalled(_)) => {
+            (io::ErrorKind::InvalidData.into(), false)
+        }
     };
     match by_client {
         true if server.ended => Outcome::Ok,

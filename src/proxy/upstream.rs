@@ -163,35 +163,34 @@ impl Upstreams {
             Some(result) => result?,
             None => return Err(progress.stage.into_inner().timed_out(authority, limit)),
         };
-        let mut server = Server {
+        let server = Server {
             connection,
             connect: Some(started.elapsed()),
             tls: None,
             parent,
         };
-        if let Purpose::Secure(aim) = purpose {
-            self.secure(&mut server, authority, aim).await?;
-        }
-        Ok(server)
+        self.secured(Ok(server), authority, purpose).await
     }
 
-    /// Speaks TLS on a new connection from now on.
+    /// A new connection as it is wanted: by TLS, if that is what it is for.
     ///
     /// # Errors
-    /// Names whose fault it was.
-    pub(crate) async fn secure(
+    /// Names whose fault it was; the one that there was before, if any.
+    pub(crate) async fn secured(
         &self,
-        server: &mut Server,
+        connected: Result<Server, ExchangeError>,
         authority: &Authority,
-        aim: &Aim,
-    ) -> Result<(), ExchangeError> {
+        purpose: &Purpose,
+    ) -> Result<Server, ExchangeError> {
+        let mut server = connected?;
+        let Some(aim) = purpose.aim() else {
+            return Ok(server);
+        };
         let started = Instant::now();
-        let connection = &mut server.connection;
-        self.securing
-            .secure(connection, &authority.to_string(), aim, false)
-            .await?;
+        let place = authority.to_string();
+        self.securing.secure(&mut server.connection, &place, aim, false).await?;
         server.tls = Some(started.elapsed());
-        Ok(())
+        Ok(server)
     }
 
     /// See [`Upstreams::connect`], which bounds it.

@@ -8,10 +8,13 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{
     access,
     crowd::{Crowd, Seat},
+    deadline,
     error::{ExchangeError, is_exhaustion},
+    gate::{Gate, Who},
     http::{self, After, Terms},
     intercept::{self, Opening, StandIn},
-    recorder::Recorder,
+    recorder::{Open, Recorder},
+    retrying,
     sniff::{self, Inside},
     socks,
     target::Authority,
@@ -22,8 +25,12 @@ use super::{
     wire::connection::Connection,
 };
 use crate::{
-    policy::{Policy, redact::Redact, rules::Asked},
-    traffic::{Kind, Protocol},
+    policy::{
+        Policy,
+        redact::Redact,
+        rules::{Asked, Rules},
+    },
+    traffic::{Kind, Protocol, Record},
 };
 
 /// First and longest pause after an accept that failed for want of descriptors.
@@ -43,6 +50,8 @@ pub(crate) struct Worker {
     pub(crate) crowd: Rc<Crowd>,
     /// What is to happen to requests.
     pub(crate) policy: Arc<Policy>,
+    /// What lets requests go.
+    pub(crate) gate: Gate,
     /// The servers.
     pub(crate) upstreams: Rc<Upstreams>,
     /// What the workers share about TLS.
@@ -60,11 +69,50 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Opens a connection for a tunnel; see [`Upstreams::connect`].
-    pub(crate) async fn open_tunnel(&self, authority: &Authority, opened: &mut u32) -> Result<Server, ExchangeError> {
-        let rules = self.policy.rules_for(&Asked::tunnel(&authority.host, authority.port));
-        let limit = rules.timeouts.connect;
-        self.upstreams.connect(authority, &Purpose::Tunnel, limit, opened).await
+    /// What holds for a tunnel, whose record says so.
+    pub(crate) fn rules_of_tunnel(&self, authority: &Authority, open: &mut Open) -> Arc<Rules> {
+        let asked = Asked::tunnel(&authority.host, authority.port);
+        open.goes_by(&self.policy.rules_for(&asked))
+    }
+
+    /// Opens a connection for a tunnel, and tries again as long as the rules have it and `client` is there; see
+    /// [`Upstreams::connect`].
+    pub(crate) async fn open_tunnel(
+        &self,
+        authority: &Authority,
+        rules: &Rules,
+        client: &Connection,
+        record: &mut Record,
+    ) -> Result<Server, ExchangeError> {
+        let (limit, retry) = (rules.timeouts.connect, &rules.retry);
+        let _admission = self.gate.admit(&rules.limits, authority, Who::Tunnel, record).await?;
+        if !retry.is_off() {
+            let now = self.recorder.since_start();
+            self.policy.spending.request(&authority.host, authority.port, now);
+        }
+        loop {
+            let mut passage = self.gate.pass(rules.breaker.as_ref(), authority)?;
+            let opened = &mut record.opened;
+            let server = self.upstreams.connect(authority, &Purpose::Tunnel, limit, opened).await;
+            passage.opened(&server);
+            let error = match server {
+                Ok(mut server) => {
+                    server.connection.pace = self.gate.pace(&rules.limits, authority);
+                    return Ok(server);
+                }
+                Err(error) => error,
+            };
+            let now = self.recorder.since_start();
+            let Some(wait) = retrying::after_connect(&self.policy, retry, &error, now, record) else {
+                return Err(error);
+            };
+            tokio::time::sleep(wait).await;
+            if access::is_gone(client) {
+                return Err(ExchangeError::ClientGone);
+            }
+            record.retries.waited += wait;
+            record.retries.count += 1;
+        }
     }
 }
 
@@ -166,8 +214,8 @@ async fn serve(worker: &Rc<Worker>, mut client: Connection, peer: SocketAddr, se
         access::Verdict::Stranger(who) => Some(ExchangeError::StrangerRefused(who)),
     };
     seat.waits();
-    match tokio::time::timeout(patience, client.fill()).await {
-        Ok(Ok(1..)) => seat.asks(),
+    match deadline::within(patience, client.fill()).await {
+        Some(Ok(1..)) => seat.asks(),
         _ => return After::Closed,
     }
     match client.inbox.as_slice().first() {

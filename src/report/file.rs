@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(names(directory.path()), [""; 0], "reserving leaves nothing behind");
         file.write(&summary()).unwrap();
         assert_eq!(names(directory.path()), ["report.json"]);
-        assert_eq!(schema(&fs::read(&path).unwrap()), "1.0");
+        assert_eq!(schema(&fs::read(&path).unwrap()), json::SCHEMA_VERSION);
         let plain = directory.path().join("plain");
         fs::write(&plain, "").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"old");
         file.write(&summary()).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(schema(&fs::read(&path).unwrap()), "1.0");
+        assert_eq!(schema(&fs::read(&path).unwrap()), json::SCHEMA_VERSION);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     }
 
@@ -339,7 +339,7 @@ mod tests {
         let file = reserve(Path::new(&format!("/dev/fd/{}", open.as_raw_fd()))).unwrap();
         file.write(&summary()).unwrap();
         let bytes = fs::read(&path).unwrap();
-        assert_eq!(schema(bytes.strip_prefix(b"before\n").unwrap()), "1.0");
+        assert_eq!(schema(bytes.strip_prefix(b"before\n").unwrap()), json::SCHEMA_VERSION);
         assert_eq!(names(directory.path()), ["open"]);
     }
 
@@ -363,6 +363,6 @@ mod tests {
             bytes.extend_from_slice(&some[..read]);
         }
         writer.join().unwrap().unwrap();
-        assert_eq!(schema(&bytes), "1.0");
+        assert_eq!(schema(&bytes), json::SCHEMA_VERSION);
     }
 }

@@ -3,6 +3,7 @@
 //! The first line is the whole story. A wide terminal gets a table, a narrow one a smaller table, a very narrow one cards;
 //! what is no terminal gets one fact a line, and nothing at all when there is nothing wrong.
 
+mod circuits;
 mod failures;
 mod label;
 mod plain;
@@ -144,6 +145,7 @@ fn full(summary: &Summary, stream: &Stream) -> Vec<String> {
         lines.extend(table::table(&summary.traffic, stream));
     }
     lines.extend(failures::sections(&summary.traffic, stream));
+    lines.extend(circuits::section(&summary.traffic.circuits, stream));
     lines.extend(reports(summary, stream));
     lines
 }

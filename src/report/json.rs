@@ -1,4 +1,4 @@
-//! The JSON report, schema 1.0: all there is, for programs.
+//! The JSON report, schema 1.1: all there is, for programs.
 //!
 //! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
 //! may be added, which bumps the minor version; readers ignore those they do not know.
@@ -10,14 +10,20 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 
 use crate::traffic::{
+    circuit::{Circuit, CircuitState},
     failures::FailureGroup,
+    held::Held,
     latency::{Latency, in_seconds},
-    meter::{Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels},
+    meter::{
+        Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels,
+        route::{RouteTraffic, TemplateTraffic},
+    },
+    retries::RetryCounts,
     summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
 };
 
 /// The version of the report's schema.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 
 /// What names the schema.
 const SCHEMA: &str = "urn:amb:report:1";
@@ -65,10 +71,14 @@ struct Report<'a> {
     totals: Totals<'a>,
     /// The traffic by host and port, those with the most first.
     hosts: Vec<Host<'a>>,
+    /// The traffic by route, those with the most first; routes that nothing went by are left out.
+    routes: Vec<Route<'a>>,
     /// What failed, grouped, the commonest first.
     failures: Vec<Group<'a>>,
     /// What amb refused, grouped in the same way.
     denials: Vec<Group<'a>>,
+    /// What circuit breakers did.
+    breakers: Breakers<'a>,
     /// Processes of the child's that live on; absent if it could not be found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     leftovers: Option<usize>,
@@ -157,6 +167,12 @@ struct Totals<'a> {
     connections: &'a Connections,
     /// Wire bytes.
     bytes: &'a Bytes,
+    /// What limits held back; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<&'a Held>,
+    /// What retries did, and why others were not made; absent if there was nothing to retry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retries: Option<&'a RetryCounts>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -204,6 +220,12 @@ struct Host<'a> {
     connections: &'a Connections,
     /// Wire bytes.
     bytes: &'a Bytes,
+    /// What limits held back; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<&'a Held>,
+    /// What retries did, and why others were not made; absent if there was nothing to retry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retries: Option<&'a RetryCounts>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -219,11 +241,110 @@ impl<'a> Host<'a> {
             tunnels: (host.tunnels.total > 0).then_some(&host.tunnels),
             connections: &host.connections,
             bytes: &host.bytes,
+            held: (!host.held.is_nothing()).then_some(&host.held),
+            retries: retries(&host.retries),
             times: Times {
                 latency: host.latency.as_ref(),
                 connect: host.connect.as_ref(),
                 first_byte: host.first_byte.as_ref(),
             },
+        }
+    }
+}
+
+/// What circuit breakers did.
+#[derive(Serialize, JsonSchema)]
+struct Breakers<'a> {
+    /// Times that circuits opened.
+    opened: u64,
+    /// Requests and tunnels that were answered at once.
+    rejected: u64,
+    /// Circuits that are open, or half open, at the end.
+    open: usize,
+    /// The circuits that opened.
+    circuits: &'a [Circuit],
+}
+
+impl<'a> Breakers<'a> {
+    /// The part of the report about these circuits.
+    fn of(circuits: &'a [Circuit]) -> Self {
+        Self {
+            opened: circuits.iter().map(|circuit| circuit.opened).sum(),
+            rejected: circuits.iter().map(|circuit| circuit.rejected).sum(),
+            open: circuits.iter().filter(|it| it.state != CircuitState::Closed).count(),
+            circuits,
+        }
+    }
+}
+
+/// One route.
+#[derive(Serialize, JsonSchema)]
+struct Route<'a> {
+    /// Its id.
+    id: &'a str,
+    /// Exchanges.
+    requests: &'a Requests,
+    /// Tunnels; absent if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnels: Option<&'a Tunnels>,
+    /// Connections.
+    connections: &'a Connections,
+    /// Wire bytes.
+    bytes: &'a Bytes,
+    /// What limits held back; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<&'a Held>,
+    /// How long things took.
+    #[serde(flatten)]
+    times: Times<'a>,
+    /// Its exchanges by the names of their paths; absent if none has one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    url_templates: Vec<Template<'a>>,
+}
+
+/// The exchanges of a route whose paths are called the same.
+#[derive(Serialize, JsonSchema)]
+struct Template<'a> {
+    /// Their method; _OTHER for one that nobody has registered.
+    method: &'a str,
+    /// What their paths are called.
+    #[serde(rename = "url_template")]
+    name: &'a str,
+    /// They.
+    requests: &'a Requests,
+    /// How long they took, until they were over; absent if none was answered.
+    #[serde(rename = "latency_seconds", skip_serializing_if = "Option::is_none")]
+    latency: Option<&'a Latency>,
+}
+
+impl<'a> Route<'a> {
+    /// The part of the report about this route.
+    fn of(route: &'a RouteTraffic) -> Self {
+        Self {
+            id: &route.id,
+            requests: &route.requests,
+            tunnels: (route.tunnels.total > 0).then_some(&route.tunnels),
+            connections: &route.connections,
+            bytes: &route.bytes,
+            held: (!route.held.is_nothing()).then_some(&route.held),
+            times: Times {
+                latency: route.latency.as_ref(),
+                connect: route.connect.as_ref(),
+                first_byte: route.first_byte.as_ref(),
+            },
+            url_templates: route.templates.iter().map(Template::of).collect(),
+        }
+    }
+}
+
+impl<'a> Template<'a> {
+    /// The part of the report about these exchanges.
+    fn of(template: &'a TemplateTraffic) -> Self {
+        Self {
+            method: template.method,
+            name: &template.template,
+            requests: &template.requests,
+            latency: template.latency.as_ref(),
         }
     }
 }
@@ -248,6 +369,9 @@ struct Group<'a> {
     blame: &'static str,
     /// What happened the first time, in a sentence.
     detail: &'a str,
+    /// Why the first was not retried: off, budget and so on; absent if there was nothing to retry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_retried: Option<&'static str>,
     /// When the first began.
     first_at: String,
 }
@@ -264,6 +388,7 @@ impl<'a> Group<'a> {
             error_type: &group.error_type,
             blame: group.blame.name(),
             detail: &group.detail,
+            not_retried: group.refused.map(|refused| refused.why.name()),
             first_at: time(group.first_at),
         }
     }
@@ -297,8 +422,10 @@ impl<'a> Report<'a> {
             },
             totals: Totals::of(traffic),
             hosts: traffic.hosts.iter().map(Host::of).collect(),
+            routes: traffic.routes.iter().map(Route::of).collect(),
             failures: traffic.failures.iter().map(Group::of).collect(),
             denials: traffic.denials.iter().map(Group::of).collect(),
+            breakers: Breakers::of(&traffic.circuits),
             leftovers: summary.leftovers,
             warnings: summary.all_warnings(),
         }
@@ -316,6 +443,8 @@ impl<'a> Totals<'a> {
             tunnels: &traffic.tunnels,
             connections: &traffic.connections,
             bytes: &traffic.bytes,
+            held: (!traffic.held.is_nothing()).then_some(&traffic.held),
+            retries: retries(&traffic.retries),
             times: Times {
                 latency: traffic.latency.as_ref(),
                 connect: traffic.connect.as_ref(),
@@ -323,6 +452,11 @@ impl<'a> Totals<'a> {
             },
         }
     }
+}
+
+/// What retries did, if there was anything to retry.
+fn retries(counts: &RetryCounts) -> Option<&RetryCounts> {
+    (!counts.is_empty()).then_some(counts)
 }
 
 /// What share a part is of the whole, to four places; none of nothing.
@@ -348,7 +482,7 @@ mod tests {
     fn the_schema_is_what_programs_were_told() {
         let report = report(&summary());
         assert_eq!(report["$schema"], "urn:amb:report:1");
-        assert_eq!(report["schema_version"], "1.0");
+        assert_eq!(report["schema_version"], "1.1");
         assert_eq!(
             report["run"],
             json!({

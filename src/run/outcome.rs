@@ -6,6 +6,7 @@ use crate::{
     cli::RunArgs,
     config::{Config, Sources},
     exit::Exit,
+    policy::retry::Level,
     proxy::Drained,
     report::{access_log::AccessLogEnd, color::Stream, file::ReportFile, human},
     supervise::{ChildExit, Ended, Signal, write_stderr},
@@ -68,6 +69,14 @@ impl Outcome<'_> {
             .map(|reason| Warning::new("records_lost", reason))
             .collect();
         warnings.extend(self.access_log.as_ref().and_then(AccessLogEnd::warning));
+        let traffic = self.drained.meter.finish();
+        if self.config.policy.rules.retry.level == Level::All && traffic.retries.retries > 0 {
+            let message = format!(
+                "--retry all: {} requests were tried again, and may have been executed more than once",
+                traffic.retries.retried
+            );
+            warnings.push(Warning::new("retries_may_repeat", message));
+        }
         let lossy = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
         // Only reports tell them, and to find them takes longer than all the rest.
         let sources = if self.config.report.files.is_empty() {
@@ -88,7 +97,7 @@ impl Outcome<'_> {
             },
             child: child(self.pid, self.ended),
             exit: exit(self.ended),
-            traffic: self.drained.meter.finish(),
+            traffic,
             warnings,
             panicked_tasks: self.panicked,
             leftovers: Some(self.ended.leftovers.count(marker.as_bytes())).filter(|count| *count > 0),

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::traffic::{Blame, Failure, Record};
+use crate::traffic::{Blame, Failure, Record, retries::Refused};
 
 /// Groups that are told apart; what would make a further one is only counted.
 ///
@@ -32,6 +32,8 @@ pub struct FailureGroup {
     pub blame: Blame,
     /// The first one's sentence for people.
     pub detail: String,
+    /// Why the first was not retried; none if retries had nothing to do with it.
+    pub refused: Option<Refused>,
     /// When the first began.
     pub first_at: SystemTime,
 }
@@ -97,6 +99,7 @@ impl FailureGroups {
                 group.first_at = record.started_at;
                 failure.detail.clone_into(&mut group.detail);
                 group.blame = failure.blame;
+                group.refused = record.retries.refused;
             }
         } else if self.len < MOST_GROUPS {
             let group = FailureGroup {
@@ -108,6 +111,7 @@ impl FailureGroups {
                 error_type: likeness.error_type.to_owned(),
                 blame: failure.blame,
                 detail: failure.detail.clone(),
+                refused: record.retries.refused,
                 first_at: record.started_at,
             };
             self.insert(hash, group);

@@ -1,9 +1,11 @@
 //! Sums records up, one meter a worker thread: no locks, and nothing allocated for a host that was seen before.
 
+pub mod route;
 mod tally;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,9 +16,15 @@ use foldhash::fast::RandomState;
 
 use crate::traffic::{
     Outcome, Record,
+    circuit::Circuit,
     failures::{FailureGroup, FailureGroups},
+    held::Held,
     latency::{Latency, seconds},
-    meter::tally::Tally,
+    meter::{
+        route::{RouteTally, RouteTraffic},
+        tally::Tally,
+    },
+    retries::RetryCounts,
 };
 
 /// Hosts (with their ports) that are told apart. A crawler may meet more; then they are summed up as [`OTHER_HOST`],
@@ -35,21 +43,33 @@ pub struct Meter {
     tallies: Vec<Tally>,
     /// The sum of all further hosts, once there are too many.
     other: Option<Box<Tally>>,
+    /// A tally for each route that something went by; there are no more than the configuration has.
+    routes: HashMap<Arc<str>, RouteTally, RandomState>,
     /// What failed.
     failures: FailureGroups,
     /// What amb refused.
     denials: FailureGroups,
+    /// What circuit breakers did.
+    circuits: Vec<Circuit>,
 }
 
 impl Meter {
     /// Counts one exchange or tunnel.
     pub fn add(&mut self, record: &Record) {
         self.tally(&record.host, record.port).add(record);
+        if let Some(id) = &record.route {
+            self.route(id).add(record);
+        }
         match &record.outcome {
             Outcome::Failed(failure) => self.failures.add(record, failure),
             Outcome::Denied(failure) => self.denials.add(record, failure),
             Outcome::Ok | Outcome::ClientAborted | Outcome::CutShort => {}
         }
+    }
+
+    /// Notes what circuit breakers did: once, as workers share them.
+    pub fn note_circuits(&mut self, circuits: Vec<Circuit>) {
+        self.circuits = circuits;
     }
 
     /// The tally of a host and port; the common one if there are too many already.
@@ -70,8 +90,19 @@ impl Meter {
         &mut self.tallies[place]
     }
 
+    /// The tally of a route.
+    fn route(&mut self, id: &Arc<str>) -> &mut RouteTally {
+        if !self.routes.contains_key(id) {
+            self.routes.insert(Arc::clone(id), RouteTally::new(id));
+        }
+        self.routes.get_mut(id).expect("it was put there if it was missing")
+    }
+
     /// Adds all that another worker counted.
     pub fn merge(&mut self, other: Self) {
+        for (id, tally) in &other.routes {
+            self.route(id).merge(tally);
+        }
         for tally in &other.tallies {
             self.tally(&tally.host, tally.port).merge(tally);
         }
@@ -96,6 +127,11 @@ impl Meter {
             let most = (b.requests.total + b.tunnels.total).cmp(&(a.requests.total + a.tunnels.total));
             most.then_with(|| a.host.cmp(&b.host)).then_with(|| a.port.cmp(&b.port))
         });
+        let mut routes: Vec<RouteTraffic> = self.routes.into_values().map(RouteTally::finish).collect();
+        routes.sort_by(|a, b| {
+            let most = (b.requests.total + b.tunnels.total).cmp(&(a.requests.total + a.tunnels.total));
+            most.then_with(|| a.id.cmp(&b.id))
+        });
         let (failures, failures_beyond) = self.failures.finish();
         let (denials, denials_beyond) = self.denials.finish();
         let totals = totals.finish();
@@ -104,14 +140,18 @@ impl Meter {
             tunnels: totals.tunnels,
             connections: totals.connections,
             bytes: totals.bytes,
+            held: totals.held,
+            retries: totals.retries,
             latency: totals.latency,
             connect: totals.connect,
             first_byte: totals.first_byte,
             hosts,
+            routes,
             failures,
             failures_beyond,
             denials,
             denials_beyond,
+            circuits: self.circuits,
         }
     }
 }
@@ -127,6 +167,10 @@ pub struct Traffic {
     pub connections: Connections,
     /// Wire bytes of exchanges and tunnels.
     pub bytes: Bytes,
+    /// What limits held back.
+    pub held: Held,
+    /// What retries did.
+    pub retries: RetryCounts,
     /// How long exchanges took; none if no server answered.
     pub latency: Option<Latency>,
     /// How long connections took to open; none if none was opened.
@@ -135,6 +179,8 @@ pub struct Traffic {
     pub first_byte: Option<Latency>,
     /// Each host and port, those with the most traffic first.
     pub hosts: Vec<HostTraffic>,
+    /// Each route that something went by, those with the most traffic first.
+    pub routes: Vec<RouteTraffic>,
     /// What failed, grouped, the commonest first. The counts and [`Traffic::failures_beyond`] add up to all that failed.
     pub failures: Vec<FailureGroup>,
     /// Failures that are in no group because there were too many different ones.
@@ -143,6 +189,8 @@ pub struct Traffic {
     pub denials: Vec<FailureGroup>,
     /// Refusals that are in no group because there were too many different ones.
     pub denials_beyond: u64,
+    /// The circuits that opened, by name.
+    pub circuits: Vec<Circuit>,
 }
 
 impl Traffic {
@@ -184,6 +232,10 @@ pub struct HostTraffic {
     pub connections: Connections,
     /// Wire bytes of exchanges and tunnels.
     pub bytes: Bytes,
+    /// What limits held back.
+    pub held: Held,
+    /// What retries did.
+    pub retries: RetryCounts,
     /// How long the exchanges took that it answered.
     pub latency: Option<Latency>,
     /// How long connections to it took to open.
@@ -209,7 +261,7 @@ pub struct Requests {
     pub aborted: u64,
     /// Still open when the run ended.
     pub cut_short: u64,
-    /// Sent more than once because the policy asked for it.
+    /// Tried again because the policy asked for it.
     pub retried: u64,
     /// Times that requests were sent again because a pooled connection turned out dead.
     pub resends: u64,
@@ -228,7 +280,7 @@ impl Requests {
             Outcome::ClientAborted => self.aborted += 1,
             Outcome::CutShort => self.cut_short += 1,
         }
-        self.retried += u64::from(record.attempts > 1);
+        self.retried += u64::from(record.retries.count > 0);
         self.resends += u64::from(record.resends);
         // Without a first byte the status is one that amb made up.
         if let (Some(status), Some(_)) = (record.status, record.first_byte) {

@@ -11,6 +11,8 @@ mod layers;
 mod readme;
 mod records;
 mod reports;
+mod resilience;
+mod routes;
 mod supervise;
 mod support;
 mod tls;

@@ -20,7 +20,7 @@ pub(crate) use self::{
     amb::Amb,
     child::Child,
     outcome::Outcome,
-    raw::{Answer, End, Peer, Proxy},
+    raw::{Answer, End, Peer, Proxy, Records},
     running::{Running, ends, ends_within, send},
     terminal::Terminal,
     upstream::{Request, Step, Upstream, ok, status},

@@ -205,7 +205,7 @@ fn a_file_that_is_no_certificate_stops_the_run_before_it_begins() {
             "tls.client-cert: /dev/null: there is no certificate in it",
         ),
         (&["--set", "tls.client-key='/dev/null'"], "tls.client-cert"),
-        (&["--intercept=a b"], "`a b` is no host"),
+        (&["--intercept=a b"], "`a b` is no host: ` ` stands in no name"),
     ] {
         let outcome = crate::support::Amb::run(flags).command(["true"]).status(125);
         assert!(outcome.stderr().contains(said), "{said}: {outcome}");

@@ -4,7 +4,7 @@
 
 mod crowd;
 mod errors;
-mod faults;
+pub(crate) mod faults;
 mod framing;
 mod heads;
 mod hop;

@@ -220,7 +220,14 @@ impl Page {
                 rows.iter().map(entry).collect()
             }
         };
-        self.blocks.iter().map(piece).collect()
+        let mut text = String::new();
+        for block in &self.blocks {
+            let piece = piece(block);
+            let headed = text.lines().last().is_some_and(|line| line.starts_with(".SS "));
+            // A heading begins a paragraph already.
+            text.push_str(piece.strip_prefix(".PP\n").filter(|_| headed).unwrap_or(&piece));
+        }
+        text
     }
 }
 
@@ -357,7 +364,7 @@ mod tests {
 
     #[test]
     fn man_gets_its_requests_and_no_others() {
-        let expected = ".PP\nOne \\fB\\-\\-flag\\fR and more words.\n.IP \\(bu 2\nfirst\n.IP \\(bu 2\n\\fBsecond\\fR one\n.TP\n\\fBa\\fR\nbee; c c\n.SS Sub\n.PP\n.RS 4\n.nf\n\\&.x = \"y\"\n.fi\n.RE\n";
+        let expected = ".PP\nOne \\fB\\-\\-flag\\fR and more words.\n.IP \\(bu 2\nfirst\n.IP \\(bu 2\n\\fBsecond\\fR one\n.TP\n\\fBa\\fR\nbee; c c\n.SS Sub\n.RS 4\n.nf\n\\&.x = \"y\"\n.fi\n.RE\n";
         assert_eq!(Page::parse(TEXT).roff(), expected);
     }
 }

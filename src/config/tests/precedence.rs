@@ -196,6 +196,70 @@ fn the_strongest_layer_replaces_a_list() {
     }
 }
 
+/// The ids of the routes of a run, in their order.
+fn routes(scene: &Scene) -> Vec<String> {
+    let config = scene.config();
+    let routes = config.policy.routes().iter();
+    routes.map(|route| route.id.to_string()).collect()
+}
+
+#[test]
+fn routes_replace_those_of_weaker_layers_and_extensions_come_before_them() {
+    let weaker = "[[route]]\nid = 'a'\n[[route]]\nid = 'b'\n";
+    for (stronger, expected) in [
+        ("", vec!["a", "b"]),
+        ("[[route]]\nid = 'c'\n", vec!["c"]),
+        ("route = []\n", vec![]),
+        (
+            "[[extend-route]]\nid = 'c'\n[[extend-route]]\nid = 'd'\n",
+            vec!["c", "d", "a", "b"],
+        ),
+        (
+            "[[extend-route]]\nid = 'b'\nwhen = 'true'\n[[extend-route]]\nid = 'c'\n",
+            vec!["c", "a", "b"],
+        ),
+        (
+            "[[route]]\nid = 'c'\n[[extend-route]]\nid = 'd'\n[[extend-route]]\nid = 'a'\n",
+            vec!["d", "a", "c"],
+        ),
+    ] {
+        let scene = Scene::new().user(weaker).file("amb.toml", stronger);
+        assert_eq!(routes(&scene), expected, "{stronger}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_route_is_found_in_the_layer_that_wrote_it() {
+    let scene = Scene::new()
+        .user("[[route]]\nid = 'a'\n\n[[route]]\nid = 'b'\ntimeout.connect = '0s'\n")
+        .file(
+            "amb.toml",
+            "[[extend-route]]\nid = 'c'\ntimeout.connect = '0s'\nwhen = \"request.hots == 'a'\"\n",
+        );
+    let mistakes = scene.mistakes();
+    let places: Vec<&str> = mistakes.iter().filter_map(|told| told.split(": ").next()).collect();
+    let tails: Vec<&str> = places.iter().map(|place| place.rsplit('/').next().unwrap()).collect();
+    assert_eq!(
+        tails,
+        ["amb.toml:3:19", "amb.toml:4:17", "amb.toml:6:19"],
+        "{mistakes:?}"
+    );
+}
+
+#[test]
+fn every_mistake_in_what_is_added_is_told() {
+    let scene = Scene::new().file(
+        "amb.toml",
+        "[[extend-route]]\nidd = 'c'\nmatch = { host = ['a', 'b..c'], extend-host = 'd' }\n[[extend-route]]\ntimeout.connect = 5\n",
+    );
+    let mistakes = scene.mistakes();
+    assert_eq!(mistakes.len(), 4, "{mistakes:?}");
+    assert!(
+        mistakes.iter().all(|told| told.starts_with("amb.toml:")),
+        "{mistakes:?}"
+    );
+}
+
 #[test]
 fn what_extends_is_added_in_the_order_of_the_layers() {
     for layers in combinations() {

@@ -93,6 +93,9 @@ impl Exchange<'_> {
             // Without it a client must not go on (RFC 4559 §6); amb keeps its part by the pool.
             head.fields.append("Proxy-Support", b"Session-Based-Authentication");
         }
+        if let Some(status) = self.attempt_status() {
+            head.fields.append("Proxy-Status", status.as_bytes());
+        }
         self.worker.via.add(&mut head.fields, head.version);
         self.open.record.status = Some(head.status);
         self.answered = true;
@@ -101,7 +104,7 @@ impl Exchange<'_> {
         let unsent = client.outbox.len();
         let mut download = Pump::new(framing, coding);
         let result = loop {
-            match conversation.finish(&mut download, client, server).await {
+            match self.finish(&mut download, client, server, conversation).await {
                 Some(result) => break result,
                 None if access::is_gone(client) => break Err(PumpError::Write(io::ErrorKind::BrokenPipe.into())),
                 None => pass_end(client, server).await,

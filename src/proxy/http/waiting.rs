@@ -25,6 +25,9 @@ const HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// its hands would be a failure that it would not see without amb.
 const IDLE_LIMIT: Duration = Duration::from_mins(5);
 
+/// How late a timer may fire before that counts as a stop of amb.
+const SLACK: Duration = Duration::from_secs(5);
+
 /// Why there is no request.
 pub(super) enum Unreadable {
     /// The client is done, or has waited too long between requests.
@@ -44,7 +47,8 @@ pub(super) async fn read_head(
     if !begun {
         seat.waits();
     }
-    let mut due = Instant::now() + if begun { HEAD_LIMIT } else { IDLE_LIMIT };
+    let mut limit = if begun { HEAD_LIMIT } else { IDLE_LIMIT };
+    let mut due = Instant::now() + limit;
     let result = poll_fn(|cx| {
         if let Poll::Ready(result) = reader.poll(cx, client) {
             // An empty line that came alone is not the beginning of a request.
@@ -59,9 +63,10 @@ pub(super) async fn read_head(
         if !begun && !matches!(client.inbox.as_slice(), b"" | b"\r" | b"\r\n") {
             begun = true;
             seat.asks();
-            due = Instant::now() + HEAD_LIMIT;
+            limit = HEAD_LIMIT;
+            due = Instant::now() + limit;
         }
-        if patience.is_over(cx, due) {
+        if patience.is_over(cx, &mut due, limit) {
             Poll::Ready(None)
         } else {
             Poll::Pending
@@ -92,26 +97,29 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Whether `due` has come; wakes the task when it does.
-    fn is_over(&mut self, cx: &mut Context<'_>, due: Instant) -> bool {
+    /// Whether `due` has come; wakes the task when it does. If amb was stopped meanwhile, all of `limit` begins again.
+    fn is_over(&mut self, cx: &mut Context<'_>, due: &mut Instant, limit: Duration) -> bool {
         if let Some(timer) = &self.timer
             && !timer.is_elapsed()
-            && timer.deadline() <= due
+            && timer.deadline() <= *due
         {
             // It will wake this task when it fires.
             return false;
         }
         let timer = self
             .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if due < timer.deadline() {
-            timer.as_mut().reset(due);
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*due)));
+        if *due < timer.deadline() {
+            timer.as_mut().reset(*due);
         }
         while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= due {
+            let now = Instant::now();
+            if now > timer.deadline() + SLACK {
+                *due = now + limit;
+            } else if now >= *due {
                 return true;
             }
-            timer.as_mut().reset(due);
+            timer.as_mut().reset(*due);
         }
         false
     }

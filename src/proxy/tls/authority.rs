@@ -1,7 +1,6 @@
 //! The run's certificate authority: a key that is nowhere but in memory, and certificates in the names of servers.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -16,7 +15,7 @@ use rustls::{
 };
 
 use super::CRYPTOGRAPHY;
-use crate::policy::tls::host::Subtree;
+use crate::policy::matching::host::Subtree;
 
 /// How long the authority is valid. Nobody can use it when the run is over, since its key is gone then; but services run for
 /// months, and the command cannot be given another one meanwhile.
@@ -157,17 +156,12 @@ fn constraints(hosts: &[Subtree<'_>]) -> NameConstraints {
         .iter()
         .map(|host| match host {
             Subtree::Name(name) => GeneralSubtree::DnsName((*name).to_owned()),
-            Subtree::Address(IpAddr::V4(address)) => {
-                GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix(address.octets(), 32))
-            }
-            Subtree::Address(IpAddr::V6(address)) => {
-                GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(address.octets(), 128))
-            }
+            Subtree::Network(address, bits) => GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(*address, *bits)),
         })
         .collect();
     // Without one that is permitted, all of a kind would be.
     let mut excluded = Vec::new();
-    if !hosts.iter().any(|host| matches!(host, Subtree::Address(_))) {
+    if !hosts.iter().any(|host| matches!(host, Subtree::Network(..))) {
         excluded.push(GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix([0; 4], 0)));
         excluded.push(GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix([0; 16], 0)));
     }
@@ -242,7 +236,7 @@ mod tests {
     fn one_that_is_confined_vouches_for_no_other_host() {
         let (confined, now) = authority(Some(&[
             Subtree::Name("example.com"),
-            Subtree::Address([10, 0, 0, 1].into()),
+            Subtree::Network([10, 0, 0, 1].into(), 32),
         ]));
         for (name, believed) in [
             ("example.com", true),
@@ -310,7 +304,7 @@ mod tests {
         };
         let (authority, now) = authority(Some(&[
             Subtree::Name("example.com"),
-            Subtree::Address([127, 0, 0, 1].into()),
+            Subtree::Network([127, 0, 0, 0].into(), 8),
         ]));
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().join("root.pem");

@@ -29,10 +29,12 @@ pub(crate) async fn connect_http(
         .map(|value| format!("Proxy-Authorization: {value}\r\n"))
         .unwrap_or_default();
     let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n");
-    let broken = |how: String| ExchangeError::ParentRefused {
+    let refused = |answer: String, is_final| ExchangeError::ParentRefused {
         parent: shown(parent),
-        answer: how,
+        answer,
+        is_final,
     };
+    let broken = |how: String| refused(how, false);
     connection
         .send(request.as_bytes())
         .await
@@ -51,11 +53,8 @@ pub(crate) async fn connect_http(
             100..=199 => {}
             200..=299 => return Ok(()),
             status => {
-                return Err(broken(
-                    format!("{status} {}", String::from_utf8_lossy(head.reason()))
-                        .trim_end()
-                        .to_owned(),
-                ));
+                let answer = format!("{status} {}", String::from_utf8_lossy(head.reason()));
+                return Err(refused(answer.trim_end().to_owned(), status < 500));
             }
         }
     }
@@ -68,11 +67,13 @@ pub(crate) async fn connect_socks5(
     target: &Authority,
     address: Option<IpAddr>,
 ) -> Result<(), ExchangeError> {
-    let refused = |answer: &str| ExchangeError::ParentRefused {
+    let answered = |answer: &str, is_final| ExchangeError::ParentRefused {
         parent: shown(parent),
         answer: answer.to_owned(),
+        is_final,
     };
-    let broken = |reason: io::Error| refused(&reason.to_string());
+    let refused = |answer| answered(answer, true);
+    let broken = |reason: io::Error| answered(&reason.to_string(), false);
     let login = parent
         .credentials
         .as_ref()
@@ -124,15 +125,15 @@ pub(crate) async fn connect_socks5(
     connection.send(&request).await.map_err(broken)?;
     let reply = take(connection, 4).await.map_err(broken)?;
     if reply[1] != 0 {
-        return Err(refused(match reply[1] {
-            2 => "that its rules forbid it",
-            3 => "that the network is unreachable",
-            4 => "that the host is unreachable",
-            5 => "that the connection was refused",
-            6 => "that it took too long",
-            7 | 8 => "that it cannot do that",
-            _ => "with a general failure",
-        }));
+        return Err(match reply[1] {
+            2 => refused("that its rules forbid it"),
+            3 => answered("that the network is unreachable", false),
+            4 => answered("that the host is unreachable", false),
+            5 => answered("that the connection was refused", false),
+            6 => answered("that it took too long", false),
+            7 | 8 => refused("that it cannot do that"),
+            _ => answered("with a general failure", false),
+        });
     }
     let rest = match reply[3] {
         1 => 4,

@@ -26,6 +26,7 @@ use tokio::{
 
 use super::{
     buffer::Buffer,
+    pace::Pace,
     tls::{HandshakeError, Session},
 };
 
@@ -52,6 +53,8 @@ pub(crate) struct Connection {
     pub(crate) ended: bool,
     /// Whether the server knows one user by this connection, so that no other client may use it.
     pub(crate) personal: bool,
+    /// How fast the bytes of bodies and tunnels may come from it and go to it; none for as fast as they can.
+    pub(crate) pace: Option<Box<Pace>>,
     /// Lives as long as the connection does; none while nobody asks for it.
     presence: Option<Rc<()>>,
 }
@@ -67,6 +70,7 @@ impl Connection {
             outbox: Buffer::default(),
             ended: false,
             personal: false,
+            pace: None,
             presence: None,
         })
     }
@@ -122,11 +126,22 @@ impl Connection {
         cx: &mut Context<'_>,
         use_bytes: impl FnOnce(&mut Self, &mut Context<'_>, &[u8]) -> T,
     ) -> Poll<io::Result<T>> {
+        self.poll_read_some_with(cx, SCRATCH_BYTES, use_bytes)
+    }
+
+    /// The same with `most` bytes, which are more than none.
+    pub(crate) fn poll_read_some_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        use_bytes: impl FnOnce(&mut Self, &mut Context<'_>, &[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
         SCRATCH.with_borrow_mut(|scratch| {
+            let most = most.min(scratch.len());
             let count = if let Some(session) = &mut self.tls {
-                ready!(session.poll_read(cx, &mut self.stream, scratch))?
+                ready!(session.poll_read(cx, &mut self.stream, &mut scratch[..most]))?
             } else {
-                let mut space = ReadBuf::new(scratch);
+                let mut space = ReadBuf::new(&mut scratch[..most]);
                 ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))?;
                 space.filled().len()
             };

@@ -93,6 +93,10 @@ impl rules::Fields for Fields {
     fn first(&self, name: &str) -> Option<&[u8]> {
         self.first(name)
     }
+
+    fn each(&self, see: &mut dyn FnMut(&[u8], &[u8])) {
+        self.iter().for_each(|(name, value)| see(name, value));
+    }
 }
 
 impl Fields {

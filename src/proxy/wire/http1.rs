@@ -134,11 +134,40 @@ impl Conversation {
         }
     }
 
-    /// Prepares for another server, after one that was dead before it read anything; `bodiless` as it was at first.
+    /// Prepares for another server, which is sent all that the last one was: `bodiless` as it was at first, otherwise what
+    /// [`Conversation::kept`] has, and what is still to come.
     pub(crate) fn again(&mut self, bodiless: bool) {
         self.upload_over = bodiless;
         self.upload_refused = false;
+        self.client_end_said = false;
         self.reader = HeadReader::default();
+    }
+
+    /// Whether there is no body, or nothing of it was ever to be read.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        self.upload_over && self.upload.is_read() && self.upload.moved == 0
+    }
+
+    /// What was read of the request's body, all of it; none if that is not known any more.
+    pub(crate) fn kept(&self) -> Option<&[u8]> {
+        match &self.upload.tape {
+            Some(tape) => Some(tape.as_slice()),
+            None if self.upload.moved == 0 => Some(&[]),
+            None => None,
+        }
+    }
+
+    /// Watches the client while nothing is sent. Cancel safe.
+    pub(crate) async fn watch(&mut self, client: &mut Connection) -> Awaited {
+        poll_fn(|cx| {
+            // What comes before the end of the body is the next attempt's.
+            if self.upload.is_read() {
+                self.poll_client(cx, client)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
     }
 
     /// Takes nothing more of the request's body.
@@ -152,6 +181,16 @@ impl Conversation {
     /// Lasts as long as the server thinks: the deadline is the caller's.
     pub(crate) async fn next_head(&mut self, client: &mut Connection, server: &mut Connection) -> Awaited {
         poll_fn(|cx| self.poll_next_head(cx, client, server)).await
+    }
+
+    /// As [`Conversation::next_head`], but only until the request's body is up: none then. Cancel safe.
+    pub(crate) async fn head_or_upload(&mut self, client: &mut Connection, server: &mut Connection) -> Option<Awaited> {
+        poll_fn(|cx| match self.poll_next_head(cx, client, server) {
+            Poll::Ready(awaited) => Poll::Ready(Some(awaited)),
+            Poll::Pending if self.upload_over => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 
     /// See [`Conversation::next_head`].

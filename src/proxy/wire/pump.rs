@@ -3,9 +3,10 @@
 use std::{
     io,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use super::{chunked::Chunked, connection::Connection, framing::Framing, splice::Pipe};
+use super::{chunked::Chunked, connection::Connection, framing::Framing, pace, splice::Pipe, tape::Tape};
 
 /// A read of at least this many bytes says that more is coming faster than it is moved: from then on the kernel moves it.
 const BULK_READ_BYTES: usize = 32 * 1024;
@@ -27,6 +28,8 @@ pub(crate) enum PumpError {
     Malformed(&'static str),
     /// Writing failed.
     Write(io::Error),
+    /// Nothing moved for so long, and not for want of the client.
+    Stalled(Duration),
 }
 
 /// What is left of a body.
@@ -62,6 +65,8 @@ pub(crate) struct Pump {
     pipe: Option<Pipe>,
     /// Wire bytes read so far.
     pub(crate) moved: u64,
+    /// Where they are kept, if they may have to be sent again and are not too many for it.
+    pub(crate) tape: Option<Box<Tape>>,
 }
 
 impl Pump {
@@ -78,12 +83,27 @@ impl Pump {
             coding,
             pipe: None,
             moved: 0,
+            tape: None,
         }
     }
 
     /// Whether all of the body was read.
     pub(crate) fn is_read(&self) -> bool {
         matches!(self.rest, Rest::Nothing)
+    }
+
+    /// Whether bytes wait for `to` to take them.
+    pub(crate) fn is_held_up_by(&self, to: &Connection) -> bool {
+        !to.outbox.is_empty() || self.pipe.as_ref().is_some_and(|pipe| pipe.held > 0)
+    }
+
+    /// Keeps `bytes`, as long as they are not too many.
+    fn keep(&mut self, bytes: &[u8]) {
+        if let Some(tape) = &mut self.tape
+            && !tape.add(bytes)
+        {
+            self.tape = None;
+        }
     }
 
     /// Moves bytes until the body is read and written, or nothing can be moved at the moment.
@@ -94,8 +114,18 @@ impl Pump {
         to: &mut Connection,
     ) -> Poll<Result<(), PumpError>> {
         for _ in 0..TURNS {
+            let most = match pace::between(from, to) {
+                Some((pace, way)) if !self.is_read() => match pace.poll_amount(cx, way) {
+                    Poll::Ready(amount) => amount,
+                    Poll::Pending => {
+                        ready!(to.poll_flush(cx)).map_err(PumpError::Write)?;
+                        return Poll::Pending;
+                    }
+                },
+                _ => usize::MAX,
+            };
             if !self.is_read() && !from.inbox.is_empty() && to.outbox.len() < JOINED_BYTES {
-                self.take_inbox(from, to)?;
+                self.take_inbox(from, to, most)?;
             }
             ready!(to.poll_flush(cx)).map_err(PumpError::Write)?;
             if self.pipe.is_some() {
@@ -112,42 +142,51 @@ impl Pump {
                 return Poll::Ready(self.end());
             }
             if self.pipe.is_none() {
-                ready!(self.poll_copy(cx, from, to))?;
+                ready!(self.poll_copy(cx, from, to, most))?;
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Moves what was read with something earlier to the outbox.
-    fn take_inbox(&mut self, from: &mut Connection, to: &mut Connection) -> Result<(), PumpError> {
-        let taken = self.advance(from.inbox.as_slice(), to.outbox.appender())?;
+    /// Moves what was read with something earlier to the outbox, `most` bytes of it.
+    fn take_inbox(&mut self, from: &mut Connection, to: &mut Connection, most: usize) -> Result<(), PumpError> {
+        let waiting = from.inbox.as_slice();
+        let taken = self.advance(&waiting[..waiting.len().min(most)], to.outbox.appender())?;
+        self.keep(&waiting[..taken]);
         from.inbox.consume(taken);
         self.moved += taken as u64;
+        pace::pay(from, to, taken);
         Ok(())
     }
 
-    /// Reads once and writes what came.
+    /// Reads once, `most` bytes, and writes what came.
     fn poll_copy(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Connection,
         to: &mut Connection,
+        most: usize,
     ) -> Poll<Result<(), PumpError>> {
-        let result = ready!(from.poll_read_with(cx, |from, cx, bytes| {
-            let taken = match (&mut self.rest, self.coding) {
-                // The plain cases need no copy: the bytes go from the scratch buffer to the socket.
-                (Rest::Length(_) | Rest::UntilClose, _) | (Rest::Chunked(_), Coding::Kept) => {
-                    let taken = self.advance(bytes, &mut Discarded)?;
-                    to.poll_write_or_queue(cx, &bytes[..taken]).map_err(PumpError::Write)?;
-                    taken
-                }
-                (Rest::Chunked(_), Coding::Removed) => self.advance(bytes, to.outbox.appender())?,
-                (Rest::Nothing, _) => 0,
+        let result = ready!(from.poll_read_some_with(cx, most, |from, cx, bytes| {
+            // The plain cases need no copy: the bytes go from the scratch buffer to the socket.
+            let copied = matches!((&self.rest, self.coding), (Rest::Chunked(_), Coding::Removed));
+            let taken = if copied {
+                self.advance(bytes, to.outbox.appender())?
+            } else {
+                self.advance(bytes, &mut Discarded)?
             };
+            // Before the write, which may fail: what was read is not to be had again.
             self.moved += taken as u64;
+            self.keep(&bytes[..taken]);
+            pace::pay(from, to, taken);
             from.inbox.extend(&bytes[taken..]);
-            if bytes.len() >= BULK_READ_BYTES && self.rest_is_bulk() && from.is_plain() && to.is_plain() {
+            if !copied {
+                to.poll_write_or_queue(cx, &bytes[..taken]).map_err(PumpError::Write)?;
+            }
+            // The kernel would move too much at once for a pace, keeps nothing, and knows no TLS.
+            let movable = most == usize::MAX && self.tape.is_none() && from.is_plain() && to.is_plain();
+            if bytes.len() >= BULK_READ_BYTES && movable && self.rest_is_bulk() {
                 self.pipe = Pipe::take();
             }
             Ok(())

@@ -92,6 +92,7 @@ fn worker(recorder: &Rc<Recorder>, own: SocketAddr) -> Rc<Worker> {
         tls: Arc::default(),
         stand_in: RefCell::default(),
         policy,
+        gate: Gate::new(),
         run_id: "1".to_owned(),
         own,
     })

@@ -77,6 +77,8 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     );
     optional("url.path", text(path));
     optional("url.query", query.map(Value::Text));
+    optional("url.template", record.url_template.as_deref().map(Value::Text));
+    optional("amb.route", record.route.as_deref().map(Value::Text));
     optional(
         "http.response.status_code",
         record.status.map(|status| Value::Whole(status.into())),
@@ -90,6 +92,7 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     optional("connect.duration", record.connect.map(seconds));
     optional("tls.duration", record.tls.map(seconds));
     optional("first_byte.duration", record.first_byte.map(seconds));
+    optional("amb.waited", record.limited.map(|_| seconds(record.waited)));
     optional("bytes.sent", Some(Value::Whole(record.bytes_sent)));
     optional("bytes.received", Some(Value::Whole(record.bytes_received)));
     optional("amb.attempts", Some(Value::Whole(record.attempts.into())));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::traffic::{Blame, Failure, Kind, Outcome, Protocol, Scheme};
+use crate::traffic::{Blame, Failure, Kind, Limited, Outcome, Protocol, Scheme, retries::Retries};
 
 /// A failed exchange with everything in it.
 fn record() -> Record {
@@ -33,11 +33,16 @@ fn record() -> Record {
         tls: None,
         first_byte: Some(Duration::from_millis(40)),
         attempts: 2,
+        retries: Retries::default(),
         opened: 1,
         resends: 0,
+        waited: Duration::ZERO,
+        limited: None,
         reused: false,
         user_agent: Some("curl/8 \"x\"\n".to_owned()),
         referer: None,
+        route: Some("soap".into()),
+        url_template: Some("/v1/{document}".into()),
     }
 }
 
@@ -72,7 +77,8 @@ fn json_has_the_names_of_opentelemetry() {
         concat!(
             r#"{"timestamp":"2026-11-22T20:40:01.120Z","amb.kind":"exchange","amb.outcome":"failed","#,
             r#""http.request.method":"POST","url.scheme":"http","server.address":"soap.example","server.port":8080,"#,
-            r#""url.path":"/v1/in voices","url.query":"key=***&b=2","http.response.status_code":503,"#,
+            r#""url.path":"/v1/in voices","url.query":"key=***&b=2","url.template":"/v1/{document}","amb.route":"soap","#,
+            r#""http.response.status_code":503,"#,
             r#""error.type":"503","error.message":"answered 503 \"busy\"","amb.blame":"upstream","#,
             r#""network.protocol.name":"http","network.protocol.version":"1.1","duration":0.0423,"#,
             r#""connect.duration":0.002,"first_byte.duration":0.04,"bytes.sent":120,"bytes.received":3400,"#,
@@ -83,12 +89,24 @@ fn json_has_the_names_of_opentelemetry() {
 }
 
 #[test]
+fn what_limits_held_back_says_for_how_long() {
+    let held = Record {
+        waited: Duration::from_millis(300),
+        limited: Some(Limited::Delayed),
+        ..record()
+    };
+    let line = line(LineFormat::Json, &held);
+    assert!(line.contains(r#","amb.waited":0.3,"#), "{line}");
+}
+
+#[test]
 fn logfmt_has_the_same_and_quotes_what_needs_it() {
     assert_eq!(
         line(LineFormat::Logfmt, &record()),
         concat!(
             "timestamp=2026-11-22T20:40:01.120Z amb.kind=exchange amb.outcome=failed http.request.method=POST url.scheme=http ",
             "server.address=soap.example server.port=8080 url.path=\"/v1/in voices\" url.query=\"key=***&b=2\" ",
+            "url.template=/v1/{document} amb.route=soap ",
             "http.response.status_code=503 error.type=503 error.message=\"answered 503 \\\"busy\\\"\" ",
             "amb.blame=upstream network.protocol.name=http network.protocol.version=1.1 duration=0.0423 ",
             "connect.duration=0.002 first_byte.duration=0.04 bytes.sent=120 bytes.received=3400 amb.attempts=2 ",

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::{
     report::text::{Charset, escape},
-    traffic::meter::{HostTraffic, OTHER_HOST, Traffic},
+    traffic::meter::{HostTraffic, OTHER_HOST, Traffic, route::RouteTraffic},
 };
 
 /// Names hosts: with the port only where it says something.
@@ -81,4 +81,15 @@ pub(super) fn rest(hosts: &[&HostTraffic]) -> Option<String> {
         "and {} more hosts: requests={requests} tunnels={tunnels}",
         hosts.len()
     ))
+}
+
+/// The routes to show, in their order.
+pub(super) fn shown_routes(traffic: &Traffic) -> impl Iterator<Item = &RouteTraffic> {
+    traffic.routes.iter().take(MOST_SHOWN)
+}
+
+/// What is said of routes that are not shown.
+pub(super) fn rest_of_routes(traffic: &Traffic) -> Option<String> {
+    let more = traffic.routes.len().checked_sub(MOST_SHOWN + 1)? + 1;
+    Some(format!("and {more} more routes"))
 }

@@ -2,10 +2,16 @@
 
 use crate::{
     report::{
-        human::{self, failures, fate, label, label::Labels, leftovers, name, ran, verdict, volume},
+        human::{self, circuits, failures, fate, label, label::Labels, leftovers, name, ran, verdict, volume},
         text::{self, Charset, escape},
     },
-    traffic::{failures::FailureGroup, meter::HostTraffic, summary::Summary},
+    traffic::{
+        failures::FailureGroup,
+        held::Held,
+        latency::Latency,
+        meter::{Bytes, HostTraffic, Requests, Tunnels, route::RouteTraffic},
+        summary::Summary,
+    },
     units::ByteSize,
 };
 
@@ -42,6 +48,11 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
             .map(|traffic| format!("amb: host {} {}", labels.of_host(traffic), host(traffic))),
     );
     lines.extend(label::rest(&rest).map(|rest| format!("amb: host {rest}")));
+    lines.extend(label::shown_routes(traffic).map(|traffic| {
+        let id = escape(&traffic.id, Charset::Ascii);
+        format!("amb: route {id} {}", route(traffic))
+    }));
+    lines.extend(label::rest_of_routes(traffic).map(|rest| format!("amb: route {rest}")));
     for (word, groups, beyond) in [
         ("fail", &traffic.failures, traffic.failures_beyond),
         ("denied", &traffic.denials, traffic.denials_beyond),
@@ -57,6 +68,7 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
             lines.push(format!("amb: {word} and {unshown} more of other kinds"));
         }
     }
+    lines.extend(circuits::plain(&traffic.circuits));
     lines.extend(
         summary
             .reports
@@ -68,9 +80,30 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
     lines
 }
 
-/// The facts about a host. What there was none of is left out, but for the counts that everyone looks for.
+/// The facts about a host.
 fn host(host: &HostTraffic) -> String {
-    let (requests, tunnels) = (&host.requests, &host.tunnels);
+    facts(
+        &host.requests,
+        &host.tunnels,
+        &host.held,
+        host.latency.as_ref(),
+        &host.bytes,
+    )
+}
+
+/// The facts about a route.
+fn route(route: &RouteTraffic) -> String {
+    facts(
+        &route.requests,
+        &route.tunnels,
+        &route.held,
+        route.latency.as_ref(),
+        &route.bytes,
+    )
+}
+
+/// The facts about some traffic. What there was none of is left out, but for the counts that everyone looks for.
+fn facts(requests: &Requests, tunnels: &Tunnels, held: &Held, latency: Option<&Latency>, bytes: &Bytes) -> String {
     let mut facts = Vec::new();
     if requests.total > 0 || tunnels.total == 0 {
         facts.push(format!("requests={}", requests.total));
@@ -85,6 +118,7 @@ fn host(host: &HostTraffic) -> String {
     }
     for (count, what) in [
         (requests.denied + tunnels.denied, "denied"),
+        (held.delayed, "delayed"),
         (requests.aborted + tunnels.aborted, "aborted"),
         (requests.cut_short, "cut_short"),
         (tunnels.open_at_end, "open_at_end"),
@@ -93,12 +127,15 @@ fn host(host: &HostTraffic) -> String {
             facts.push(format!("{what}={count}"));
         }
     }
-    if let Some(latency) = &host.latency {
+    if !held.waited.is_zero() {
+        facts.push(format!("waited={}", text::duration(held.waited, Charset::Ascii)));
+    }
+    if let Some(latency) = latency {
         for (what, duration) in [("p50", latency.p50), ("p95", latency.p95), ("max", latency.max)] {
             facts.push(format!("{what}={}", text::duration(duration, Charset::Ascii)));
         }
     }
-    for (what, bytes) in [("sent", host.bytes.sent), ("recv", host.bytes.received)] {
+    for (what, bytes) in [("sent", bytes.sent), ("recv", bytes.received)] {
         facts.push(format!("{what}={}", ByteSize(bytes).to_string().replace(' ', "")));
     }
     facts.join(" ")

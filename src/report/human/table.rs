@@ -1,4 +1,4 @@
-//! The hosts as a table, or as cards where there is no room for one.
+//! The hosts as a table, or as cards where there is no room for one; the routes in the same way.
 
 use anstyle::Style;
 
@@ -6,9 +6,13 @@ use crate::{
     report::{
         color::{DIM, FAILED, HEADING, NOTABLE, Stream},
         human::label::{self, Labels},
-        text::{self, plural, shorten, width},
+        text::{self, escape, plural, shorten, width},
     },
-    traffic::meter::{HostTraffic, Traffic},
+    traffic::{
+        held::Held,
+        latency::Latency,
+        meter::{Bytes, HostTraffic, Requests, Traffic, Tunnels, route::RouteTraffic},
+    },
     units::ByteSize,
 };
 
@@ -20,6 +24,48 @@ const HOST_COLUMNS: usize = 20;
 
 /// What stands between two columns.
 const GAP: &str = "  ";
+
+/// What one line is about.
+struct Line<'a> {
+    /// What it is called.
+    name: String,
+    /// Exchanges.
+    requests: &'a Requests,
+    /// Tunnels.
+    tunnels: &'a Tunnels,
+    /// Wire bytes.
+    bytes: &'a Bytes,
+    /// What limits held back.
+    held: &'a Held,
+    /// How long exchanges took.
+    latency: Option<&'a Latency>,
+}
+
+impl<'a> Line<'a> {
+    /// The line about a host.
+    fn of_host(name: String, host: &'a HostTraffic) -> Self {
+        Self {
+            name,
+            requests: &host.requests,
+            tunnels: &host.tunnels,
+            bytes: &host.bytes,
+            held: &host.held,
+            latency: host.latency.as_ref(),
+        }
+    }
+
+    /// The line about a route.
+    fn of_route(route: &'a RouteTraffic, stream: &Stream) -> Self {
+        Self {
+            name: escape(&route.id, stream.charset),
+            requests: &route.requests,
+            tunnels: &route.tunnels,
+            bytes: &route.bytes,
+            held: &route.held,
+            latency: route.latency.as_ref(),
+        }
+    }
+}
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +112,9 @@ impl Column {
         }
     }
 
-    /// What it says of a host, and how that is painted.
-    fn cell(self, host: &HostTraffic, stream: &Stream) -> (String, Style) {
-        let (requests, tunnels) = (&host.requests, &host.tunnels);
+    /// What it says of a host or route, and how that is painted.
+    fn cell(self, line: &Line<'_>, stream: &Stream) -> (String, Style) {
+        let (requests, tunnels) = (line.requests, line.tunnels);
         let ok = requests.ok + tunnels.ok;
         let failed = requests.failed + tunnels.failed;
         let none = || (stream.charset.none().to_owned(), DIM);
@@ -77,7 +123,7 @@ impl Column {
             0 => none(),
             bytes => (ByteSize(bytes).to_string(), Style::new()),
         };
-        let latency = host.latency.as_ref();
+        let latency = line.latency;
         let duration = |duration| (text::duration(duration, stream.charset), Style::new());
         match self {
             Self::Requests => number(requests.total, Style::new()),
@@ -90,18 +136,19 @@ impl Column {
             Self::P50 => latency.map_or_else(none, |latency| duration(latency.p50)),
             Self::P95 => latency.map_or_else(none, |latency| duration(latency.p95)),
             Self::Max => latency.map_or_else(none, |latency| duration(latency.max)),
-            Self::Sent => bytes(host.bytes.sent),
-            Self::Received => bytes(host.bytes.received),
-            Self::Note => (notes(host).join(", "), NOTABLE),
+            Self::Sent => bytes(line.bytes.sent),
+            Self::Received => bytes(line.bytes.received),
+            Self::Note => (notes(line).join(", "), NOTABLE),
         }
     }
 }
 
 /// What has no column: `2 denied`.
-fn notes(host: &HostTraffic) -> Vec<String> {
-    let (requests, tunnels) = (&host.requests, &host.tunnels);
+fn notes(line: &Line<'_>) -> Vec<String> {
+    let (requests, tunnels) = (line.requests, line.tunnels);
     [
         (requests.denied + tunnels.denied, "denied"),
+        (line.held.delayed, "delayed"),
         (requests.aborted + tunnels.aborted, "aborted"),
         (requests.cut_short, "cut short"),
         (tunnels.open_at_end, "open"),
@@ -112,13 +159,13 @@ fn notes(host: &HostTraffic) -> Vec<String> {
     .collect()
 }
 
-/// The columns that say something about this traffic.
-fn columns(traffic: &Traffic, wide: bool) -> Vec<Column> {
-    let requests = traffic.requests.total > 0;
-    let answered = traffic.latency.is_some();
+/// The columns that say something about these lines.
+fn columns(lines: &[Line<'_>], wide: bool) -> Vec<Column> {
+    let requests = lines.iter().any(|line| line.requests.total > 0);
+    let answered = lines.iter().any(|line| line.latency.is_some());
     [
         (Column::Requests, requests),
-        (Column::Tunnels, traffic.tunnels.total > 0),
+        (Column::Tunnels, lines.iter().any(|line| line.tunnels.total > 0)),
         (Column::Ok, true),
         (Column::Failed, true),
         (Column::Retried, requests),
@@ -127,66 +174,72 @@ fn columns(traffic: &Traffic, wide: bool) -> Vec<Column> {
         (Column::Max, answered && wide),
         (Column::Sent, wide),
         (Column::Received, true),
-        (Column::Note, traffic.hosts.iter().any(|host| !notes(host).is_empty())),
+        (Column::Note, lines.iter().any(|line| !notes(line).is_empty())),
     ]
     .into_iter()
     .filter_map(|(column, says_something)| says_something.then_some(column))
     .collect()
 }
 
-/// The table with its heading.
-pub(super) fn table(traffic: &Traffic, stream: &Stream) -> Vec<String> {
-    let labels = Labels::of(traffic, stream.charset);
-    let (shown, rest) = label::shown(traffic);
-    let names: Vec<_> = shown.iter().map(|host| labels.of_host(host)).collect();
-    let longest = names
-        .iter()
-        .map(|name| width(name))
-        .max()
-        .unwrap_or(0)
-        .max(width("HOST"));
-    let columns_width =
-        |columns: &[(Column, usize)]| -> usize { columns.iter().map(|(_, width)| GAP.len() + width).sum() };
+/// What the tables have in common, so that their columns stand below each other.
+struct Layout {
+    /// How wide names are.
+    name: usize,
+    /// The columns, each with its width.
+    columns: Vec<(Column, usize)>,
+}
 
-    let mut columns: Vec<(Column, usize)> = columns(traffic, stream.columns >= WIDE_COLUMNS)
-        .into_iter()
-        .map(|column| {
-            let cells = shown.iter().map(|host| width(&column.cell(host, stream).0));
-            (column, cells.max().unwrap_or(0).max(width(column.heading())))
-        })
-        .collect();
-    // What can best be done without goes first, until names are told apart.
-    for spare in [
-        Column::Sent,
-        Column::Max,
-        Column::Retried,
-        Column::P50,
-        Column::Received,
-        Column::Note,
-    ] {
-        let room = stream.columns.saturating_sub(GAP.len() + columns_width(&columns));
-        if room >= longest.min(HOST_COLUMNS) {
-            break;
+impl Layout {
+    /// The one that suits these lines and headings.
+    fn of(lines: &[Line<'_>], headings: &[&str], stream: &Stream) -> Self {
+        let names = lines.iter().map(|line| width(&line.name));
+        let longest = names
+            .chain(headings.iter().map(|heading| width(heading)))
+            .max()
+            .unwrap_or(0);
+        let columns_width =
+            |columns: &[(Column, usize)]| -> usize { columns.iter().map(|(_, width)| GAP.len() + width).sum() };
+        let mut columns: Vec<(Column, usize)> = columns(lines, stream.columns >= WIDE_COLUMNS)
+            .into_iter()
+            .map(|column| {
+                let cells = lines.iter().map(|line| width(&column.cell(line, stream).0));
+                (column, cells.max().unwrap_or(0).max(width(column.heading())))
+            })
+            .collect();
+        // What can best be done without goes first, until names are told apart.
+        for spare in [
+            Column::Sent,
+            Column::Max,
+            Column::Retried,
+            Column::P50,
+            Column::Received,
+            Column::Note,
+        ] {
+            let room = stream.columns.saturating_sub(GAP.len() + columns_width(&columns));
+            if room >= longest.min(HOST_COLUMNS) {
+                break;
+            }
+            columns.retain(|(column, _)| *column != spare);
         }
-        columns.retain(|(column, _)| *column != spare);
+        let room = stream
+            .columns
+            .saturating_sub(GAP.len() + columns_width(&columns))
+            .max(8);
+        Self {
+            name: longest.min(room),
+            columns,
+        }
     }
-    let room = stream
-        .columns
-        .saturating_sub(GAP.len() + columns_width(&columns))
-        .max(8);
-    let host_width = longest.min(room);
 
-    let mut lines = Vec::with_capacity(shown.len() + 2);
-    let heading = row(
-        "HOST",
-        host_width,
-        &columns,
-        |column| (column.heading().to_owned(), Style::new()),
-        &|_, text| text.to_owned(),
-    );
-    lines.push(format!("{GAP}{}", stream.paint(HEADING, heading.trim_start())));
-    for (host, name) in shown.iter().zip(&names) {
-        let name = shorten(name, host_width, stream.charset);
+    /// A table with its heading.
+    fn table(&self, heading: &str, lines: &[Line<'_>], stream: &Stream) -> Vec<String> {
+        let heading = row(
+            heading,
+            self.name,
+            &self.columns,
+            |column| (column.heading().to_owned(), Style::new()),
+            &|_, text| text.to_owned(),
+        );
         let paint = |style, text: &str| {
             if style == Style::new() {
                 text.to_owned()
@@ -194,16 +247,48 @@ pub(super) fn table(traffic: &Traffic, stream: &Stream) -> Vec<String> {
                 stream.paint(style, text)
             }
         };
-        lines.push(row(
-            &name,
-            host_width,
-            &columns,
-            |column| column.cell(host, stream),
-            &paint,
-        ));
+        let heading = format!("{GAP}{}", stream.paint(HEADING, heading.trim_start()));
+        let rows = lines.iter().map(|line| {
+            let name = shorten(&line.name, self.name, stream.charset);
+            row(
+                &name,
+                self.name,
+                &self.columns,
+                |column| column.cell(line, stream),
+                &paint,
+            )
+        });
+        std::iter::once(heading).chain(rows).collect()
     }
-    lines.extend(label::rest(&rest).map(|rest| format!("{GAP}{rest}")));
-    lines
+}
+
+/// The table of hosts, and that of routes below it if there are any.
+pub(super) fn table(traffic: &Traffic, stream: &Stream) -> Vec<String> {
+    let (mut lines, hosts, rest) = lines(traffic, stream);
+    let headings: &[&str] = if lines.len() > hosts {
+        &["HOST", "ROUTE"]
+    } else {
+        &["HOST"]
+    };
+    let layout = Layout::of(&lines, headings, stream);
+    let routes = lines.split_off(hosts);
+    let mut text = layout.table("HOST", &lines, stream);
+    text.extend(rest.map(|rest| format!("{GAP}{rest}")));
+    if !routes.is_empty() {
+        text.push(String::new());
+        text.extend(layout.table("ROUTE", &routes, stream));
+        text.extend(label::rest_of_routes(traffic).map(|rest| format!("{GAP}{rest}")));
+    }
+    text
+}
+
+/// The lines about hosts and behind them those about routes, how many the first are, and what is said of hosts that have none.
+fn lines<'a>(traffic: &'a Traffic, stream: &Stream) -> (Vec<Line<'a>>, usize, Option<String>) {
+    let labels = Labels::of(traffic, stream.charset);
+    let (shown, rest) = label::shown(traffic);
+    let hosts = shown.iter().map(|host| Line::of_host(labels.of_host(host), host));
+    let routes = label::shown_routes(traffic).map(|route| Line::of_route(route, stream));
+    (hosts.chain(routes).collect(), shown.len(), label::rest(&rest))
 }
 
 /// One line of the table: numbers to the right, names and notes to the left.
@@ -229,39 +314,44 @@ fn row(
     line
 }
 
-/// A few short lines for each host.
+/// A few short lines for each host, and for each route below them.
 pub(super) fn cards(traffic: &Traffic, stream: &Stream) -> Vec<String> {
-    let labels = Labels::of(traffic, stream.charset);
-    let (shown, rest) = label::shown(traffic);
-    let mut lines = Vec::new();
-    for host in shown {
-        lines.push(shorten(&labels.of_host(host), stream.columns, stream.charset));
-        let (requests, tunnels) = (&host.requests, &host.tunnels);
-        let ok = requests.ok + tunnels.ok;
-        let failed = requests.failed + tunnels.failed;
-        let mut facts = Vec::new();
-        if requests.total == 0 {
-            facts.push(plural(tunnels.total, "tunnel"));
-        } else if tunnels.total > 0 {
-            facts.push(format!("{} req, {}", requests.total, plural(tunnels.total, "tunnel")));
-        }
-        if ok > 0 {
-            facts.push(format!("{ok} ok"));
-        }
-        if failed > 0 {
-            facts.push(stream.paint(FAILED, &format!("{failed} FAILED")));
-        }
-        facts.extend(notes(host));
-        if requests.retried > 0 {
-            facts.push(format!("{} retried", requests.retried));
-        }
-        let separator = format!(" {} ", stream.charset.dot());
-        lines.push(format!("  {}", facts.join(&separator)));
-        if let Some(latency) = &host.latency {
-            let duration = |duration| text::duration(duration, stream.charset);
-            lines.push(format!("  p50 {} p95 {}", duration(latency.p50), duration(latency.p95)));
-        }
+    let (lines, hosts, rest) = lines(traffic, stream);
+    let (hosts, routes) = lines.split_at(hosts);
+    let mut text: Vec<String> = hosts.iter().flat_map(|line| card("", line, stream)).collect();
+    text.extend(rest);
+    text.extend(routes.iter().flat_map(|line| card("route ", line, stream)));
+    text.extend(label::rest_of_routes(traffic));
+    text
+}
+
+/// A few short lines for one of them; `kind` stands before its name.
+fn card(kind: &str, line: &Line<'_>, stream: &Stream) -> Vec<String> {
+    let mut text = vec![shorten(&format!("{kind}{}", line.name), stream.columns, stream.charset)];
+    let (requests, tunnels) = (line.requests, line.tunnels);
+    let ok = requests.ok + tunnels.ok;
+    let failed = requests.failed + tunnels.failed;
+    let mut facts = Vec::new();
+    if requests.total == 0 {
+        facts.push(plural(tunnels.total, "tunnel"));
+    } else if tunnels.total > 0 {
+        facts.push(format!("{} req, {}", requests.total, plural(tunnels.total, "tunnel")));
     }
-    lines.extend(label::rest(&rest));
-    lines
+    if ok > 0 {
+        facts.push(format!("{ok} ok"));
+    }
+    if failed > 0 {
+        facts.push(stream.paint(FAILED, &format!("{failed} FAILED")));
+    }
+    facts.extend(notes(line));
+    if requests.retried > 0 {
+        facts.push(format!("{} retried", requests.retried));
+    }
+    let separator = format!(" {} ", stream.charset.dot());
+    text.push(format!("  {}", facts.join(&separator)));
+    if let Some(latency) = line.latency {
+        let duration = |duration| text::duration(duration, stream.charset);
+        text.push(format!("  p50 {} p95 {}", duration(latency.p50), duration(latency.p95)));
+    }
+    text
 }

@@ -7,9 +7,14 @@ use crate::{
     report::color::When,
     traffic::{
         Blame,
+        circuit::{Circuit, CircuitState},
         failures::FailureGroup,
+        held::Held,
         latency::Latency,
-        meter::{Bytes, Connections, HostTraffic, OTHER_HOST, Requests, StatusClasses, Traffic, Tunnels},
+        meter::{
+            Bytes, Connections, HostTraffic, OTHER_HOST, Requests, StatusClasses, Traffic, Tunnels, route::RouteTraffic,
+        },
+        retries::RetryCounts,
         summary::{Child, Exit, Run, Signal, Warning},
     },
 };
@@ -42,6 +47,8 @@ fn host(name: &str, port: u16) -> HostTraffic {
         tunnels: Tunnels::default(),
         connections: Connections::default(),
         bytes: Bytes::default(),
+        held: Held::default(),
+        retries: RetryCounts::default(),
         latency: None,
         connect: None,
         first_byte: None,
@@ -95,6 +102,7 @@ pub(crate) fn summary() -> Summary {
         error_type: "connection_timeout".to_owned(),
         blame: Blame::Upstream,
         detail: "no connection within 2s".to_owned(),
+        refused: None,
         first_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_380_007),
     };
     let traffic = Traffic {
@@ -211,6 +219,7 @@ fn tunnels() -> Summary {
         error_type: "dns_error".to_owned(),
         blame: Blame::Upstream,
         detail: "no such host".to_owned(),
+        refused: None,
         first_at: started_at(),
     }];
     summary
@@ -262,6 +271,37 @@ amb: billing ran 33.4s, exit 0 · 128 requests to 3 hosts · 1 failed · 2 denie
        http_request_denied (by policy): denied by default
 ";
     check(&summary(), SummaryMode::Auto, &terminal(100), expected);
+}
+
+#[test]
+fn circuits_that_opened_are_told_of() {
+    let mut summary = summary();
+    let circuit = |name: &str, state, opened, rejected| Circuit {
+        name: name.to_owned(),
+        state,
+        opened,
+        rejected,
+    };
+    summary.traffic.circuits = vec![
+        circuit("api:443", CircuitState::Closed, 2, 31),
+        circuit("soap.example.com", CircuitState::Open, 1, 1),
+    ];
+    let shown = render(&summary, SummaryMode::Full, &terminal(60));
+    assert!(
+        shown.contains(
+            "\n\n  CIRCUITS\n    api:443 opened 2 times, 31 requests answered at once\n    soap.example.com opened 1 time, 1 \
+             request answered at\n    once, open at the end\n"
+        ),
+        "{shown}"
+    );
+    let plain = render(&summary, SummaryMode::Auto, &pipe());
+    assert!(
+        plain.contains(
+            "\namb: circuit api:443 opened=2 rejected=31 state=closed\n\
+             amb: circuit soap.example.com opened=1 rejected=1 state=open\n"
+        ),
+        "{plain}"
+    );
 }
 
 #[test]
@@ -699,4 +739,66 @@ fn what_is_not_told_apart_is_said_to_be_so() {
         shown.contains("amb: warning: too many different failures to tell all apart: 7 are"),
         "{shown}"
     );
+}
+
+/// The run with two routes, one of them through tunnels.
+fn routed() -> Summary {
+    let mut summary = summary();
+    let of_host = |id: &str, host: &HostTraffic| RouteTraffic {
+        id: id.to_owned(),
+        requests: host.requests.clone(),
+        tunnels: host.tunnels.clone(),
+        connections: host.connections,
+        bytes: host.bytes,
+        held: host.held.clone(),
+        latency: host.latency,
+        connect: host.connect,
+        first_byte: host.first_byte,
+        templates: Vec::new(),
+    };
+    let hosts = &summary.traffic.hosts;
+    summary.traffic.routes = vec![of_host("charges", &hosts[0]), of_host("a\u{1b}[31m", &hosts[1])];
+    summary
+}
+
+#[test]
+fn routes_have_a_table_below_that_of_the_hosts_with_the_same_columns() {
+    let said = render(&routed(), SummaryMode::Full, &terminal(100));
+    let table: Vec<&str> = said.lines().skip(2).take(8).collect();
+    assert_eq!(
+        table.join("\n"),
+        "\
+\x20 HOST                 REQS  OK  FAIL  RETRIED   P50    P95    MAX    SENT     RECV
+  api.stripe.com         90  90     0        4  42ms  310ms   1.2s  41 KiB  1.8 MiB
+  soap.example.com       36  35     1        0  88ms  402ms  803ms  12 KiB  2.1 MiB
+  telemetry.vendor.io     2   –     –        –     –      –      –       –        –  2 denied
+
+  ROUTE                REQS  OK  FAIL  RETRIED   P50    P95    MAX    SENT     RECV
+  charges                90  90     0        4  42ms  310ms   1.2s  41 KiB  1.8 MiB
+  a\\u{1b}[31m            36  35     1        0  88ms  402ms  803ms  12 KiB  2.1 MiB"
+    );
+}
+
+#[test]
+fn routes_have_cards_and_lines_too() {
+    let said = render(&routed(), SummaryMode::Full, &terminal(40));
+    assert!(
+        said.contains("\nroute charges\n  90 ok · 4 retried\n  p50 42ms p95 310ms\n"),
+        "{said}"
+    );
+    let said = render(&routed(), SummaryMode::Auto, &pipe());
+    let line = "\namb: route charges requests=90 ok=90 failed=0 retried=4 p50=42ms p95=310ms";
+    assert!(said.contains(line), "{said}");
+    assert!(said.contains("\namb: route a\\u{1b}[31m requests=36"), "{said}");
+}
+
+#[test]
+fn of_too_many_routes_the_rest_is_counted() {
+    let mut summary = routed();
+    let route = summary.traffic.routes[0].clone();
+    summary.traffic.routes = vec![route; 33];
+    for columns in [100, 40] {
+        let said = render(&summary, SummaryMode::Full, &terminal(columns));
+        assert!(said.contains("and 3 more routes"), "{said}");
+    }
 }

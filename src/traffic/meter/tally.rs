@@ -1,9 +1,11 @@
-//! The running sums of one host and port.
+//! The running sums of one host and port, or of one route.
 
 use crate::traffic::{
-    Kind, Outcome, Record,
+    Kind, Record,
+    held::Held,
     latency::Durations,
     meter::{Bytes, Connections, HostTraffic, Requests, Tunnels},
+    retries::RetryCounts,
 };
 
 /// What one host and port has seen so far.
@@ -21,6 +23,10 @@ pub(super) struct Tally {
     connections: Connections,
     /// See [`HostTraffic::bytes`].
     bytes: Bytes,
+    /// See [`HostTraffic::held`].
+    held: Held,
+    /// See [`HostTraffic::retries`].
+    retries: RetryCounts,
     /// See [`HostTraffic::latency`].
     latency: Durations,
     /// See [`HostTraffic::connect`].
@@ -39,6 +45,8 @@ impl Tally {
             tunnels: Tunnels::default(),
             connections: Connections::default(),
             bytes: Bytes::default(),
+            held: Held::default(),
+            retries: RetryCounts::default(),
             latency: Durations::default(),
             connect: Durations::default(),
             first_byte: Durations::default(),
@@ -48,6 +56,8 @@ impl Tally {
     /// Counts one record of this host.
     pub(super) fn add(&mut self, record: &Record) {
         self.bytes.add(record);
+        self.held.add(record);
+        self.retries.add(record);
         if record.reused {
             self.connections.reused += 1;
         }
@@ -58,13 +68,11 @@ impl Tally {
         match record.kind {
             Kind::Exchange => {
                 self.requests.add(record);
-                // How long it took a client to lose patience is not how long a server takes.
-                let ended = matches!(record.outcome, Outcome::Ok | Outcome::Failed(_));
                 if let Some(first_byte) = record.first_byte {
                     self.first_byte.add(first_byte);
-                    if ended {
-                        self.latency.add(record.duration);
-                    }
+                }
+                if let Some(latency) = record.latency() {
+                    self.latency.add(latency);
                 }
             }
             Kind::Tunnel => self.tunnels.add(record),
@@ -78,6 +86,8 @@ impl Tally {
         self.connections.opened += other.connections.opened;
         self.connections.reused += other.connections.reused;
         self.bytes.merge(&other.bytes);
+        self.held.merge(&other.held);
+        self.retries.merge(&other.retries);
         self.latency.merge(&other.latency);
         self.connect.merge(&other.connect);
         self.first_byte.merge(&other.first_byte);
@@ -92,6 +102,8 @@ impl Tally {
             tunnels: self.tunnels,
             connections: self.connections,
             bytes: self.bytes,
+            held: self.held,
+            retries: self.retries,
             latency: self.latency.finish(),
             connect: self.connect.finish(),
             first_byte: self.first_byte.finish(),

@@ -3,7 +3,10 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::traffic::{Blame, Failure, Kind, Protocol, Scheme};
+use crate::traffic::{
+    Blame, Failure, Kind, Limited, Protocol, Scheme,
+    retries::{Hedge, NotRetried, Refused, Retries, RetryLevel},
+};
 
 /// An exchange that went well: `GET http://a.example/x?y=1`, answered with 200 after 10 ms on a reused connection.
 fn exchange() -> Record {
@@ -26,10 +29,15 @@ fn exchange() -> Record {
         first_byte: Some(Duration::from_millis(5)),
         opened: 0,
         attempts: 1,
+        retries: Retries::default(),
         resends: 0,
+        waited: Duration::ZERO,
+        limited: None,
         reused: true,
         user_agent: None,
         referer: None,
+        route: None,
+        url_template: None,
     }
 }
 
@@ -190,6 +198,10 @@ fn retries_count_requests_and_resends_count_times() {
     let traffic = metered(&[
         Record {
             attempts: 3,
+            retries: Retries {
+                count: 2,
+                ..Retries::default()
+            },
             ..exchange()
         },
         Record {
@@ -202,6 +214,44 @@ fn retries_count_requests_and_resends_count_times() {
         },
     ]);
     assert_eq!((traffic.requests.retried, traffic.requests.resends), (1, 2));
+}
+
+#[test]
+fn what_retries_did_adds_up_by_host() {
+    let retried = |count, refused, hedge, outcome| Record {
+        outcome,
+        retries: Retries {
+            count,
+            waited: Duration::from_millis(30),
+            refused,
+            hedge,
+        },
+        ..exchange()
+    };
+    let refused = |why, level| Some(Refused { why, level });
+    let failed = || Outcome::Failed(failure("503"));
+    let spent = refused(NotRetried::AttemptsUsed, None);
+    let unsafe_ = refused(NotRetried::NotSafe, Some(RetryLevel::Idempotent));
+    let traffic = metered(&[
+        exchange(),
+        retried(2, None, None, Outcome::Ok),
+        retried(2, spent, None, failed()),
+        // The last answer was a 429, which the client got.
+        retried(1, spent, None, Outcome::Ok),
+        retried(0, unsafe_, None, failed()),
+        retried(0, None, Some(Hedge::Won), Outcome::Ok),
+    ]);
+    let sums = &traffic.retries;
+    assert_eq!((sums.retried, sums.retries, sums.rescued), (3, 5, 1));
+    assert_eq!((sums.hedged, sums.hedges_won), (1, 1));
+    assert_eq!(sums.waited, Duration::from_millis(150));
+    let counts = &sums.refused;
+    assert_eq!(
+        (counts.attempts_used, counts.not_safe, counts.idempotent_would),
+        (2, 1, 1)
+    );
+    assert_eq!(traffic.hosts[0].retries, *sums);
+    assert!(metered(&[exchange()]).retries.is_empty());
 }
 
 #[test]
@@ -296,4 +346,87 @@ fn an_unreadable_request_is_counted_and_is_no_host() {
         ..exchange()
     }]);
     assert_eq!((traffic.requests.total, traffic.host_count()), (1, (0, false)));
+}
+
+#[test]
+fn what_limits_held_back_is_counted_and_added_up() {
+    let delayed = Record {
+        waited: Duration::from_millis(300),
+        limited: Some(Limited::Delayed),
+        ..exchange()
+    };
+    let rejected = Record {
+        waited: Duration::from_secs(1),
+        limited: Some(Limited::Rejected),
+        ..tunnel()
+    };
+    let traffic = metered(&[exchange(), delayed.clone(), delayed, rejected]);
+    let held = |delayed, rejected, millis| Held {
+        delayed,
+        rejected,
+        waited: Duration::from_millis(millis),
+    };
+    assert_eq!(traffic.held, held(2, 1, 1_600));
+    let by_host: Vec<_> = traffic.hosts.into_iter().map(|host| host.held).collect();
+    assert_eq!(by_host, [held(2, 0, 600), held(0, 1, 1_000)]);
+}
+
+#[test]
+fn routes_have_sums_of_their_own_whatever_the_host_and_the_worker() {
+    let by = |route: &str, template: Option<&str>, method: &str| Record {
+        route: Some(route.into()),
+        url_template: template.map(Into::into),
+        method: method.to_owned(),
+        ..exchange()
+    };
+    let through = Record {
+        route: Some("charges".into()),
+        ..tunnel()
+    };
+    let failed = Record {
+        outcome: Outcome::Failed(failure("503")),
+        host: "b.example".to_owned(),
+        ..by("charges", Some("/v1/{id}"), "GET")
+    };
+    let records = [
+        by("charges", Some("/v1/{id}"), "GET"),
+        by("charges", Some("/v1/{id}"), "PURGE"),
+        by("charges", Some("/v1/{id}"), "BREW"),
+        by("charges", None, "GET"),
+        failed,
+        through,
+        by("other", None, "GET"),
+        exchange(),
+    ];
+    let (first, second) = records.split_at(4);
+    let mut merged = Meter::default();
+    for part in [first, second] {
+        let mut meter = Meter::default();
+        for record in part {
+            meter.add(record);
+        }
+        merged.merge(meter);
+    }
+    let traffic = merged.finish();
+    assert_eq!(traffic, metered(&records), "two workers see what one would");
+    let told: Vec<_> = traffic
+        .routes
+        .iter()
+        .map(|route| {
+            (
+                &*route.id,
+                route.requests.total,
+                route.requests.failed,
+                route.tunnels.total,
+            )
+        })
+        .collect();
+    assert_eq!(told, [("charges", 5, 1, 1), ("other", 1, 0, 0)]);
+    let templates: Vec<_> = traffic.routes[0]
+        .templates
+        .iter()
+        .map(|template| (template.method, &*template.template, template.requests.total))
+        .collect();
+    assert_eq!(templates, [("GET", "/v1/{id}", 2), ("_OTHER", "/v1/{id}", 2)]);
+    assert_eq!(traffic.routes[0].latency.unwrap().count, 5);
 }

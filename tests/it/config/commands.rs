@@ -59,6 +59,119 @@ fn every_layer_has_its_place_and_its_order() {
     assert_eq!(scene.says(&["config", "show", "run.no-proxy"]), "[\"p\"]\n");
 }
 
+/// A project with routes.
+fn routes() -> Scene {
+    Scene::new().file(
+        "amb.toml",
+        "[timeout]
+connect = '5s'
+[[route]]
+id = 'soap'
+match = { host = 'soap.test', path = '/v1/**' }
+[[route]]
+match = { host = '*.pay.test', method = ['POST', 'PUT'] }
+url-templates = ['/v1/charges/{id}']
+timeout = { connect = '1s' }
+[[route]]
+id = 'plain'
+when = \"request.scheme == 'http' && !request.host.endsWith('.internal')\"
+[profile.slow.timeout]
+connect = '9s'
+",
+    )
+}
+
+#[test]
+fn a_request_is_tried_out_and_every_value_says_where_it_comes_from() {
+    let scene = routes();
+    let holds = |connect: &str, place: &str| {
+        let values = [
+            format!("  {:<40}  # built-in default\n", "headers.via = true"),
+            format!("  {:<40}  # {place}\n", format!("timeout.connect = \"{connect}\"")),
+            format!(
+                "  {:<40}  # built-in default\n",
+                "# upstream.proxy: amb's own environment"
+            ),
+        ];
+        values.concat()
+    };
+    // Of all that holds only the tables in which these tests say something.
+    let says = |arguments: &[&str]| -> String {
+        let is_other = |line: &&str| {
+            let key = line.trim_start_matches([' ', '#']);
+            let others = [
+                "bandwidth.",
+                "circuit-breaker.",
+                "concurrency.",
+                "rate-limit.",
+                "retry.",
+                "timeout.",
+            ];
+            line.contains("# built-in default") && others.iter().any(|table| key.starts_with(table))
+        };
+        let said = scene.says(arguments);
+        said.split_inclusive('\n').filter(|line| !is_other(line)).collect()
+    };
+    let tried = says(&["policy", "test", "post", "http://api.pay.test/v1/charges/7?x"]);
+    let expected = "POST http://api.pay.test/v1/charges/7?x\n\n\
+        \u{20} soap        amb.toml:3:1  host api.pay.test is not soap.test\n\
+        → *.pay.test  amb.toml:6:1  fits\n\
+        \u{20} reported as /v1/charges/{id}\n\n";
+    assert_eq!(tried, format!("{expected}{}", holds("1s", "amb.toml:9:23 (route)")));
+
+    let tried = says(&["policy", "test", "https://api.pay.test/v1", "-p", "slow"]);
+    let expected = "CONNECT api.pay.test:443\n\
+        \u{20} https is encrypted: amb sees a tunnel, which has neither a path nor headers\n\n\
+        \u{20} soap        amb.toml:3:1   host api.pay.test is not soap.test\n\
+        \u{20} *.pay.test  amb.toml:6:1   method CONNECT is not POST or PUT\n\
+        \u{20} plain       amb.toml:10:1  `when` is false: \
+        request.scheme == 'http' && !request.host.endsWith('.internal')\n\
+        \u{20} no route fits: what is said for all requests holds\n\n";
+    assert_eq!(tried, format!("{expected}{}", holds("9s", "amb.toml:14:11")));
+
+    let tried = says(&[
+        "policy",
+        "test",
+        "http://x.test/",
+        "--no-config",
+        "-s",
+        "timeout.connect=2s",
+    ]);
+    let expected = "GET http://x.test/\n\n  there are no routes: what is said for all requests holds\n\n";
+    assert_eq!(tried, format!("{expected}{}", holds("2s", "--set timeout.connect")));
+}
+
+#[test]
+fn a_trial_is_there_for_programs_too() {
+    let tried = routes().says(&["policy", "test", "PUT", "http://api.pay.test/v1/charges/7", "--json"]);
+    let tried: serde_json::Value = serde_json::from_str(&tried).unwrap();
+    assert_eq!(
+        tried["route"],
+        serde_json::json!({ "id": "*.pay.test", "place": "amb.toml:6:1", "url_template": "/v1/charges/{id}" })
+    );
+    assert_eq!(tried["passed_over"][0]["reason"], "host api.pay.test is not soap.test");
+    let values = tried["values"].as_array().unwrap();
+    let connect = values.iter().find(|value| value["key"] == "timeout.connect").unwrap();
+    assert_eq!(
+        *connect,
+        serde_json::json!({
+            "key": "timeout.connect", "value": "1s", "sources": [{ "layer": "project", "place": "amb.toml:9:23" }],
+        })
+    );
+}
+
+#[test]
+fn a_header_decides_in_a_trial_as_it_would() {
+    let scene = Scene::new().file(
+        "amb.toml",
+        "[[route]]\nid = 'team'\nmatch.header = { X-Team = 'bill*' }\n",
+    );
+    let with = scene.says(&["policy", "test", "http://a/", "-H", "x-team: billing"]);
+    assert!(with.contains("→ team"), "{with}");
+    let without = scene.says(&["policy", "test", "http://a/"]);
+    assert!(without.contains("header X-Team is not bill*"), "{without}");
+}
+
 #[test]
 fn no_config_leaves_only_what_is_said_here() {
     let scene = project();

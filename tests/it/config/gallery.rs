@@ -60,6 +60,16 @@ const MISTAKES: &[Mistake] = &[
     in_file("a unit that is none", "timeout.connect = \"5 parsecs\"\n"),
     in_file("a duration of nothing", "[run]\nrun-timeout = \"0s\"\n"),
     in_file("a timeout too short for anything", "timeout.connect = \"1us\"\n"),
+    in_file("a limit too short for anything", "timeout.first-byte = \"1us\"\n"),
+    in_file("nothing that can be retried on", "retry.on = [\"resets\", 200]\n"),
+    in_file(
+        "what the level cannot retry",
+        "[retry]\nlevel = \"safe\"\non = [\"503\", \"5xx\"]\nmethods = [\"POST\"]\n",
+    ),
+    in_file(
+        "a retry that never waits less",
+        "retry.backoff = { base = \"5s\", max = \"1s\" }\n",
+    ),
     in_file("a word instead of a number", "run.threads = \"two\"\n"),
     in_file("a number out of range", "run.threads = 65\n"),
     in_file("a negative number", "run.threads = -1\n"),
@@ -69,6 +79,13 @@ const MISTAKES: &[Mistake] = &[
     in_file("a number in a list of texts", "run.no-proxy = [\"a\", 5]\n"),
     in_file("a text instead of a list", "report.files = \"report.json\"\n"),
     in_file("a word that is no choice", "run.process-group = \"nwe\"\n"),
+    in_file("a share of nothing", "circuit-breaker.failure-ratio = 0.0\n"),
+    in_file(
+        "a failure that nobody knows",
+        "circuit-breaker.on = [\"reset\", \"rest\"]\n",
+    ),
+    in_file("a rate of nothing", "rate-limit.requests = 0\n"),
+    in_file("bytes without a time", "bandwidth.upload = \"64KiB\"\n"),
     in_file("a value instead of a table", "timeout = \"5s\"\n"),
     in_file("a table is not closed", "[run\nname = \"x\"\n"),
     in_file("a text without quotes", "[run]\nname = billing\n"),
@@ -95,6 +112,62 @@ const MISTAKES: &[Mistake] = &[
         "[resolve]\n\"api.example.com:80\" = \"localhost\"\n",
     ),
     in_file("no address at all", "[resolve]\n\"api.example.com:80\" = []\n"),
+    in_file("a host that is none", "[[route]]\nmatch.host = \"api..example.com\"\n"),
+    in_file(
+        "a URL instead of a host",
+        "[[route]]\nmatch = { host = \"http://api.example.com/\" }\n",
+    ),
+    in_file(
+        "a glob of addresses",
+        "[[route]]\nmatch = { host = [\"a\", \"10.0.*\"] }\n",
+    ),
+    in_file("a path without its slash", "[[route]]\nmatch.path = \"v1/**\"\n"),
+    in_file(
+        "a path with a query",
+        "[[route]]\nurl-templates = [\"/v1/{id}?expand\"]\n",
+    ),
+    in_file("a port that is a word", "[[route]]\nmatch.port = \"http\"\n"),
+    in_file(
+        "a part of a route that does not exist",
+        "[[route]]\nmatch = { hots = \"a\" }\n",
+    ),
+    in_file("a list of nothing", "[[route]]\nmatch.host = []\n"),
+    in_file(
+        "a condition that breaks off",
+        "[[route]]\nwhen = \"request.host == \"\n",
+    ),
+    in_file(
+        "a condition with one sign too few",
+        "[[route]]\nwhen = \"request.host = 'a'\"\n",
+    ),
+    in_file(
+        "a condition on what no request has",
+        "[[route]]\nid = \"a\"\n[[route]]\nid = \"b\"\nwhen = \"request.hots == 'a' || port == 80\"\n",
+    ),
+    in_file(
+        "a condition over several lines",
+        "[[route]]\nwhen = '''\nrequest.scheme == 'http' &&\n  reqest.port == 80'''\n",
+    ),
+    in_file(
+        "a condition that is no condition",
+        "[[route]]\nwhen = \"request.host\"\n",
+    ),
+    in_file(
+        "two routes of one name",
+        "[[route]]\nid = \"a\"\n\n[[route]]\nid = \"a\"\n",
+    ),
+    in_file(
+        "a route with a timeout too short for anything",
+        "[[route]]\n[[route]]\ntimeout = { connect = \"0s\" }\n",
+    ),
+    in_file(
+        "an addition inside a route",
+        "[[route]]\nmatch = { extend-host = [\"a\"] }\n",
+    ),
+    in_file(
+        "mistakes in routes that are added",
+        "[[extend-route]]\nidd = \"a\"\n[[extend-route]]\nmatch.port = 0\n",
+    ),
     in_file("a proxy that others could use", "run.listen = \"0.0.0.0:8080\"\n"),
     in_file("an address without a port", "run.listen = \"127.0.0.1\"\n"),
     in_file(
@@ -181,6 +254,7 @@ const MISTAKES: &[Mistake] = &[
     },
     in_arguments("a flag's duration without a unit", &["run", "--connect-timeout", "5"]),
     in_arguments("a flag's number out of range", &["run", "--threads", "0"]),
+    in_arguments("a flag's rate without its time", &["run", "--rate-limit", "50"]),
     in_arguments("a setting of no key", &["run", "--set", "timeout.conect=2s"]),
     in_arguments("a setting of no value", &["run", "--set", "timeout.connect"]),
     in_arguments(
@@ -200,6 +274,15 @@ const MISTAKES: &[Mistake] = &[
         &["config", "explain", "timeout.conect"],
     ),
     in_arguments("a flag for a key", &["config", "show", "kill-after"]),
+    in_arguments("a request without a scheme", &["policy", "test", "api.example.com/v1"]),
+    in_arguments(
+        "a tunnel without a port",
+        &["policy", "test", "CONNECT", "api.example.com"],
+    ),
+    in_arguments(
+        "a header without a value",
+        &["policy", "test", "http://a/", "--header", "x"],
+    ),
     in_arguments("a file to check is not there", &["config", "check", "missing.toml"]),
 ];
 

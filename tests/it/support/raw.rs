@@ -89,10 +89,22 @@ pub(crate) struct Records {
 }
 
 impl Records {
+    /// All of the report.
+    pub(crate) fn report(&self) -> &serde_json::Value {
+        &self.report
+    }
+
     /// A sum of the whole run.
     #[track_caller]
     fn number(&self, section: &str, name: &str) -> u64 {
         self.report["totals"][section][name].as_u64().expect("a sum")
+    }
+
+    /// A part of the report, by its JSON pointer.
+    #[track_caller]
+    pub(crate) fn part(&self, pointer: &str) -> &serde_json::Value {
+        let part = self.report.pointer(pointer);
+        part.unwrap_or_else(|| panic!("no {pointer} in {}", self.text))
     }
 
     /// The number of exchanges of this kind: `total`, `ok`, `failed`, `denied`, `aborted`, `cut_short`, `resends`.
@@ -105,6 +117,37 @@ impl Records {
     #[track_caller]
     pub(crate) fn tunnels(&self, kind: &str) -> u64 {
         self.number("tunnels", kind)
+    }
+
+    /// What retries did: `retried`, `retries`, `rescued`, `hedged`, `hedges_won`, or `refused.REASON`; 0 if nothing is said.
+    pub(crate) fn retries(&self, kind: &str) -> u64 {
+        let path = format!("/totals/retries/{}", kind.replace('.', "/"));
+        self.report
+            .pointer(&path)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_default()
+    }
+
+    /// Retries did exactly this; what is not mentioned did not happen, other than how long was waited.
+    #[track_caller]
+    pub(crate) fn assert_retries(&self, expected: &[(&str, u64)]) -> &Self {
+        let sums = &self.report["totals"]["retries"];
+        let mut found = Vec::new();
+        for (table, prefix) in [(sums, ""), (&sums["refused"], "refused.")] {
+            for (name, value) in table.as_object().into_iter().flatten() {
+                if let Some(count @ 1..) = value.as_u64() {
+                    found.push((format!("{prefix}{name}"), count));
+                }
+            }
+        }
+        let mut expected: Vec<(String, u64)> = expected
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect();
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected, "{}", self.text);
+        self
     }
 
     /// There were exactly so many exchanges of these kinds and no others.

@@ -8,7 +8,7 @@ use super::{aimed, by_hand, get};
 use crate::support::{End, Proxy, Step, Upstream, ok};
 
 /// A listener whose queue is full: connecting to it takes for ever.
-pub(super) struct FullBacklog {
+pub(crate) struct FullBacklog {
     /// The listener, and the connections that fill its queue.
     _sockets: Vec<Socket>,
     /// Where it listens.
@@ -17,13 +17,13 @@ pub(super) struct FullBacklog {
 
 impl FullBacklog {
     /// Its port on 127.0.0.1.
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 }
 
 /// Makes a listener whose queue is full.
-pub(super) fn full_backlog() -> FullBacklog {
+pub(crate) fn full_backlog() -> FullBacklog {
     let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let listener = socket();
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();

@@ -1,0 +1,320 @@
+//! `amb policy test`: what would hold for a request, and who says so. Nothing is sent.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::{
+    Config, Source, Sources,
+    error::ConfigError,
+    schema, secret,
+    show::{self, Effective},
+};
+use crate::policy::{
+    matching::{Subject, host::of_request},
+    rules::{Asked, Fields},
+};
+
+/// The tables that are about the run and not about requests.
+const OF_THE_RUN: [&str; 5] = ["access-log", "log", "report", "route", "run"];
+
+/// A request that somebody wants to know about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// `GET`; `CONNECT` for a tunnel.
+    method: String,
+    /// As in [`Asked::host`].
+    host: String,
+    /// As in [`Asked::port`].
+    port: u16,
+    /// Path and query; empty for a tunnel.
+    path: String,
+    /// Whether amb would see only a tunnel.
+    tunnel: bool,
+    /// Whether that is so because it is encrypted.
+    encrypted: bool,
+    /// Names and values.
+    fields: Head,
+}
+
+/// Header fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Head(Vec<(String, String)>);
+
+impl Fields for Head {
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        let found = self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        Some(found.1.as_bytes())
+    }
+
+    fn each(&self, see: &mut dyn FnMut(&[u8], &[u8])) {
+        self.0
+            .iter()
+            .for_each(|(name, value)| see(name.as_bytes(), value.as_bytes()));
+    }
+}
+
+impl Trial {
+    /// Reads `[METHOD] URL` and fields of the form `NAME: VALUE`.
+    ///
+    /// # Errors
+    /// What is no request.
+    pub fn read(words: &[String], headers: &[String]) -> Result<Self, ConfigError> {
+        read(words, headers).map_err(ConfigError::other)
+    }
+
+    /// What policies look at.
+    fn asked(&self) -> Asked<'_> {
+        let tunnel = Asked::tunnel(&self.host, self.port);
+        if self.tunnel {
+            return tunnel;
+        }
+        Asked {
+            scheme: "http",
+            method: &self.method,
+            path: self.path.as_bytes(),
+            fields: &self.fields,
+            ..tunnel
+        }
+    }
+
+    /// It in a line.
+    fn line(&self) -> String {
+        let Self { host, port, path, .. } = self;
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.clone()
+        };
+        if self.tunnel {
+            format!("CONNECT {host}:{port}")
+        } else if *port == 80 {
+            format!("{} http://{host}{path}", self.method)
+        } else {
+            format!("{} http://{host}:{port}{path}", self.method)
+        }
+    }
+}
+
+/// See [`Trial::read`].
+fn read(words: &[String], headers: &[String]) -> Result<Trial, String> {
+    let (method, url) = match words {
+        [url] => ("GET", url),
+        [method, url] => (method.as_str(), url),
+        _ => return Err("write [METHOD] URL".to_owned()),
+    };
+    let method = method.to_ascii_uppercase();
+    let mut fields = Vec::new();
+    for header in headers {
+        let (name, value) = header
+            .split_once(':')
+            .ok_or_else(|| format!("`{}` is no header: write NAME: VALUE", header.escape_debug()))?;
+        fields.push((name.trim().to_owned(), value.trim().to_owned()));
+    }
+    let fields = Head(fields);
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
+        None if method == "CONNECT" => (String::new(), url.as_str()),
+        None => {
+            return Err(format!(
+                "`{}` is no URL: write http://{}",
+                url.escape_debug(),
+                url.escape_debug()
+            ));
+        }
+    };
+    let usual = match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        "" => None,
+        other => {
+            return Err(format!(
+                "amb carries no `{}` requests, only http and tunnels",
+                other.escape_debug()
+            ));
+        }
+    };
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    let (host, port) = of_request(authority, usual)?;
+    let encrypted = scheme == "https" && method != "CONNECT";
+    let tunnel = encrypted || method == "CONNECT";
+    let path = match path {
+        _ if tunnel => String::new(),
+        "" => "/".to_owned(),
+        query if query.starts_with('?') => format!("/{query}"),
+        path => path.to_owned(),
+    };
+    Ok(Trial {
+        method,
+        host,
+        port,
+        path,
+        tunnel,
+        encrypted,
+        fields,
+    })
+}
+
+/// A route, as far as a trial is concerned.
+struct Tried {
+    /// What it is called.
+    id: String,
+    /// Where it was written.
+    place: String,
+    /// Why it does not fit; none if it does.
+    misfit: Option<String>,
+}
+
+/// What a trial comes to, as text or as JSON.
+pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> String {
+    let asked = trial.asked();
+    let subject = Subject::of(&asked);
+    let mut tried = Vec::new();
+    for (at, route) in config.policy.routes().iter().enumerate() {
+        let place = sources.inside(&route_key(at, &[])).map(|source| source.place);
+        let misfit = route.misfit(&subject);
+        let fits = misfit.is_none();
+        tried.push(Tried {
+            id: route.id.to_string(),
+            place: place.unwrap_or_default(),
+            misfit,
+        });
+        if fits {
+            break;
+        }
+    }
+    let at = tried.iter().position(|route| route.misfit.is_none());
+    let template = config.policy.rules_for(&asked).url_template.map(ToString::to_string);
+    let mark = if as_json { "" } else { " (route)" };
+    let values = values(sources, at, mark);
+    if as_json {
+        let json = json!({
+            "request": {
+                "method": asked.method, "host": asked.host, "port": asked.port, "path": trial.path, "tunnel": trial.tunnel,
+            },
+            "route": at.map(|at| json!({ "id": tried[at].id, "place": tried[at].place, "url_template": template })),
+            "passed_over": tried
+                .iter()
+                .filter(|route| route.misfit.is_some())
+                .map(|route| json!({ "id": route.id, "place": route.place, "reason": route.misfit }))
+                .collect::<Vec<_>>(),
+            "values": show::as_json(&values, true),
+        });
+        return format!("{json:#}\n");
+    }
+    text(trial, &tried, template.as_deref(), &values)
+}
+
+/// A trial as text.
+fn text(trial: &Trial, tried: &[Tried], template: Option<&str>, values: &[Effective]) -> String {
+    let mut text = trial.line();
+    text.push('\n');
+    if trial.encrypted {
+        text.push_str("  https is encrypted: amb sees a tunnel, which has neither a path nor headers\n");
+    }
+    text.push('\n');
+    let widths = |of: fn(&Tried) -> &str| {
+        tried
+            .iter()
+            .map(|route| of(route).chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let (first, second) = (widths(|route| &route.id), widths(|route| &route.place));
+    for Tried { id, place, misfit } in tried {
+        let (mark, why) = match misfit {
+            None => ("→", "fits"),
+            Some(reason) => (" ", reason.as_str()),
+        };
+        // Writing to a string cannot fail.
+        writeln!(text, "{mark} {id:<first$}  {place:<second$}  {why}").unwrap_or_default();
+    }
+    match (tried.last(), template) {
+        (None, _) => text.push_str("  there are no routes: what is said for all requests holds\n"),
+        (Some(Tried { misfit: Some(_), .. }), _) => {
+            text.push_str("  no route fits: what is said for all requests holds\n");
+        }
+        (Some(_), Some(template)) => writeln!(text, "  reported as {template}").unwrap_or_default(),
+        (Some(_), None) => {}
+    }
+    text.push('\n');
+    for line in show::as_toml(values, true).lines() {
+        text.extend(["  ", line, "\n"]);
+    }
+    text
+}
+
+/// The key of what the route at this place says of another key.
+fn route_key(at: usize, key: &[String]) -> Vec<String> {
+    [&["route".to_owned(), at.to_string()], key].concat()
+}
+
+/// What holds for a request that goes by the route at this place, if it goes by one; `mark` stands behind the places of what
+/// the route says.
+fn values(sources: &Sources, route: Option<usize>, mark: &str) -> Vec<Effective> {
+    let mut tables: Vec<&str> = schema::keys().iter().map(|key| key.path[0].as_str()).collect();
+    tables.dedup();
+    tables.retain(|table| !OF_THE_RUN.contains(table));
+    let all = tables
+        .into_iter()
+        .flat_map(|table| show::effective(sources, &[table.to_owned()]));
+    all.map(|mut effective| {
+        let own = route.map(|at| route_key(at, &effective.path));
+        if let Some((value, source)) = own.and_then(|key| Some((sources.value_inside(&key)?, sources.inside(&key)?))) {
+            effective.value = secret::value(&effective.path, value);
+            effective.sources = vec![Source {
+                place: format!("{}{mark}", source.place),
+                ..source
+            }];
+        }
+        effective
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The request that these words are, in a line.
+    fn line(words: &[&str]) -> Result<String, String> {
+        let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+        read(&words, &[]).map(|trial| trial.line())
+    }
+
+    #[test]
+    fn a_request_is_read_as_the_proxy_would() {
+        for (words, expected) in [
+            (vec!["http://H.Example."], "GET http://h.example/"),
+            (vec!["post", "http://h:8080/v1?x#y"], "POST http://h:8080/v1?x"),
+            (vec!["http://h?x"], "GET http://h/?x"),
+            (vec!["http://user:word@[::1]:81/"], "GET http://[::1]:81/"),
+            (vec!["https://h/v1"], "CONNECT h:443"),
+            (vec!["CONNECT", "h:22"], "CONNECT h:22"),
+            (vec!["CONNECT", "https://h"], "CONNECT h:443"),
+            (vec!["http://10.0.0.0/8"], "GET http://10.0.0.0/8"),
+        ] {
+            assert_eq!(line(&words).as_deref(), Ok(expected), "{words:?}");
+        }
+        for words in [
+            vec!["h/v1"],
+            vec!["CONNECT", "h"],
+            vec!["ftp://h/"],
+            vec!["http:///v1"],
+            vec!["http://*.h/"],
+            vec!["http://h:0/"],
+        ] {
+            assert!(line(&words).is_err(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_has_a_name_and_a_value() {
+        let words = ["http://h/".to_owned()];
+        let trial = read(&words, &["X-A:  b: c ".to_owned()]).unwrap();
+        assert_eq!(trial.fields.first("x-a"), Some(b"b: c".as_slice()));
+        assert!(read(&words, &["x".to_owned()]).is_err());
+    }
+}
