@@ -29,7 +29,7 @@ pub enum PolicyAction {
     /// Say what would hold for a request: by which route it would go, and which values apply
     ///
     /// Nothing is sent. Routes are told in their order up to the first that fits, with the reason why those before it do
-    /// not. Of an https URL amb sees a tunnel, as it would when it carries it.
+    /// not. Of an https URL amb sees a tunnel, as it would when it carries it, unless it decrypts that host.
     Test(PolicyTestArgs),
 }
 

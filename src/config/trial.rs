@@ -13,6 +13,7 @@ use super::{
 use crate::policy::{
     matching::{Subject, host::of_request},
     rules::{Asked, Fields},
+    tls::Tls,
 };
 
 /// The tables that are about the run and not about requests.
@@ -27,11 +28,11 @@ pub struct Trial {
     host: String,
     /// As in [`Asked::port`].
     port: u16,
-    /// Path and query; empty for a tunnel.
+    /// Path and query; empty for a `CONNECT`.
     path: String,
-    /// Whether amb would see only a tunnel.
+    /// Whether amb would see only a tunnel: so it does of what is encrypted, unless it decrypts it.
     tunnel: bool,
-    /// Whether that is so because it is encrypted.
+    /// Whether it is encrypted.
     encrypted: bool,
     /// Names and values.
     fields: Head,
@@ -63,6 +64,19 @@ impl Trial {
         read(words, headers).map_err(ConfigError::other)
     }
 
+    /// It as amb would see it.
+    fn seen(&self, tls: &Tls) -> Self {
+        Self {
+            tunnel: self.tunnel && !(self.encrypted && tls.opens(&self.host, &self.host, self.port)),
+            ..self.clone()
+        }
+    }
+
+    /// `http`, or `https`.
+    fn scheme(&self) -> &'static str {
+        if self.encrypted { "https" } else { "http" }
+    }
+
     /// What policies look at.
     fn asked(&self) -> Asked<'_> {
         let tunnel = Asked::tunnel(&self.host, self.port);
@@ -70,7 +84,7 @@ impl Trial {
             return tunnel;
         }
         Asked {
-            scheme: "http",
+            scheme: self.scheme(),
             method: &self.method,
             path: self.path.as_bytes(),
             fields: &self.fields,
@@ -80,7 +94,14 @@ impl Trial {
 
     /// It in a line.
     fn line(&self) -> String {
-        let Self { host, port, path, .. } = self;
+        let Self {
+            method,
+            host,
+            port,
+            path,
+            ..
+        } = self;
+        let (scheme, usual) = (self.scheme(), if self.encrypted { 443 } else { 80 });
         let host = if host.contains(':') {
             format!("[{host}]")
         } else {
@@ -88,10 +109,10 @@ impl Trial {
         };
         if self.tunnel {
             format!("CONNECT {host}:{port}")
-        } else if *port == 80 {
-            format!("{} http://{host}{path}", self.method)
+        } else if *port == usual {
+            format!("{method} {scheme}://{host}{path}")
         } else {
-            format!("{} http://{host}:{port}{path}", self.method)
+            format!("{method} {scheme}://{host}:{port}{path}")
         }
     }
 }
@@ -141,7 +162,7 @@ fn read(words: &[String], headers: &[String]) -> Result<Trial, String> {
     let encrypted = scheme == "https" && method != "CONNECT";
     let tunnel = encrypted || method == "CONNECT";
     let path = match path {
-        _ if tunnel => String::new(),
+        _ if method == "CONNECT" => String::new(),
         "" => "/".to_owned(),
         query if query.starts_with('?') => format!("/{query}"),
         path => path.to_owned(),
@@ -169,6 +190,7 @@ struct Tried {
 
 /// What a trial comes to, as text or as JSON.
 pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> String {
+    let trial = &trial.seen(&config.policy.tls);
     let asked = trial.asked();
     let subject = Subject::of(&asked);
     let mut tried = Vec::new();
@@ -192,7 +214,8 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
     if as_json {
         let json = json!({
             "request": {
-                "method": asked.method, "host": asked.host, "port": asked.port, "path": trial.path, "tunnel": trial.tunnel,
+                "method": asked.method, "host": asked.host, "port": asked.port,
+                "path": if trial.tunnel { "" } else { &trial.path }, "tunnel": trial.tunnel,
             },
             "route": at.map(|at| json!({ "id": tried[at].id, "place": tried[at].place, "url_template": template })),
             "passed_over": tried
@@ -211,9 +234,11 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
 fn text(trial: &Trial, tried: &[Tried], template: Option<&str>, values: &[Effective]) -> String {
     let mut text = trial.line();
     text.push('\n');
-    if trial.encrypted {
-        text.push_str("  https is encrypted: amb sees a tunnel, which has neither a path nor headers\n");
-    }
+    text.push_str(match (trial.encrypted, trial.tunnel) {
+        (true, true) => "  https is encrypted: amb sees a tunnel, which has neither a path nor headers\n",
+        (true, false) => "  https of this host is decrypted: amb sees the request\n",
+        (false, _) => "",
+    });
     text.push('\n');
     let widths = |of: fn(&Tried) -> &str| {
         tried
@@ -282,6 +307,24 @@ mod tests {
     fn line(words: &[&str]) -> Result<String, String> {
         let words: Vec<String> = words.iter().map(ToString::to_string).collect();
         read(&words, &[]).map(|trial| trial.line())
+    }
+
+    #[test]
+    fn what_is_decrypted_is_seen() {
+        let tls = Tls {
+            intercept: vec!["h.test".parse().unwrap()],
+            ..Tls::default()
+        };
+        for (url, expected) in [
+            ("https://h.test/v1?x", "GET https://h.test/v1?x"),
+            ("https://h.test:8443/", "GET https://h.test:8443/"),
+            ("https://other.test/v1", "CONNECT other.test:443"),
+            ("http://h.test/", "GET http://h.test/"),
+        ] {
+            let trial = read(&[url.to_owned()], &[]).unwrap().seen(&tls);
+            assert_eq!(trial.line(), expected);
+            assert_eq!(trial.asked().is_tunnel(), expected.starts_with("CONNECT"));
+        }
     }
 
     #[test]

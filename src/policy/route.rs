@@ -2,7 +2,7 @@
 //!
 //! A route says which requests it is about (`match`, `when`), what paths like theirs are called in reports
 //! (`url-templates`), and what is to hold for them instead of what holds for all (`timeout` and whatever else is a field of
-//! [`RuleOptions`](super::rules::RuleOptions)). What it does not say stays as it is for all.
+//! [`RuleOptions`]). What it does not say stays as it is for all.
 //!
 //! To let routes override another table, give [`RouteOptions`] a field with the table's name and options. A key that can lead
 //! a request elsewhere, or add credentials to it, is to be marked `x-danger`: a route may stand in a file that was merely

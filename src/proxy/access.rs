@@ -277,7 +277,10 @@ mod processes {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::{
+        io::Write,
+        net::{TcpListener, TcpStream},
+    };
 
     use super::*;
 
@@ -299,5 +302,26 @@ mod tests {
         drop(client);
         assert!(peer_socket(peer, own).unwrap().is_none_or(|socket| socket.inode == 0));
         drop(accepted);
+    }
+
+    #[tokio::test]
+    async fn the_kernel_knows_what_the_other_end_has_heard() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_deaf, _) = listener.accept().unwrap();
+        client.set_nonblocking(true).unwrap();
+        let server = Connection::new(tokio::net::TcpStream::from_std(client.try_clone().unwrap()).unwrap()).unwrap();
+        (&client).write_all(b"heard").unwrap();
+        assert!(!is_unheard(&server, 5));
+        let mut written = 5;
+        while let Ok(count) = (&client).write(&[0; 4096]) {
+            written += count;
+        }
+        // What does not fit into the other end's memory.
+        let (own, peer) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+        let unheard = peer_socket(own, peer).unwrap().unwrap().unacknowledged as usize;
+        assert!((1..written).contains(&unheard));
+        assert!(is_unheard(&server, unheard));
+        assert!(!is_unheard(&server, written));
     }
 }

@@ -7,6 +7,7 @@ mod circuits;
 mod failures;
 mod label;
 mod plain;
+mod retries;
 mod table;
 
 use std::time::Duration;
@@ -145,6 +146,7 @@ fn full(summary: &Summary, stream: &Stream) -> Vec<String> {
         lines.extend(table::table(&summary.traffic, stream));
     }
     lines.extend(failures::sections(&summary.traffic, stream));
+    lines.extend(retries::section(&summary.traffic.retries, stream));
     lines.extend(circuits::section(&summary.traffic.circuits, stream));
     lines.extend(reports(summary, stream));
     lines

@@ -14,7 +14,7 @@ use crate::{
         meter::{
             Bytes, Connections, HostTraffic, OTHER_HOST, Requests, StatusClasses, Traffic, Tunnels, route::RouteTraffic,
         },
-        retries::RetryCounts,
+        retries::{RefusedCounts, RetryCounts},
         summary::{Child, Exit, Run, Signal, Warning},
     },
 };
@@ -302,6 +302,58 @@ fn circuits_that_opened_are_told_of() {
         ),
         "{plain}"
     );
+}
+
+#[test]
+fn what_retries_did_and_did_not_is_told() {
+    let mut summary = summary();
+    let refused = RefusedCounts {
+        off: 3,
+        not_safe: 4,
+        budget: 1,
+        idempotent_would: 4,
+        ..RefusedCounts::default()
+    };
+    summary.traffic.retries = RetryCounts {
+        retried: 12,
+        retries: 15,
+        rescued: 9,
+        waited: Duration::from_millis(340),
+        hedged: 2,
+        hedges_won: 1,
+        refused: refused.clone(),
+    };
+    let shown = render(&summary, SummaryMode::Full, &terminal(100));
+    assert!(
+        shown.contains(
+            "\n\n  RETRIES\n    12 requests tried again 15 times, after 340ms in all; 9 would have failed without amb\n    \
+             2 requests sent a second time while the first was unanswered; 1 of the second answers came first\n    \
+             5 failures not tried again: 4 may have been executed, 1 beyond the budget of the host; `--retry\n    \
+             idempotent` would have tried 4 again\n"
+        ),
+        "{shown}"
+    );
+    let plain = render(&summary, SummaryMode::Auto, &pipe());
+    assert!(
+        plain.contains(
+            "\namb: retries retried=12 retries=15 rescued=9 hedged=2 hedges_won=1 not_retried=5 waited=340ms not_safe=4 \
+             budget=1\n"
+        ),
+        "{plain}"
+    );
+    // Nobody asked for retries: nothing is said of them.
+    summary.traffic.retries = RetryCounts {
+        refused: RefusedCounts {
+            off: 3,
+            idempotent_would: 3,
+            ..RefusedCounts::default()
+        },
+        ..RetryCounts::default()
+    };
+    for stream in [terminal(100), pipe()] {
+        let shown = render(&summary, SummaryMode::Full, &stream);
+        assert!(!shown.to_lowercase().contains("retries"), "{shown}");
+    }
 }
 
 #[test]

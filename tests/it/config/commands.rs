@@ -106,6 +106,7 @@ fn a_request_is_tried_out_and_every_value_says_where_it_comes_from() {
                 "rate-limit.",
                 "retry.",
                 "timeout.",
+                "tls.",
             ];
             line.contains("# built-in default") && others.iter().any(|table| key.starts_with(table))
         };
