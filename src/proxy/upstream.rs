@@ -38,6 +38,8 @@ pub(crate) struct Server {
     pub(crate) connection: Connection,
     /// How long it took to open; none if it was used before.
     pub(crate) connect: Option<Duration>,
+    /// Whether it was another client that used it before.
+    pub(crate) foreign: bool,
     /// `Proxy-Authorization` and absolute URLs, if a parent proxy of the HTTP kind is at the other end.
     pub(crate) parent: Option<ParentForm>,
 }
@@ -91,7 +93,7 @@ impl Upstreams {
         idempotent: bool,
     ) -> Option<Server> {
         let mut pool = self.pool(purpose).borrow_mut();
-        let connection = pool.take(authority, &client.presence(), idempotent)?;
+        let (connection, served) = pool.take(authority, &client.presence(), idempotent)?;
         let parent = match purpose {
             Purpose::Exchange => self
                 .parent(purpose, authority, &self.redirected(authority))
@@ -101,6 +103,7 @@ impl Upstreams {
         Some(Server {
             connection,
             connect: None,
+            foreign: !served,
             parent,
         })
     }
@@ -138,6 +141,7 @@ impl Upstreams {
         Ok(Server {
             connection,
             connect: Some(started.elapsed()),
+            foreign: false,
             parent,
         })
     }

@@ -68,8 +68,13 @@ impl Pool {
     /// The connection that has waited the shortest, if it is still good.
     ///
     /// For a request that must not run twice, the one that has served the same client; and one by which the server knows its
-    /// user for that user only.
-    pub(crate) fn take(&mut self, authority: &Authority, client: &Weak<()>, idempotent: bool) -> Option<Connection> {
+    /// user for that user only. With it, whether it has served this client before.
+    pub(crate) fn take(
+        &mut self,
+        authority: &Authority,
+        client: &Weak<()>,
+        idempotent: bool,
+    ) -> Option<(Connection, bool)> {
         let waiting = self.waiting.get_mut(authority)?;
         loop {
             let own = |candidate: &Waiting| candidate.connection.personal && candidate.served(client);
@@ -91,7 +96,8 @@ impl Pool {
                     && candidate.connection.is_idle()
             };
             if good {
-                return Some(candidate.connection);
+                let served = candidate.served(client);
+                return Some((candidate.connection, served));
             }
             // A fresh enough one that only may not carry this method is closed as well: the next request opens its own.
         }
