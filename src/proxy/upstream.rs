@@ -61,6 +61,8 @@ pub(crate) struct Server {
     pub(crate) connect: Option<Duration>,
     /// How long it took to secure after that; none if it was not, or was used before.
     pub(crate) tls: Option<Duration>,
+    /// Whether it was another client that used it before.
+    pub(crate) foreign: bool,
     /// `Proxy-Authorization` and absolute URLs, if a parent proxy of the HTTP kind is at the other end.
     pub(crate) parent: Option<ParentForm>,
 }
@@ -118,7 +120,7 @@ impl Upstreams {
         idempotent: bool,
     ) -> Option<Server> {
         let mut pool = self.pool(purpose).borrow_mut();
-        let connection = pool.take(authority, purpose.aim(), &client.presence(), idempotent)?;
+        let (connection, served) = pool.take(authority, purpose.aim(), &client.presence(), idempotent)?;
         let parent = match purpose {
             Purpose::Exchange => self
                 .parent(purpose, authority, &self.redirected(authority))
@@ -129,6 +131,7 @@ impl Upstreams {
             connection,
             connect: None,
             tls: None,
+            foreign: !served,
             parent,
         })
     }
@@ -167,6 +170,7 @@ impl Upstreams {
             connection,
             connect: Some(started.elapsed()),
             tls: None,
+            foreign: false,
             parent,
         };
         self.secured(Ok(server), authority, purpose).await

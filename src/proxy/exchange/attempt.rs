@@ -96,7 +96,10 @@ impl Exchange<'_> {
                     server.connection.reset();
                     return Err(error);
                 }
-                Err(SendError::Stale { unsent: true }) if bodiless || conversation.upload.moved == moved => {
+                // A client that had called directly would not have met a connection of somebody else's.
+                Err(SendError::Stale { unsent })
+                    if (unsent || idempotent && server.foreign) && (bodiless || conversation.upload.moved == moved) =>
+                {
                     conversation.again(bodiless);
                     self.open.record.resends += 1;
                     ready = self.pooled(client, idempotent);

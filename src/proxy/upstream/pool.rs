@@ -75,14 +75,14 @@ impl Pool {
     ///
     /// One that was secured for `aim`, or a plain one if there is none.
     /// For a request that must not run twice, the one that has served the same client; and one by which the server knows its
-    /// user for that user only.
+    /// user for that user only. With it, whether it has served this client before.
     pub(crate) fn take(
         &mut self,
         authority: &Authority,
         aim: Option<&Rc<Aim>>,
         client: &Weak<()>,
         idempotent: bool,
-    ) -> Option<Connection> {
+    ) -> Option<(Connection, bool)> {
         let waiting = self.waiting.get_mut(authority)?;
         loop {
             let fits = |candidate: &Waiting| candidate.aim.as_ref() == aim;
@@ -106,7 +106,8 @@ impl Pool {
                     && candidate.connection.is_idle()
             };
             if good {
-                return Some(candidate.connection);
+                let served = candidate.served(client);
+                return Some((candidate.connection, served));
             }
             // A fresh enough one that only may not carry this method is closed as well: the next request opens its own.
         }

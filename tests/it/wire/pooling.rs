@@ -77,6 +77,28 @@ fn a_get_that_the_server_has_heard_is_sent_again_only_if_that_was_asked_for() {
     }
 }
 
+/// Directly, another client would have opened a connection of its own: what amb's pool breaks is mended.
+#[test]
+fn a_get_on_another_clients_connection_is_sent_again() {
+    let origin = by_hand(|mut peer, number| {
+        peer.until(b"\r\n\r\n").unwrap();
+        peer.send(OK);
+        // The first connection's second request is read, and not answered.
+        if number == 0 && peer.until(b"\r\n\r\n").is_ok() {
+            peer.reset();
+        }
+    });
+    let proxy = Proxy::start();
+    for _ in 0..2 {
+        let mut client = proxy.connect();
+        client.send(get(&origin));
+        client.answer().assert_is(200, "ok");
+    }
+    let records = proxy.end();
+    records.assert_exchanges(&[("ok", 2)]);
+    assert_eq!(records.exchanges("resends"), 1);
+}
+
 /// The same with a method that must not run twice: never sent again.
 #[test]
 fn a_post_is_never_sent_twice() {
