@@ -171,8 +171,8 @@ impl FromStr for Pin {
     fn from_str(text: &str) -> Result<Self, String> {
         let hash = text
             .strip_prefix("sha256/")
-            // As curl writes it.
-            .map(|rest| rest.strip_prefix('/').unwrap_or(rest))
+            // Curl writes two slashes; the hash itself may begin with one.
+            .map(|rest| rest.strip_prefix('/').filter(|rest| rest.len() == 44).unwrap_or(rest))
             .and_then(|base64| STANDARD.decode(base64).ok())
             .and_then(|bytes| bytes.try_into().ok());
         hash.map(Self).ok_or_else(|| {
@@ -397,6 +397,11 @@ mod tests {
         let pin: Pin = text.parse().expect("a pin");
         assert_eq!((pin.0, pin.to_string()), ([7; 32], text.clone()));
         assert_eq!(text.replace('/', "//").parse::<Pin>(), Ok(pin));
+        for bytes in [[0xff; 32], [0xfc; 32]] {
+            let text = format!("sha256/{}", STANDARD.encode(bytes));
+            assert!(text.starts_with("sha256//"), "{text}");
+            assert_eq!(text.parse(), Ok(Pin(bytes)));
+        }
         for text in ["", "sha256/", "sha256/AAAA", "sha1/AAAA", "sha256/!"] {
             assert!(text.parse::<Pin>().is_err(), "{text}");
         }

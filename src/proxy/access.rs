@@ -9,6 +9,8 @@
 
 use std::net::SocketAddr;
 
+use tokio::task::JoinHandle;
+
 use super::{error::is_exhaustion, wire::connection::Connection};
 
 /// What the kernel says about the socket at the other end of a connection.
@@ -79,12 +81,11 @@ pub(crate) fn is_gone(client: &Connection) -> bool {
 
 /// Which program is at the other end, and its process: `java (pid 4711)`; none if that cannot be found out any more.
 ///
-/// Looks through the process table: for what is said once.
-pub(crate) async fn program(client: &Connection) -> Option<String> {
+/// Looks through the process table, in a thread of its own: for what is said once, and asked before it may be gone.
+pub(crate) fn program(client: &Connection) -> Option<JoinHandle<Option<String>>> {
     let (peer, own) = (client.peer().ok()?, client.stream().local_addr().ok()?);
     let socket = peer_socket(peer, own).ok()??;
-    let found = tokio::task::spawn_blocking(move || processes::holder(socket.inode)).await;
-    found.ok()?
+    Some(tokio::task::spawn_blocking(move || processes::holder(socket.inode)))
 }
 
 /// Whether none of the last `sent` bytes has reached the server's machine, or at least that has not said so before it ended its

@@ -16,7 +16,7 @@ use rustls::{
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ResolvesServerCertUsingSni},
     sign::CertifiedKey,
 };
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 
 use self::hello::Hello;
 use super::{
@@ -143,8 +143,15 @@ pub(crate) async fn open(
             return Opening::Tunnelled(client, opened);
         }
     };
+    let program = worker
+        .tls
+        .spared
+        .is_uncertain(&name)
+        .then(|| access::program(&client))
+        .flatten();
     let opening = OpeningUp {
         worker,
+        program,
         authority,
         name,
         aim,
@@ -168,6 +175,8 @@ fn config(worker: &Worker, name: &str) -> Result<ServerConfig, String> {
 struct OpeningUp<'a> {
     /// Who does it.
     worker: &'a Rc<Worker>,
+    /// What the client is called, if that was asked.
+    program: Option<JoinHandle<Option<String>>>,
     /// Where the tunnel leads.
     authority: Authority,
     /// Whom the client wants there.
@@ -222,8 +231,13 @@ impl OpeningUp<'_> {
             .first_request(&mut client, &mut opened.server, &mut prepared, seat)
             .await
         {
-            Ok(true) => {}
-            Ok(false) => return self.refused(client, opened, Refused::Left).await,
+            Ok(Some(1..)) => {}
+            Ok(Some(0)) => return self.refused(client, opened, Refused::Left).await,
+            Ok(None) => {
+                opened.open.end(Outcome::Ok);
+                client.linger(LINGER).await;
+                return Opening::Ended;
+            }
             Err(reason) => {
                 return self
                     .refused(client, opened, Refused::of(HandshakeError::of(reason)))
@@ -264,15 +278,15 @@ impl OpeningUp<'_> {
         }
     }
 
-    /// Waits for the client's first request. `false` if it leaves without one. The server's connection is given up if it
-    /// ends meanwhile: there will be another one when the request comes.
+    /// Waits for the client's first request, and returns how many bytes of it came: 0 if it leaves without one, none if it
+    /// waits too long. The server's connection is given up if it ends meanwhile: there will be another one then.
     async fn first_request(
         &self,
         client: &mut Connection,
         server: &mut Server,
         prepared: &mut Option<Result<(), ExchangeError>>,
         seat: &Seat,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<usize>> {
         seat.waits();
         let waiting = poll_fn(|cx| {
             if let Poll::Ready(read) = client.poll_fill(cx) {
@@ -285,7 +299,7 @@ impl OpeningUp<'_> {
         });
         let came = deadline::within(FIRST_REQUEST_LIMIT, waiting).await;
         seat.asks();
-        Ok(matches!(came.transpose()?, Some(1..)))
+        came.transpose()
     }
 
     /// Lets the two have it out with each other, since the server wants what amb has not.
@@ -310,14 +324,15 @@ impl OpeningUp<'_> {
     }
 
     /// Ends what the client does not want.
-    async fn refused(&self, client: Connection, opened: Box<Opened>, refused: Refused) -> Opening {
+    async fn refused(self, client: Connection, opened: Box<Opened>, refused: Refused) -> Opening {
         let lasting = self.worker.policy.tls.on_pinning_failure == OnPinningFailure::Passthrough;
         let (refusal, how) = match refused {
             Refused::Said(alert) => (Refusal::Said, format!("with the alert {alert}")),
-            Refused::Left => (
-                Refusal::Silent,
-                "by closing the connection without a request".to_owned(),
-            ),
+            Refused::Left => {
+                let abrupt = client.was_cut_off() || !client.ended;
+                let refusal = if abrupt { Refusal::Broken } else { Refusal::Silent };
+                (refusal, "by closing the connection without a request".to_owned())
+            }
             Refused::TimedOut => {
                 opened.open.fail(&ExchangeError::RequestTimedOut(HANDSHAKE_LIMIT));
                 return Opening::Ended;
@@ -338,10 +353,9 @@ impl OpeningUp<'_> {
             client.linger(LINGER).await;
             return Opening::Ended;
         }
-        let who = if consequence.tell {
-            access::program(&client).await
-        } else {
-            None
+        let who = match self.program {
+            Some(program) if consequence.tell => program.await.ok().flatten(),
+            _ => None,
         };
         let who = who.unwrap_or_else(|| "the command".to_owned());
         let detail = format!("{who} has refused amb's certificate for {} {how}", self.name);

@@ -1,6 +1,12 @@
 //! Hosts that are tunnelled although they were to be decrypted, since one of the two ends does not put up with it.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use foldhash::fast::RandomState;
 
@@ -10,11 +16,17 @@ const MOST: usize = 10_000;
 /// opened in advance and not been needed.
 const SILENT_ENDS: u32 = 2;
 
+/// How many programs are looked up in advance in case they refuse. That is some milliseconds' work each, and a command with
+/// many hosts has few programs.
+const MOST_LOOKUPS: u32 = 16;
+
 /// How a client ended a connection on which it got amb's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// It said so.
     Said,
+    /// It broke off, without a request.
+    Broken,
     /// It just left, without a request.
     Silent,
 }
@@ -37,6 +49,8 @@ struct Host {
 pub(crate) struct Spared {
     /// By name.
     hosts: Mutex<HashMap<String, Host, RandomState>>,
+    /// How many programs were looked up.
+    lookups: AtomicU32,
 }
 
 /// What is to be done about a refusal.
@@ -70,6 +84,13 @@ impl Spared {
             .unwrap_or(false)
     }
 
+    /// Whether the program that is about to get amb's certificate for this host is worth looking up in advance: when it has
+    /// refused, it may be gone.
+    pub(crate) fn is_uncertain(&self, name: &str) -> bool {
+        let known = |host: &mut Host| host.worked || host.told;
+        self.with(name, known) == Some(false) && self.lookups.fetch_add(1, Ordering::Relaxed) < MOST_LOOKUPS
+    }
+
     /// Notes that a request came through.
     pub(crate) fn worked(&self, name: &str) {
         self.with(name, |host| host.worked = true);
@@ -80,12 +101,20 @@ impl Spared {
         let judge = |host: &mut Host| {
             let counts = match refusal {
                 Refusal::Said => true,
+                // Another program may trust amb, and then this one still may not: but that is no reason to spare the host.
+                Refusal::Broken => {
+                    host.silent += 1;
+                    true
+                }
                 Refusal::Silent => {
                     host.silent += 1;
                     !host.worked
                 }
             };
-            let certain = counts && (refusal == Refusal::Said || host.silent >= SILENT_ENDS);
+            let certain = match refusal {
+                Refusal::Said => true,
+                Refusal::Broken | Refusal::Silent => !host.worked && host.silent >= SILENT_ENDS,
+            };
             host.spared |= certain && lasting;
             Consequence {
                 counts,
@@ -93,7 +122,7 @@ impl Spared {
             }
         };
         let full = Consequence {
-            counts: refusal == Refusal::Said,
+            counts: refusal != Refusal::Silent,
             tell: false,
         };
         self.with(name, judge).unwrap_or(full)
@@ -123,6 +152,8 @@ mod tests {
         spared.worked("b.test");
         for _ in 0..5 {
             assert!(!spared.refused("b.test", Refusal::Silent, true).counts);
+            let broken = spared.refused("b.test", Refusal::Broken, true);
+            assert!(broken.counts && !broken.tell);
         }
         assert!(!spared.contains("b.test"));
     }

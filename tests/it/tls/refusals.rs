@@ -78,12 +78,19 @@ fn a_connection_that_somebody_who_trusts_amb_does_not_need_is_no_refusal() {
         client.end();
         assert_eq!(client.rest(), (Vec::new(), End::Closed));
     }
+    // Some other program may still not trust it, and break off: that is told, and changes nothing for the others.
+    for _ in 0..3 {
+        let mut client = scene.client(&server, "h.test");
+        client.stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+        client.rest();
+    }
     scene.client(&server, "h.test").send(GET).answer().assert_is(200, "hi");
     scene
         .proxy
         .end()
         .assert_exchanges(&[("ok", 2)])
-        .assert_tunnels(&[("ok", 3)]);
+        .assert_tunnels(&[("ok", 3), ("failed", 3)])
+        .assert_failure("intercept_refused");
 }
 
 #[test]
