@@ -143,6 +143,20 @@ impl Certificate {
         self.build(versions, Arc::new(NoClientAuth))
     }
 
+    /// How one is configured that has this certificate, PEM, for the key of this one.
+    pub(crate) fn config_of(&self, pem: &str) -> ServerConfig {
+        let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).map(|certificate| certificate.expect("PEM"));
+        ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(
+                chain.collect(),
+                PrivatePkcs8KeyDer::from(self.key.serialize_der()).into(),
+            )
+            .expect("a certificate with its key")
+    }
+
     /// How one is configured that asks its clients for certificates.
     pub(crate) fn config_asking(&self, verifier: Arc<dyn ClientCertVerifier>) -> ServerConfig {
         self.build(rustls::ALL_VERSIONS, verifier)

@@ -5,7 +5,7 @@ use rustls::{ServerConfig, server::WebPkiClientVerifier};
 
 use super::GET;
 use crate::support::{
-    Peer, Upstream,
+    Peer, Upstream, say_skipped,
     secure::{Certificate, Scene, hello, serve, valid},
 };
 
@@ -270,6 +270,38 @@ fn a_server_without_a_pinned_key_is_not_believed() {
         }
         scene.proxy.end();
     }
+}
+
+/// Nobody makes such any more but openssl, if asked to.
+#[test]
+fn a_certificate_that_is_signed_with_sha_1_is_not_believed() {
+    let scene = Scene::with(&["--intercept"]);
+    let leaf = scene.root.server("h.test");
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("root.pem", scene.root.pem()),
+        ("root.key", scene.root.key_pem()),
+        ("leaf.key", leaf.key_pem()),
+        ("names", "subjectAltName=DNS:h.test\n".to_owned()),
+    ] {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let script = "openssl req -new -key leaf.key -subj /CN=h.test -out leaf.csr && openssl x509 -req -sha1 -in leaf.csr \
+                  -CA root.pem -CAkey root.key -set_serial 7 -days 2 -extfile names -out leaf.pem";
+    let made = std::process::Command::new("sh")
+        .args(["-c", script])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    if !made.status.success() {
+        return say_skipped("there is no openssl here that signs with SHA-1");
+    }
+    let pem = std::fs::read_to_string(directory.path().join("leaf.pem")).unwrap();
+    let server = hello(leaf.config_of(&pem), "must not be seen");
+    let answer = scene.client(&server, "h.test").send(GET).answer();
+    answer.assert_own(502, "tls_certificate_error");
+    assert!(answer.body().contains("not safe any more"), "{}", answer.body());
+    scene.proxy.end();
 }
 
 /// What a server with `config` is that asks for a certificate, and insists on it if `required`.
