@@ -13,8 +13,6 @@ use crate::units::Period;
 
 /// The shortest limit within which anything can happen at all.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// How long a server may be silent inside a body, unless `idle` says otherwise; Envoy's figure too.
-const DEFAULT_IDLE: Duration = Duration::from_mins(5);
 
 /// Timeouts as they are configured: the table `[timeout]`. `0s` is no limit, other than for `connect`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,12 +59,11 @@ pub struct TimeoutOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Period>,
 
-    /// How long a server may neither send nor take a byte inside a body [default: 5m]
+    /// How long a server may neither send nor take a byte inside a body [default: no limit]
     ///
-    /// What the command itself holds up does not count: it may pause for as long as it likes. 0s is no limit.
+    /// What the command itself holds up does not count: it may pause for as long as it likes. Where answers are streams of events, a server may well have nothing to say.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = "5m"))]
     pub idle: Option<Period>,
 
     /// How long nothing may pass in a tunnel or an upgraded connection, either way [default: no limit]
@@ -86,7 +83,7 @@ pub struct Timeouts {
     pub per_try: Option<Duration>,
     /// From the request's head to the end of the answer, retries and what they wait included.
     pub request: Option<Duration>,
-    /// Between bytes of bodies, as far as the server has them in hand. Default 5 min.
+    /// Between bytes of bodies, as far as the server has them in hand. Default: no limit, since a stream of events may be silent for hours.
     pub idle: Option<Duration>,
     /// Between bytes of a tunnel, whichever way they go.
     pub tunnel_idle: Option<Duration>,
@@ -116,10 +113,7 @@ impl TimeoutOptions {
             first_byte: limit("first-byte", self.first_byte),
             per_try: limit("per-try", self.per_try),
             request: limit("request", self.request),
-            idle: match self.idle {
-                None => Some(DEFAULT_IDLE),
-                set => limit("idle", set),
-            },
+            idle: limit("idle", self.idle),
             tunnel_idle: limit("tunnel-idle", self.tunnel_idle),
         }
     }
@@ -130,14 +124,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_connecting_and_silence_inside_bodies_end_by_default() {
+    fn only_connecting_ends_by_default() {
         let mut problems = Vec::new();
         let expected = Timeouts {
             connect: Duration::from_secs(10),
             first_byte: None,
             per_try: None,
             request: None,
-            idle: Some(Duration::from_mins(5)),
+            idle: None,
             tunnel_idle: None,
         };
         assert_eq!(TimeoutOptions::default().build(&mut problems), expected);

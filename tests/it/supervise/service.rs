@@ -99,8 +99,13 @@ fn a_child_that_amb_may_not_signal_is_waited_for() {
     let home = amb.home().to_owned();
     fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
     let (program, child) = (home.join("amb"), home.join("child"));
-    fs::copy(env!("CARGO_BIN_EXE_amb"), &program).unwrap();
-    fs::copy(Child::program(), &child).unwrap();
+    // By another process: what another test starts meanwhile would inherit the open file, and nobody can execute that.
+    for (from, to) in [
+        (Path::new(env!("CARGO_BIN_EXE_amb")).to_owned(), &program),
+        (Child::program(), &child),
+    ] {
+        assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
+    }
     fs::set_permissions(&child, fs::Permissions::from_mode(0o4755)).unwrap();
     let words: [std::ffi::OsString; 11] = [
         program.into(),
