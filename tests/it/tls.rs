@@ -6,6 +6,8 @@ mod clients;
 mod refusals;
 mod tunnels;
 
+use std::sync::{Arc, Mutex};
+
 use crate::support::{
     End, Proxy,
     secure::{Scene, hello, serve},
@@ -92,13 +94,17 @@ fn a_proxy_that_is_asked_for_an_https_url_speaks_tls_for_the_client() {
 #[test]
 fn a_server_that_ends_its_connection_between_requests_is_called_again() {
     let scene = Scene::with(&["--intercept"]);
-    let server = serve(scene.root.server("h.test").config(), |mut peer, _| {
+    let (closed, was_closed) = std::sync::mpsc::channel();
+    let closed = Arc::new(Mutex::new(closed));
+    let server = serve(scene.root.server("h.test").config(), move |mut peer, _| {
         drop(peer.until(b"\r\n\r\n"));
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").end();
+        closed.lock().unwrap().send(()).unwrap();
     });
     let mut client = scene.client(&server, "h.test");
     for _ in 0..3 {
         client.send(GET).answer().assert_is(200, "hi");
+        was_closed.recv().unwrap();
     }
     drop(client);
     scene.proxy.end().assert_exchanges(&[("ok", 3)]).assert_opened(3);

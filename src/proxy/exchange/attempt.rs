@@ -136,6 +136,7 @@ impl Exchange<'_> {
     ) -> Result<ResponseHead, SendError> {
         let reused = server.connect.is_none();
         self.stage = Stage::Sent;
+        server.connection.mark();
         let out = server.connection.outbox.appender();
         self.write_request(server.parent.as_ref(), out);
         // What an earlier attempt has read of the body; the rest comes from the client.
@@ -219,7 +220,7 @@ impl Exchange<'_> {
     /// Whether the server cannot have heard any of the `queued` bytes, which is then the stage of the attempt: the kernel took
     /// none, or the server `ended` the connection before it knew of them. Of a reset nobody knows what came before it.
     fn note_unsent(&mut self, server: &Connection, queued: usize, ended: bool) -> bool {
-        let taken = queued.saturating_sub(server.outbox.len());
+        let taken = server.taken(queued);
         let unsent = taken == 0 || ended && access::is_unheard(server, taken);
         if unsent {
             self.stage = Stage::Unsent;

@@ -227,14 +227,14 @@ impl Connection {
         self.flush().await
     }
 
-    /// Whether, as far as the event loop has heard, the other side has neither sent anything nor closed. Costs no system call
-    /// unless it has.
+    /// Whether, as far as the event loop has heard, the other side has neither sent anything nor closed. Costs no system call;
+    /// with TLS it costs one, and the answer is that of [`Connection::is_idle`].
     pub(crate) fn seems_idle(&mut self) -> bool {
         if !self.inbox.is_empty() || self.ended {
             return false;
         }
-        if let Some(session) = &mut self.tls {
-            return session.is_idle(|scratch| self.stream.try_read(scratch));
+        if self.tls.is_some() {
+            return self.is_idle();
         }
         self.stream
             .poll_read_ready(&mut Context::from_waker(std::task::Waker::noop()))
@@ -255,6 +255,22 @@ impl Connection {
         }
         let peeked = recv(&self.stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         peeked == Err(Errno::WOULDBLOCK)
+    }
+
+    /// From here on bytes are counted for [`Connection::taken`].
+    pub(crate) fn mark(&mut self) {
+        if let Some(session) = &mut self.tls {
+            session.sent = 0;
+        }
+    }
+
+    /// How many bytes the kernel took, of `queued` ones that were put in the empty outbox since [`Connection::mark`]; with TLS,
+    /// of what they were made to.
+    pub(crate) fn taken(&self, queued: usize) -> usize {
+        match &self.tls {
+            Some(session) => session.sent,
+            None => queued.saturating_sub(self.outbox.len()),
+        }
     }
 
     /// Ends our half: the other side reads an end of file, its own half goes on.

@@ -50,6 +50,8 @@ pub(crate) struct Session {
     tls: Tls,
     /// What was read from the socket and not yet decrypted, for want of room.
     raw: Vec<u8>,
+    /// How many bytes the kernel took, since somebody set it to nothing.
+    pub(crate) sent: usize,
     /// Whether the handshake ends where the server asks for a certificate that there is none of.
     pub(crate) stops_if_asked: bool,
     /// Whether the other side ended without saying so: somebody may have cut it off.
@@ -81,6 +83,7 @@ impl Session {
         Self {
             tls: tls.into(),
             raw,
+            sent: 0,
             stops_if_asked: false,
             cut_off: false,
             end_said: false,
@@ -237,7 +240,7 @@ impl Session {
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut Socket { stream, cx }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => {}
+                Ok(count) => self.sent = self.sent.saturating_add(count),
                 Err(reason) if reason.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(reason) => return Poll::Ready(Err(reason)),
             }
