@@ -17,7 +17,8 @@ fn environment<'a>(pairs: &[(&'a str, &'a str)]) -> Environment<'a> {
 
 /// The changes for a proxy on loopback.
 fn changed(inherited: &Environment<'_>, settings: &Settings) -> Vec<Change> {
-    changes(inherited, SocketAddr::from(([127, 0, 0, 1], PORT)), "run-1", settings)
+    let proxy = SocketAddr::from(([127, 0, 0, 1], PORT));
+    changes(inherited, proxy, None, "run-1", settings)
 }
 
 /// The environment that the child ends up with.
@@ -347,7 +348,13 @@ fn a_proxy_on_another_address_is_excepted_by_name() {
         // httpx would die on the brackets.
         ("[fd00::1]:99", "http://[fd00::1]:99", "localhost,127.0.0.1,::1"),
     ] {
-        let changes = changes(&Environment::new(), bound.parse().unwrap(), "1", &families("proxy"));
+        let changes = changes(
+            &Environment::new(),
+            bound.parse().unwrap(),
+            None,
+            "1",
+            &families("proxy"),
+        );
         let value = |name: &str| {
             let change = changes.iter().find(|change| change.name == name).unwrap();
             change.value.clone().unwrap().into_string().unwrap()
@@ -526,7 +533,8 @@ fn a_list_of_families_reads_from_left_to_right() {
     check_list("proxy,node,-proxy", "node");
     check_list(
         "-java",
-        "proxy,websocket,node,npm,yarn,gcloud,grpc,cgi,global-agent,electron,perl",
+        "proxy,websocket,node,npm,yarn,gcloud,grpc,cgi,global-agent,electron,python,ruby,php,cargo,deno,hex,aws,wget,apt,\
+         perl",
     );
     assert_eq!("default".parse::<FamilyList>().unwrap(), FamilyList::default());
     assert_eq!(
