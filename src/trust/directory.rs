@@ -264,3 +264,6 @@ fn remove_leftover(path: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

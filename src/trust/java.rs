@@ -33,18 +33,16 @@ pub(super) fn options(plan: &mut Plan<'_>) {
         Some(store) => match source::store(store, &own.passwords()) {
             // A JVM trusts nobody then.
             Err(reason) if reason.kind() == ErrorKind::NotFound => {
-                plan.note(format!("{TOOL_OPTIONS}: {} does not exist", store.display()));
+                plan.note(TOOL_OPTIONS, &format!("{} does not exist", store.display()));
                 Some(Vec::new())
             }
             Err(reason) => {
-                plan.note(format!("{TOOL_OPTIONS}: {} cannot be read: {reason}", store.display()));
+                plan.note(TOOL_OPTIONS, &format!("{} cannot be read: {reason}", store.display()));
                 None
             }
             Ok(None) => {
-                plan.note(format!(
-                    "{TOOL_OPTIONS}: {} is no trust store that amb can read: JVMs will not trust amb",
-                    store.display()
-                ));
+                let fact = "is no trust store that amb can read: JVMs will not trust amb";
+                plan.note(TOOL_OPTIONS, &format!("{} {fact}", store.display()));
                 None
             }
             Ok(certificates) => certificates,

@@ -77,8 +77,8 @@ pub(super) fn encode(label: &str, der: &[u8]) -> String {
 fn next_block(text: &str) -> Option<(&str, &str, &str)> {
     let mut rest = text;
     loop {
-        let (_, after) = rest.split_once("-----BEGIN ")?;
-        let (label, after) = after.split_once("-----")?;
+        (_, rest) = rest.split_once("-----BEGIN ")?;
+        let (label, after) = rest.split_once("-----")?;
         let end = format!("-----END {label}-----");
         // A block that is cut off does not swallow the next one.
         if let Some((body, behind)) = after.split_once(end.as_str())
@@ -86,7 +86,6 @@ fn next_block(text: &str) -> Option<(&str, &str, &str)> {
         {
             return Some((label, body, behind));
         }
-        rest = after;
     }
 }
 

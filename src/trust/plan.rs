@@ -218,10 +218,10 @@ impl<'a> Plan<'a> {
         self.files.variables.insert(name, value);
     }
 
-    /// Says something that the user should know.
-    pub(super) fn note(&mut self, note: String) {
-        if !self.files.notes.contains(&note) {
-            self.files.notes.push(note);
+    /// Says what the user should know of something that a variable names; once, however many variables name it.
+    pub(super) fn note(&mut self, variable: &str, fact: &str) {
+        if !self.files.notes.iter().any(|note| note.ends_with(fact)) {
+            self.files.notes.push(format!("{variable}: {fact}"));
         }
     }
 
@@ -265,7 +265,7 @@ impl<'a> Plan<'a> {
             match source {
                 Source::System => {
                     if !source::add_system(&mut bundle, self.root) {
-                        self.note(
+                        self.files.notes.push(
                             "this system has no root certificates in a usual place: most programs will trust only the \
                              hosts that amb opens"
                                 .to_owned(),
@@ -273,9 +273,9 @@ impl<'a> Plan<'a> {
                     }
                 }
                 Source::At(path) => match source::add(&mut bundle, path) {
-                    Ok(0) => self.note(format!("{name}: there are no certificates in {}", path.display())),
+                    Ok(0) => self.note(name, &format!("there are no certificates in {}", path.display())),
                     Ok(_) => {}
-                    Err(reason) => self.note(format!("{name}: {} cannot be read: {reason}", path.display())),
+                    Err(reason) => self.note(name, &format!("{} cannot be read: {reason}", path.display())),
                 },
             }
         }
@@ -283,3 +283,6 @@ impl<'a> Plan<'a> {
         bundle
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,7 +129,7 @@ fn copy(plan: &mut Plan<'_>, variable: &'static str, path: &Path) -> Option<Copy
             Some(Copy::default())
         }
         Err(reason) => {
-            plan.note(format!("{variable}: {} cannot be read: {reason}", path.display()));
+            plan.note(variable, &format!("{} cannot be read: {reason}", path.display()));
             None
         }
     }
