@@ -13,4 +13,5 @@ mod records;
 mod reports;
 mod supervise;
 mod support;
+mod trust;
 mod wire;
