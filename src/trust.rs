@@ -10,6 +10,7 @@
 //!
 //! Not to be confused with `amb trust`, which is about files of configuration.
 
+mod configured;
 mod directory;
 mod java;
 mod jks;

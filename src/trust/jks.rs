@@ -2,7 +2,7 @@
 //!
 //! Every JVM reads it, with its password or without, whatever format is its default; of PKCS#12 it reads only what
 //! carries an attribute of Java's own, and nothing without a password. The format is not written down anywhere but in
-//! `sun.security.provider.JavaKeyStore` of OpenJDK: numbers are big-endian, texts have two bytes for their length.
+//! `sun.security.provider.JavaKeyStore` of `OpenJDK`: numbers are big-endian, texts have two bytes for their length.
 
 use sha1::{Digest, Sha1};
 

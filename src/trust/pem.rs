@@ -69,7 +69,7 @@ pub(super) fn encode(label: &str, der: &[u8]) -> String {
         text.extend([line, "\n"]);
         rest = after;
     }
-    text.push_str(&format!("-----END {label}-----\n"));
+    text.extend(["-----END ", label, "-----\n"]);
     text
 }
 

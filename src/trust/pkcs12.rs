@@ -63,8 +63,7 @@ pub(super) fn read(store: &[u8], passwords: &[&str]) -> Option<Vec<Vec<u8>>> {
     store.expect(INTEGER)?;
     let contents = data(store.expect(SEQUENCE)?)?;
     let mut certificates = Vec::new();
-    let mut safes = Elements(Elements(contents).expect(SEQUENCE)?);
-    while let Some((_, safe)) = safes.next() {
+    for (_, safe) in Elements(Elements(contents).expect(SEQUENCE)?) {
         if let Some(clear) = data(safe) {
             collect(clear, &mut certificates)?;
         } else {
@@ -89,8 +88,7 @@ fn data(info: &[u8]) -> Option<&[u8]> {
 
 /// Adds the certificates of a `SafeContents` that Java trusts.
 fn collect(contents: &[u8], certificates: &mut Vec<Vec<u8>>) -> Option<()> {
-    let mut bags = Elements(Elements(contents).expect(SEQUENCE)?);
-    while let Some((_, bag)) = bags.next() {
+    for (_, bag) in Elements(Elements(contents).expect(SEQUENCE)?) {
         let mut bag = Elements(bag);
         let kind = bag.expect(OBJECT)?;
         let value = bag.expect(EXPLICIT)?;
@@ -145,7 +143,7 @@ fn derive<const LENGTH: usize>(parameters: &[u8], password: &[u8]) -> Option<[u8
     let salt = parameters.expect(OCTETS)?;
     let rounds = number(parameters.expect(INTEGER)?).filter(|rounds| (1..=MOST_ROUNDS).contains(rounds))?;
     let mut function = None;
-    while let Some((tag, value)) = parameters.next() {
+    for (tag, value) in parameters {
         // The length of the key may stand in between; the cipher says the same.
         if tag == SEQUENCE {
             function = Some(Elements(value).expect(OBJECT)?);

@@ -1,8 +1,8 @@
 //! What is written for a run, and what each variable is to say: from the environment as amb found it.
 //!
 //! Most variables *replace* what a program trusts; they get a bundle of what it trusted before and of the run's
-//! authority. What that is depends on the variable: what it names, else what the program looks at in its place, else the
-//! system's roots. The few that *add* to what a program trusts get what they named and the authority.
+//! authority. What that is depends on the variable: what it names, else what the program's own settings name or it looks at
+//! in its place, else the system's roots. The few that *add* to what a program trusts get what they named and the authority.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Environment, Files, java, pem, pem::Bundle, settings, source};
+use super::{Environment, Files, configured, java, pem, pem::Bundle, settings, source};
 
 /// How a program takes a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,26 +174,37 @@ impl<'a> Plan<'a> {
     fn npm(&mut self) {
         let spelled = |name: &&OsStr| name.eq_ignore_ascii_case(NPM);
         let own = self.environment.iter().filter(|(name, _)| spelled(name));
-        let sources = match own.map(|(_, value)| *value).rfind(|value| !value.is_empty()) {
-            Some(path) => vec![Source::At(path.into())],
-            None => [Source::System].into_iter().chain(self.at(NODE)).collect(),
+        let own = own
+            .map(|(_, value)| PathBuf::from(value))
+            .rfind(|path| !path.as_os_str().is_empty());
+        let sources = if let Some(path) = own {
+            vec![Source::At(path)]
+        } else {
+            // Which of its files npm reads depends on more than is known here: rather a root too many.
+            let roots = configured::named(self, NPM).map_or(Source::System, Source::At);
+            [roots].into_iter().chain(self.at(NODE)).collect()
         };
         let path = self.bundle(NPM, &sources);
         self.set(NPM, Some(path.into()));
     }
 
-    /// What the variable, or the first of the others that is set, names.
+    /// What the variable names, else the program's own settings, else the first of the others that is set.
     fn first_named(&self, name: &str, otherwise: &[&str]) -> Option<Vec<Source>> {
-        [&[name], otherwise].concat().into_iter().find_map(|name| {
-            let mut sources: Vec<Source> = self.at(name).collect();
-            if name == OPENSSL_FILE
-                && let Some(directories) = self.named(OPENSSL_DIRECTORY)
-            {
-                let directories = env::split_paths(directories).filter(|path| !path.as_os_str().is_empty());
-                sources.extend(directories.map(Source::At));
-            }
-            (!sources.is_empty()).then_some(sources)
-        })
+        let own = || configured::named(self, name).map(|path| vec![Source::At(path)]);
+        let others = || otherwise.iter().find_map(|name| self.named_by(name));
+        self.named_by(name).or_else(own).or_else(others)
+    }
+
+    /// What a variable names.
+    fn named_by(&self, name: &str) -> Option<Vec<Source>> {
+        let mut sources: Vec<Source> = self.at(name).collect();
+        if name == OPENSSL_FILE
+            && let Some(directories) = self.named(OPENSSL_DIRECTORY)
+        {
+            let directories = env::split_paths(directories).filter(|path| !path.as_os_str().is_empty());
+            sources.extend(directories.map(Source::At));
+        }
+        (!sources.is_empty()).then_some(sources)
     }
 
     /// What OpenSSL trusts without amb.

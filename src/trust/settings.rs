@@ -25,7 +25,7 @@ const APT: &str = "APT_CONFIG";
 /// The variable that names PHP's directories of settings, separated by colons; an empty part is the one it was built with.
 const PHP: &str = "PHP_INI_SCAN_DIR";
 
-/// Leads wget to its settings with `ca_certificate`: built with GnuTLS, as by Debian, it reads no variable of certificates.
+/// Leads wget to its settings with `ca_certificate`: built with `GnuTLS`, as by Debian, it reads no variable of certificates.
 pub(super) fn wget(plan: &mut Plan<'_>) {
     let home = plan.named("HOME").map(PathBuf::from);
     let own = match (plan.named(WGET), &home) {

@@ -4,7 +4,10 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use tempfile::{TempDir, tempdir};
 
-use super::*;
+use super::{
+    super::{jks as jks_format, pem::encode},
+    *,
+};
 
 /// Variables that replace what a program trusts.
 const REPLACING: [&str; 16] = [
@@ -36,7 +39,7 @@ fn der(byte: u8) -> Vec<u8> {
 
 /// The same in PEM.
 fn pem(byte: u8) -> String {
-    crate::trust::pem::encode("CERTIFICATE", &der(byte))
+    encode("CERTIFICATE", &der(byte))
 }
 
 /// The authority, and the system's root.
@@ -122,7 +125,7 @@ impl Planned {
         let path = self.files.java_options[0]
             .strip_prefix("-Djavax.net.ssl.trustStore=")
             .unwrap();
-        let certificates = crate::trust::jks::read(&self.file(path).bytes).unwrap();
+        let certificates = jks_format::read(&self.file(path).bytes).unwrap();
         certificates.iter().map(|certificate| certificate[2]).collect()
     }
 }
@@ -269,6 +272,39 @@ fn npm_does_not_lose_what_node_was_given() {
     let own = machine.file("own.pem", pem(OTHER));
     let planned = machine.plan(&[("NODE_EXTRA_CA_CERTS", &extra), ("NPM_CONFIG_CAFILE", &own)]);
     assert_eq!(planned.text("npm_config_cafile"), pems(&[OTHER, AUTHORITY]));
+}
+
+#[test]
+fn a_variable_does_not_override_what_the_programs_settings_name() {
+    let machine = Machine::new();
+    let home = machine.0.path().to_str().unwrap();
+    let own = machine.file("own.pem", pem(OWN));
+    let other = machine.file("other.pem", pem(OTHER));
+    machine.file("etc/gitconfig", format!("[http]\nsslCAInfo = {other}\n"));
+    for (file, text) in [
+        (".gitconfig", format!("[http]\n\tsslCAInfo = {own}\n")),
+        (".config/pip/pip.conf", format!("[global]\ncert = {own}\n")),
+        (".cargo/config.toml", format!("[http]\ncainfo = \"{own}\"\n")),
+        (".npmrc", "cafile=~/own.pem\n".to_owned()),
+    ] {
+        machine.file(file, text);
+    }
+    for name in ["GIT_SSL_CAINFO", "PIP_CERT", "CARGO_HTTP_CAINFO", "npm_config_cafile"] {
+        let planned = machine.plan(&[
+            ("HOME", home),
+            ("REQUESTS_CA_BUNDLE", "/nowhere"),
+            ("SSL_CERT_FILE", "/nowhere"),
+        ]);
+        assert_eq!(planned.text(name), pems(&[OWN, AUTHORITY]), "{name}");
+        // A variable of the user's would override them without amb, too.
+        let planned = machine.plan(&[("HOME", home), (name, &other)]);
+        assert_eq!(planned.text(name), pems(&[OTHER, AUTHORITY]), "{name}");
+    }
+    assert_eq!(
+        machine.plan(&[]).text("GIT_SSL_CAINFO"),
+        pems(&[OTHER, AUTHORITY]),
+        "without a home"
+    );
 }
 
 #[test]
@@ -438,5 +474,5 @@ fn java_keeps_the_store_that_the_users_options_name() {
 fn jks(certificates: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
     let certificates: Vec<_> = certificates.into_iter().collect();
     let named = certificates.iter().enumerate();
-    crate::trust::jks::write(named.map(|(index, certificate)| (index.to_string(), certificate.as_slice())))
+    jks_format::write(named.map(|(index, certificate)| (index.to_string(), certificate.as_slice())))
 }

@@ -26,7 +26,7 @@ struct Client {
     version: String,
     /// The command line; `URL` in a word stands for the server's, which ends in a slash.
     command: Vec<OsString>,
-    /// Further variables; `HOME` at the beginning of a value is the run's.
+    /// Further variables; `HOME` and `URL` in a value stand for the run's home and the server.
     environment: Vec<(&'static str, &'static str)>,
 }
 
@@ -85,7 +85,7 @@ impl Client {
             word.replace("HOME", &home)
         }));
         for (name, value) in &self.environment {
-            run = run.env(*name, value.replace("HOME", &home));
+            run = run.env(*name, value.replace("HOME", &home).replace("URL", &server.url("/")));
         }
         let outcome = run.outcome();
         (server.take(), format!("{}{}", outcome.stdout(), outcome.stderr()))
@@ -111,6 +111,29 @@ fn check(client: Option<Client>) {
     assert!(!seen.requests.is_empty(), "{}: {seen:?}\n{said}", client.name);
 }
 
+/// Checks that a client which accepts a server by a variable of the user's still does so under amb.
+///
+/// `value` makes the variable's value of a file with the server's authority.
+#[track_caller]
+fn check_kept(client: Option<Client>, variable: &str, value: impl Fn(&Path) -> OsString) {
+    let Some(client) = client else { return };
+    let known = Authority::new();
+    let server = Server::start(&known);
+    let value = value(&known.pem_file());
+    let (seen, said) = client.run(clean(Amb::bare()).env(variable, &value), &server);
+    assert!(
+        !seen.requests.is_empty(),
+        "{} does not read {variable}: {said}",
+        client.name
+    );
+    let (seen, said) = client.run(trusting(&Authority::new()).env(variable, &value), &server);
+    assert!(
+        !seen.requests.is_empty(),
+        "{}, {variable}: {seen:?}\n{said}",
+        client.name
+    );
+}
+
 /// A line of the table.
 fn say(line: &str) {
     ::amb::supervise::write_stderr(&format!("{line}\n"));
@@ -119,6 +142,31 @@ fn say(line: &str) {
 #[test]
 fn curl() {
     check(Client::new("curl", &["--version"], &["-sS", "URL"]));
+}
+
+#[test]
+fn what_a_program_trusted_before_it_trusts_still() {
+    let same = |file: &Path| file.as_os_str().to_owned();
+    let curl = || Client::new("curl", &["--version"], &["-sS", "URL"]);
+    check_kept(curl(), "SSL_CERT_FILE", same);
+    check_kept(curl(), "CURL_CA_BUNDLE", same);
+    let git = Client::new("git", &["--version"], &["ls-remote", "URLrepository"]);
+    check_kept(git, "GIT_SSL_CAINFO", same);
+    let requests = Client::python("requests", "import requests\nrequests.get(url)");
+    check_kept(requests, "REQUESTS_CA_BUNDLE", same);
+    let npm = ["view", "x", "--registry=URL", "--fetch-retries=0", "--cache=HOME/npm"];
+    // This machine's own settings may name roots, which hold over those that are added.
+    let npm = || Some(Client::new("npm", &["--version"], &npm)?.with(&[("npm_config_globalconfig", "/dev/null")]));
+    check_kept(npm(), "NODE_EXTRA_CA_CERTS", same);
+    check_kept(npm(), "npm_config_cafile", same);
+    let wget = Client::new("wget", &["--version"], &["-qO-", "--tries=1", "URL"]);
+    check_kept(wget, "WGETRC", |file| {
+        let settings = file.with_extension("wgetrc");
+        fs::write(&settings, format!("ca_certificate = {}", file.display())).unwrap();
+        settings.into()
+    });
+    let php = Client::new("php", &["--version"], &["-r", "file_get_contents('URL');"]);
+    check_kept(php, "SSL_CERT_FILE", same);
 }
 
 #[test]
@@ -231,8 +279,17 @@ fn npm() {
 
 #[test]
 fn yarn() {
-    let arguments = ["info", "x", "--registry", "URL", "--cache-folder", "HOME/yarn"];
-    check(Client::new("yarn", &["--version"], &arguments));
+    let old = ["info", "x", "--registry", "URL", "--cache-folder", "HOME/yarn"];
+    let Some(mut client) = Client::new("yarn", &["--version"], &old) else {
+        return;
+    };
+    if !client.version.starts_with("1.") {
+        let script = "echo '{}' > package.json; : > yarn.lock; exec yarn npm info x";
+        client.command = ["sh", "-c", script].map(Into::into).to_vec();
+        let local = [("YARN_NPM_REGISTRY_SERVER", "URL"), ("YARN_HTTP_RETRY", "0")];
+        client = client.with(&local);
+    }
+    check(Some(client));
 }
 
 #[test]
@@ -357,8 +414,12 @@ fn go() {
         .env("CGO_ENABLED", "0")
         .env("GO111MODULE", "off")
         .env("GOFLAGS", "");
-    let built = build.current_dir(scratch.path()).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let compiled = build.current_dir(scratch.path()).output().unwrap();
+    assert!(
+        compiled.status.success(),
+        "{}",
+        String::from_utf8_lossy(&compiled.stderr)
+    );
     let mut client = Client::new("go", &["version"], &[]).unwrap();
     client.command = vec![fetch.into(), "URL".into()];
     check(Some(client));

@@ -47,7 +47,7 @@ fn what_a_killed_amb_leaves_the_next_run_removes() {
     let place = place();
     let run = trusting(&authority).env("TMPDIR", place.path());
     // amb is the shell's parent, and takes it along when it dies.
-    run.shell("kill -9 $PPID; sleep 60").outcome().assert_signal(9);
+    run.shell("kill -9 $PPID; exec sleep 60").outcome().assert_signal(9);
     assert_eq!(count(place.path()), 1);
     let run = trusting(&authority).env("TMPDIR", place.path());
     run.shell("test $(ls $TMPDIR | wc -l) -eq 0 || test $(ls -d $TMPDIR/amb-trust-* | wc -l) -eq 1")

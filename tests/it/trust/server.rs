@@ -41,7 +41,9 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("authority.der");
-        fs::write(&file, parameters.self_signed(&key).unwrap().der()).unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        fs::write(&file, certificate.der()).unwrap();
+        fs::write(file.with_extension("pem"), certificate.pem()).unwrap();
         Self {
             issuer: Issuer::new(parameters, key),
             file,
@@ -52,6 +54,11 @@ impl Authority {
     /// Where its certificate is, in DER.
     pub(super) fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// The same in PEM.
+    pub(super) fn pem_file(&self) -> PathBuf {
+        self.file.with_extension("pem")
     }
 }
 
