@@ -602,3 +602,78 @@ fn the_difference_shows_no_secret() {
     );
     assert!(text.contains("(was a\\u{1b}[31m)"), "{text}");
 }
+
+/// What is trusted in these tests: every variable leads to a file of its name.
+fn certificates() -> trust::Files {
+    let names = [
+        "SSL_CERT_FILE",
+        "CURL_CA_BUNDLE",
+        "NODE_EXTRA_CA_CERTS",
+        "npm_config_cafile",
+        "WGETRC",
+        "PERL_LWP_SSL_CA_FILE",
+    ];
+    let named = names.map(|name| (name, Some(OsString::from(format!("/run/{name}")))));
+    trust::Files {
+        authority: "/run/amb.pem".into(),
+        variables: named.into_iter().chain([("SSL_CERT_DIR", None)]).collect(),
+        java_options: vec!["-Djavax.net.ssl.trustStore=/run/java.jks".to_owned()],
+        notes: Vec::new(),
+    }
+}
+
+/// The variables of the child that lead to certificates, by name.
+fn trusting(inherited: &[(&str, &str)], list: &str) -> BTreeMap<String, Option<String>> {
+    let proxy = SocketAddr::from(([127, 0, 0, 1], PORT));
+    let inherited = environment(inherited);
+    let found = changes(&inherited, proxy, Some(&certificates()), "run-1", &families(list));
+    let without = changes(&inherited, proxy, None, "run-1", &families(list));
+    let found = found.into_iter().filter(|change| !without.contains(change));
+    found
+        .map(|change| (change.name, change.value.map(|value| value.into_string().unwrap())))
+        .collect()
+}
+
+#[test]
+fn certificates_come_with_the_families_of_their_programs() {
+    let names = |inherited: &[(&str, &str)], list| trusting(inherited, list).into_keys().collect::<Vec<_>>();
+    assert_eq!(names(&[], "none"), [CA_FILE]);
+    assert_eq!(names(&[], "proxy"), [CA_FILE, "CURL_CA_BUNDLE", "SSL_CERT_FILE"]);
+    assert_eq!(names(&[], "node,wget"), [CA_FILE, "NODE_EXTRA_CA_CERTS", "WGETRC"]);
+    assert_eq!(
+        names(&[], "default"),
+        [
+            CA_FILE,
+            "CURL_CA_BUNDLE",
+            "JAVA_TOOL_OPTIONS",
+            "NODE_EXTRA_CA_CERTS",
+            "PERL_LWP_SSL_CA_FILE",
+            "SSL_CERT_FILE",
+            "WGETRC",
+            "npm_config_cafile"
+        ]
+    );
+    let set = trusting(&[("SSL_CERT_DIR", "/x"), ("SSL_CERT_FILE", "/y")], "proxy");
+    assert_eq!(set["SSL_CERT_DIR"], None);
+    assert_eq!(set["SSL_CERT_FILE"].as_deref(), Some("/run/SSL_CERT_FILE"));
+    assert_eq!(set[CA_FILE].as_deref(), Some("/run/amb.pem"));
+    let spelled = trusting(&[("NPM_CONFIG_CAFILE", "/x")], "npm");
+    for name in ["NPM_CONFIG_CAFILE", "npm_config_cafile"] {
+        assert_eq!(spelled[name].as_deref(), Some("/run/npm_config_cafile"), "{name}");
+    }
+}
+
+#[test]
+fn java_gets_its_trust_store_behind_the_users_options_and_before_what_may_be_cut() {
+    let options = |inherited: &[(&str, &str)]| trusting(inherited, "java").remove("JAVA_TOOL_OPTIONS").flatten();
+    let store = "-Djavax.net.ssl.trustStore=/run/java.jks";
+    let found = options(&[("JAVA_TOOL_OPTIONS", "-Xmx1g")]).unwrap();
+    assert!(
+        found.starts_with(&format!("-Xmx1g {store} -Dhttp.proxyHost=")),
+        "{found}"
+    );
+    let many: Vec<_> = (0..40).map(|index| format!("host-{index}.example.test")).collect();
+    let found = options(&[("no_proxy", &many.join(","))]).unwrap();
+    assert!(found.starts_with(store) && found.len() <= 1023, "{found}");
+    assert_eq!(options(&[("JAVA_TOOL_OPTIONS", &"x".repeat(900))]), None);
+}

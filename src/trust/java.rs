@@ -15,6 +15,20 @@ use super::{
 /// The variable whose options reach every JVM.
 const TOOL_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
 
+/// Variables whose options win over those, of the JVM and of what starts it.
+const STRONGER: [&str; 7] = [
+    "JDK_JAVA_OPTIONS",
+    "_JAVA_OPTIONS",
+    "JAVA_OPTS",
+    "MAVEN_OPTS",
+    "GRADLE_OPTS",
+    "SBT_OPTS",
+    "CATALINA_OPTS",
+];
+
+/// The option that names a trust store.
+const STORE: &str = "-Djavax.net.ssl.trustStore";
+
 /// Where a JVM keeps its roots, below its home; the first that is there counts. A `jre` is what Java 8 has.
 const STORES: [&str; 4] = [
     "lib/security/jssecacerts",
@@ -28,6 +42,16 @@ const STORES: [&str; 4] = [
 /// There are none, and a note, if the user's own options name a store that cannot be understood: its certificates would be
 /// lost.
 pub(super) fn options(plan: &mut Plan<'_>) {
+    for name in STRONGER {
+        let options = plan.named(name).unwrap_or_default().to_string_lossy();
+        if split(&options)
+            .iter()
+            .any(|option| option.split_once('=').is_some_and(|(name, _)| name == STORE))
+        {
+            let advice = "which wins over that of amb: import the certificate in AMB_CA_FILE";
+            plan.files.notes.push(format!("{name} names a trust store, {advice}"));
+        }
+    }
     let own = OwnOptions::of(plan);
     let found = match &own.store {
         Some(store) => match source::store(store, &own.passwords()) {
@@ -56,7 +80,7 @@ pub(super) fn options(plan: &mut Plan<'_>) {
     let store = jks::write([("amb".to_owned(), plan.authority)].into_iter().chain(named));
     let path = plan.write("java.jks", store, false);
     let mut options = vec![
-        format!("-Djavax.net.ssl.trustStore={}", path.display()),
+        format!("{STORE}={}", path.display()),
         format!("-Djavax.net.ssl.trustStorePassword={}", jks::PASSWORD),
     ];
     if own.names_type {
@@ -86,7 +110,7 @@ impl OwnOptions {
                 continue;
             };
             match name {
-                "-Djavax.net.ssl.trustStore" => own.store = Some(value.into()),
+                STORE => own.store = Some(value.into()),
                 "-Djavax.net.ssl.trustStorePassword" => own.password = Some(value.to_owned()),
                 "-Djavax.net.ssl.trustStoreType" => own.names_type = true,
                 _ => {}

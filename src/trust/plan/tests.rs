@@ -455,6 +455,12 @@ fn java_keeps_the_store_that_the_users_options_name() {
     let planned = machine.plan(&[("JAVA_TOOL_OPTIONS", &typed)]);
     assert_eq!(planned.files.java_options[2], "-Djavax.net.ssl.trustStoreType=JKS");
 
+    let planned = machine.plan(&[("MAVEN_OPTS", "-Xmx1g -Djavax.net.ssl.trustStore=/nowhere")]);
+    assert_eq!(
+        planned.files.notes,
+        ["MAVEN_OPTS names a trust store, which wins over that of amb: import the certificate in AMB_CA_FILE"]
+    );
+
     let planned = machine.plan(&[("JAVA_TOOL_OPTIONS", "-Djavax.net.ssl.trustStore=/nowhere")]);
     assert_eq!(planned.java(), [AUTHORITY]);
     assert_eq!(planned.files.notes, ["JAVA_TOOL_OPTIONS: /nowhere does not exist"]);
