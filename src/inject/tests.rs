@@ -613,10 +613,10 @@ fn certificates() -> trust::Files {
         "WGETRC",
         "PERL_LWP_SSL_CA_FILE",
     ];
-    let named = names.map(|name| (name, Some(OsString::from(format!("/run/{name}")))));
+    let leading = names.map(|name| (name, Some(OsString::from(format!("/run/{name}")))));
     trust::Files {
         authority: "/run/amb.pem".into(),
-        variables: named.into_iter().chain([("SSL_CERT_DIR", None)]).collect(),
+        variables: leading.into_iter().chain([("SSL_CERT_DIR", None)]).collect(),
         java_options: vec!["-Djavax.net.ssl.trustStore=/run/java.jks".to_owned()],
         notes: Vec::new(),
     }
@@ -657,9 +657,9 @@ fn certificates_come_with_the_families_of_their_programs() {
     assert_eq!(set["SSL_CERT_DIR"], None);
     assert_eq!(set["SSL_CERT_FILE"].as_deref(), Some("/run/SSL_CERT_FILE"));
     assert_eq!(set[CA_FILE].as_deref(), Some("/run/amb.pem"));
-    let spelled = trusting(&[("NPM_CONFIG_CAFILE", "/x")], "npm");
+    let of_npm = trusting(&[("NPM_CONFIG_CAFILE", "/x")], "npm");
     for name in ["NPM_CONFIG_CAFILE", "npm_config_cafile"] {
-        assert_eq!(spelled[name].as_deref(), Some("/run/npm_config_cafile"), "{name}");
+        assert_eq!(of_npm[name].as_deref(), Some("/run/npm_config_cafile"), "{name}");
     }
 }
 
