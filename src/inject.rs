@@ -1,13 +1,14 @@
 //! The environment of the child: which variables change, and to what, so that its requests come to the proxy.
 //!
-//! Pure: (inherited environment, address of the proxy, settings) → a sorted list of [`Change`]s. Nothing is read
-//! from the process and nothing is set; what is not in the list stays as it was inherited.
+//! Pure: (inherited environment, address of the proxy, files of certificates, settings) → a sorted list of [`Change`]s.
+//! Nothing is read from the process and nothing is set; what is not in the list stays as it was inherited.
 //!
 //! Every value that names the proxy is `http://ADDRESS:PORT`: a number, never `localhost`, which some runtimes try as
 //! `::1` first; with a scheme, because gRPC refuses a value without one; without a trailing slash, because some
 //! clients append to it; and never `https://`, which would mean TLS *to the proxy*, also for `https` targets.
 //!
-//! No variable that names a certificate is set here: while nothing is decrypted, nothing needs to be trusted.
+//! A variable that names a certificate is set only when there are files for it: while nothing is decrypted, nothing needs to
+//! be trusted.
 
 mod difference;
 mod families;
@@ -23,11 +24,16 @@ use std::{
 pub use difference::difference;
 pub use families::{Family, FamilyList};
 
+use crate::trust;
+
 /// The marker that tells a nested amb, or a script, that it runs under amb, and in which run.
 pub const RUN_ID: &str = "AMB_RUN_ID";
 
 /// The marker that holds the proxy's address, as `http://127.0.0.1:PORT`.
 pub const PROXY_URL: &str = "AMB_PROXY_URL";
+
+/// The marker that names the certificate of the authority by which HTTPS is opened, alone and in PEM. Set when it is.
+pub const CA_FILE: &str = "AMB_CA_FILE";
 
 /// An environment, by name.
 pub type Environment<'a> = BTreeMap<&'a OsStr, &'a OsStr>;
@@ -86,15 +92,22 @@ pub struct Change {
 pub enum Origin {
     /// A family the user can choose.
     Family(Family),
-    /// [`RUN_ID`] and [`PROXY_URL`], which every run sets.
+    /// [`RUN_ID`] and [`PROXY_URL`], which every run sets, and [`CA_FILE`].
     Marker,
 }
 
 /// The variables in which the child's environment differs from `inherited`, sorted by name, each at most once.
 ///
 /// A variable that already has its value is left out. `proxy` is where the listener is bound; an unspecified address
-/// (`0.0.0.0`) becomes the loopback address of its kind, because nothing can connect to it.
-pub fn changes(inherited: &Environment<'_>, proxy: SocketAddr, run_id: &str, settings: &Settings) -> Vec<Change> {
+/// (`0.0.0.0`) becomes the loopback address of its kind, because nothing can connect to it. Without `certificates` no
+/// variable that names any is touched.
+pub fn changes(
+    inherited: &Environment<'_>,
+    proxy: SocketAddr,
+    certificates: Option<&trust::Files>,
+    run_id: &str,
+    settings: &Settings,
+) -> Vec<Change> {
     let proxy = reachable(proxy);
     let url = format!("http://{proxy}");
     let mut wanted: BTreeMap<String, (Option<OsString>, Origin)> = BTreeMap::new();
@@ -105,6 +118,7 @@ pub fn changes(inherited: &Environment<'_>, proxy: SocketAddr, run_id: &str, set
         url: &url,
         no_proxy: &no_proxy,
         loopback: settings.loopback,
+        certificates,
     };
     let mut chosen = settings.families.clone();
     // In the order of the variants: `perl` looks at what the families before it leave in the environment.
@@ -117,6 +131,12 @@ pub fn changes(inherited: &Environment<'_>, proxy: SocketAddr, run_id: &str, set
     }
     wanted.insert(RUN_ID.to_owned(), (Some(run_id.into()), Origin::Marker));
     wanted.insert(PROXY_URL.to_owned(), (Some(url.clone().into()), Origin::Marker));
+    if let Some(files) = certificates {
+        wanted.insert(
+            CA_FILE.to_owned(),
+            (Some(files.authority.clone().into()), Origin::Marker),
+        );
+    }
     wanted
         .into_iter()
         .filter(|(name, (value, _))| inherited.get(OsStr::new(name)).copied() != value.as_deref())

@@ -13,6 +13,7 @@
 //! | [`proxy`] | the proxy; then `proxy/exchange.rs`, one HTTP exchange from the child's request to its answer, `proxy/wire.rs`, the bytes, and `proxy/intercept.rs`, TLS that is opened |
 //! | [`supervise`] | the child: its start, its signals, its end; then `supervise/decide.rs`, what is done about a signal |
 //! | [`inject`] | which variables change in the child's environment |
+//! | [`trust`] | the certificates that let the child trust amb when it opens HTTPS |
 //! | [`policy`] | what is to happen to a request: by which route, where a name leads, by which proxy, within what time |
 //! | [`traffic`] | a record for each exchange and tunnel, and their sums |
 //! | [`report`] | what people and programs read of it |
@@ -49,7 +50,7 @@
 //! Each names what holds it: a test in `tests/it`, a lint of `Cargo.toml` or `clippy.toml`, or a type.
 //!
 //! 1. **A module uses only modules below it.** `run` alone knows everything; `supervise` and `proxy` do not know each
-//!    other; `policy` knows `units` alone, `inject` nothing. Test: `layers::every_module_keeps_to_its_layer`.
+//!    other; `policy` knows `units` alone, `inject` the files of `trust`, which knows nothing. Test: `layers::every_module_keeps_to_its_layer`.
 //! 2. **A policy is pure**: no input or output, no clock, no dice; what it needs is an argument. It cannot fail once it
 //!    was built. Test: `layers::every_module_keeps_to_its_layer`, which knows what a decision has no need of.
 //! 3. **The supervisor is synchronous, alone on the main thread**, which also starts the child: the kernel ties "tell me
@@ -94,6 +95,8 @@ pub mod proxy;
 pub mod supervise;
 
 pub mod inject;
+
+pub mod trust;
 
 pub mod policy;
 

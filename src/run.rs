@@ -37,6 +37,7 @@ use crate::{
     },
     sabotage,
     supervise::{Errand, Signals, Spawn, SpawnError, Supervisor, write_stderr},
+    trust::{Directory, TrustError},
 };
 
 /// Time for the drain's own work beyond what open exchanges are given.
@@ -59,6 +60,9 @@ enum StartError {
     /// TLS cannot be had as it was configured.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The certificates that the command is to trust cannot be written.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The command cannot be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
@@ -124,7 +128,15 @@ fn start(
         sabotage::disclose(authority.pem());
     }
     let inherited = inject::environment(environment);
-    let changes = inject::changes(&inherited, proxy.address(), &run_id, &config.inject);
+    let trust = tls
+        .authority()
+        .map(|authority| Directory::create(authority.der(), &inherited))
+        .transpose()?;
+    let certificates = trust.as_ref().map(Directory::files);
+    for note in certificates.iter().flat_map(|files| &files.notes) {
+        tracing::warn!("certificates: {note}");
+    }
+    let changes = inject::changes(&inherited, proxy.address(), certificates, &run_id, &config.inject);
     let spawn = Spawn {
         command: &args.command,
         inherited: environment,
@@ -178,6 +190,7 @@ fn start(
     if told.is_err() {
         write_stderr("amb: degraded: amb failed after the command had ended: a bug, please report it\n");
     }
+    drop(trust);
     // Taking off the handlers, one by one, would only delay the end.
     mem::forget(signals);
     Ok(Exit::from(ended))

@@ -30,7 +30,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 7] = [
+pub(super) const TOPICS: [Topic; 8] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -42,6 +42,12 @@ pub(super) const TOPICS: [Topic; 7] = [
         about: "what is put into the command's environment",
         heading: "What is put into the command's environment",
         page: "amb-environment",
+    },
+    Topic {
+        name: "certificates",
+        about: "certificates for opened HTTPS",
+        heading: "Certificates for opened HTTPS",
+        page: "amb-certificates",
     },
     Topic {
         name: "config",

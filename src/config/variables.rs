@@ -17,12 +17,13 @@ use super::{
 const LOG: &str = "AMB_LOG";
 
 /// The variables that steer amb, or that it gives its child, and are no keys.
-const CONTROLS: [&str; 5] = [
+const CONTROLS: [&str; 6] = [
     "AMB_CONFIG",
     super::stack::PROFILE_VARIABLE,
     super::trust::VARIABLE,
     crate::inject::RUN_ID,
     crate::inject::PROXY_URL,
+    crate::inject::CA_FILE,
 ];
 
 /// A layer for each variable that is a key, in the order of their names; mistakes go to `errors`.

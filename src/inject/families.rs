@@ -10,6 +10,9 @@
 //! * `PIP_NO_PROXY`, `CLOUDSDK_…_NO_PROXY`: there is no such setting.
 //! * `GIT_SSH_COMMAND`, `GIT_PROXY_COMMAND`: they replace a program rather than name a proxy.
 //! * `_JAVA_OPTIONS`: it overrides the options on the user's own command line.
+//!
+//! A family holds the variables that lead its programs to the proxy, and those that name the certificates they trust. The
+//! latter are set when HTTPS is opened; some families have no others.
 
 use std::{
     borrow::Cow,
@@ -25,12 +28,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{Environment, Loopback, Origin, java};
+use crate::trust;
 
 /// A family of variables, which is set as a whole or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
-    /// `http_proxy`, `https_proxy`, `no_proxy`, in both cases: curl, wget, git, Python, Go, Ruby, .NET, Rust, …
+    /// `http_proxy`, `https_proxy`, `no_proxy`, in both cases: curl, wget, git, Python, Go, Ruby, .NET, Rust, …; for opened
+    /// HTTPS `SSL_CERT_FILE` and its kin
     Proxy,
     /// `all_proxy`, in both cases: the schemes that have no variable of their own
     AllProxy,
@@ -60,6 +65,24 @@ pub enum Family {
     Electron,
     /// `RSYNC_PROXY`: rsync to a daemon, which knows no `NO_PROXY`
     Rsync,
+    /// `PIP_CERT`, `HTTPLIB2_CA_CERTS`: pip, httplib2; for opened HTTPS alone
+    Python,
+    /// `BUNDLE_SSL_CA_CERT`: Bundler; for opened HTTPS alone
+    Ruby,
+    /// `PHP_INI_SCAN_DIR`, `COMPOSER_CAFILE`: PHP, Composer; for opened HTTPS alone
+    Php,
+    /// `CARGO_HTTP_CAINFO`: cargo; for opened HTTPS alone
+    Cargo,
+    /// `DENO_CERT`: Deno; for opened HTTPS alone
+    Deno,
+    /// `HEX_CACERTS_PATH`: Hex, of Elixir and Erlang; for opened HTTPS alone
+    Hex,
+    /// `AWS_CA_BUNDLE`: the AWS CLI and SDKs; for opened HTTPS alone
+    Aws,
+    /// `WGETRC`, a copy of what it named: wget; for opened HTTPS alone
+    Wget,
+    /// `APT_CONFIG`, a copy of what it named: apt; for opened HTTPS alone
+    Apt,
     /// `PERL_LWP_ENV_PROXY`: Perl's LWP
     // Last, because it depends on what the others leave in the environment.
     Perl,
@@ -78,6 +101,8 @@ pub(super) struct Target<'a> {
     pub(super) no_proxy: &'a [String],
     /// Whether loopback goes to the proxy.
     pub(super) loopback: Loopback,
+    /// The certificates to trust, if HTTPS is opened.
+    pub(super) certificates: Option<&'a trust::Files>,
 }
 
 impl Target<'_> {
@@ -94,6 +119,67 @@ pub(super) type Wanted = BTreeMap<String, (Option<OsString>, Origin)>;
 impl Family {
     /// Its variables with their values in the child; `None` removes one. `wanted` is what earlier families set.
     pub(super) fn variables(self, target: &Target<'_>, wanted: &Wanted) -> Vec<(String, Option<OsString>)> {
+        let mut variables = self.trusting(target);
+        variables.extend(self.proxying(target, wanted));
+        variables
+    }
+
+    /// Those that name the certificates to trust.
+    fn trusting(self, target: &Target<'_>) -> Vec<(String, Option<OsString>)> {
+        let Some(files) = target.certificates else {
+            return Vec::new();
+        };
+        let names: &[&str] = match self {
+            Self::Proxy => &[
+                "SSL_CERT_FILE",
+                "SSL_CERT_DIR",
+                "NIX_SSL_CERT_FILE",
+                "CURL_CA_BUNDLE",
+                "REQUESTS_CA_BUNDLE",
+                "GIT_SSL_CAINFO",
+            ],
+            Self::Node => &["NODE_EXTRA_CA_CERTS"],
+            Self::Npm => &["npm_config_cafile"],
+            Self::Yarn => &["YARN_HTTPS_CA_FILE_PATH"],
+            Self::Gcloud => &["CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE"],
+            Self::Grpc => &["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"],
+            Self::Python => &["PIP_CERT", "HTTPLIB2_CA_CERTS"],
+            Self::Ruby => &["BUNDLE_SSL_CA_CERT"],
+            Self::Php => &["PHP_INI_SCAN_DIR", "COMPOSER_CAFILE"],
+            Self::Cargo => &["CARGO_HTTP_CAINFO"],
+            Self::Deno => &["DENO_CERT"],
+            Self::Hex => &["HEX_CACERTS_PATH"],
+            Self::Aws => &["AWS_CA_BUNDLE"],
+            Self::Wget => &["WGETRC"],
+            Self::Apt => &["APT_CONFIG"],
+            Self::Perl => &["PERL_LWP_SSL_CA_FILE"],
+            // The JVM's certificates are among its options.
+            Self::Java
+            | Self::AllProxy
+            | Self::Ftp
+            | Self::Websocket
+            | Self::Pip
+            | Self::Cgi
+            | Self::GlobalAgent
+            | Self::Electron
+            | Self::Rsync => &[],
+        };
+        let known = names
+            .iter()
+            .filter_map(|name| Some((*name, files.variables.get(name)?)));
+        known
+            .flat_map(|(name, value)| {
+                let spellings = match self {
+                    Self::Npm => spellings(target, name),
+                    _ => vec![name.to_owned()],
+                };
+                spellings.into_iter().map(move |name| (name, value.clone()))
+            })
+            .collect()
+    }
+
+    /// Those that lead to the proxy.
+    fn proxying(self, target: &Target<'_>, wanted: &Wanted) -> Vec<(String, Option<OsString>)> {
         let url = target.url.to_owned();
         let no_proxy = target.no_proxy.join(",");
         let set = |pairs: &[(&str, &str)]| {
@@ -154,13 +240,29 @@ impl Family {
                     Vec::new()
                 }
             }
+            Self::Python
+            | Self::Ruby
+            | Self::Php
+            | Self::Cargo
+            | Self::Deno
+            | Self::Hex
+            | Self::Aws
+            | Self::Wget
+            | Self::Apt => Vec::new(),
         }
     }
 }
 
-/// The variables of npm, in every spelling that the user's environment already has.
+/// A variable of npm in every spelling that the user's environment already has.
 ///
 /// npm reads `npm_config_…` in any case, and of two spellings the one that comes last in the environment.
+fn spellings(target: &Target<'_>, name: &str) -> Vec<String> {
+    let inherited = target.inherited.keys().filter_map(|inherited| inherited.to_str());
+    let others = inherited.filter(|inherited| inherited.eq_ignore_ascii_case(name) && *inherited != name);
+    others.chain([name]).map(str::to_owned).collect()
+}
+
+/// The variables of npm that lead to the proxy.
 fn npm(target: &Target<'_>, url: &str, no_proxy: &str) -> Vec<(String, Option<OsString>)> {
     let mut variables = Vec::new();
     for (name, value) in [
@@ -168,10 +270,8 @@ fn npm(target: &Target<'_>, url: &str, no_proxy: &str) -> Vec<(String, Option<Os
         ("npm_config_https_proxy", url),
         ("npm_config_noproxy", no_proxy),
     ] {
-        let spelled = target.inherited.keys().filter_map(|inherited| inherited.to_str());
-        let others = spelled.filter(|inherited| inherited.eq_ignore_ascii_case(name));
-        for spelling in others.chain([name]) {
-            variables.push((spelling.to_owned(), Some(value.into())));
+        for spelling in spellings(target, name) {
+            variables.push((spelling, Some(value.into())));
         }
     }
     variables

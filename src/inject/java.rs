@@ -1,4 +1,4 @@
-//! The JVM's options: its proxy is set by system properties, which reach every JVM by `JAVA_TOOL_OPTIONS` alone.
+//! The JVM's options: its proxy and its trust store are set by system properties, which reach every JVM by `JAVA_TOOL_OPTIONS` alone.
 //!
 //! The options on a command line win over it, and of two in the variable the later wins; so what amb adds stands
 //! behind what the user has there, and yields to what the user types.
@@ -35,6 +35,10 @@ pub(super) fn tool_options(target: &Target<'_>) -> Option<OsString> {
             value.push(" ");
         }
         let (host, port) = (target.proxy.ip(), target.proxy.port());
+        for option in target.certificates.iter().flat_map(|files| &files.java_options) {
+            value.push(option);
+            value.push(" ");
+        }
         value.push(format!(
             "-Dhttp.proxyHost={host} -Dhttp.proxyPort={port} -Dhttps.proxyHost={host} -Dhttps.proxyPort={port} \
              {EXCEPTIONS}{}",

@@ -17,7 +17,8 @@ fn environment<'a>(pairs: &[(&'a str, &'a str)]) -> Environment<'a> {
 
 /// The changes for a proxy on loopback.
 fn changed(inherited: &Environment<'_>, settings: &Settings) -> Vec<Change> {
-    changes(inherited, SocketAddr::from(([127, 0, 0, 1], PORT)), "run-1", settings)
+    let proxy = SocketAddr::from(([127, 0, 0, 1], PORT));
+    changes(inherited, proxy, None, "run-1", settings)
 }
 
 /// The environment that the child ends up with.
@@ -347,7 +348,13 @@ fn a_proxy_on_another_address_is_excepted_by_name() {
         // httpx would die on the brackets.
         ("[fd00::1]:99", "http://[fd00::1]:99", "localhost,127.0.0.1,::1"),
     ] {
-        let changes = changes(&Environment::new(), bound.parse().unwrap(), "1", &families("proxy"));
+        let changes = changes(
+            &Environment::new(),
+            bound.parse().unwrap(),
+            None,
+            "1",
+            &families("proxy"),
+        );
         let value = |name: &str| {
             let change = changes.iter().find(|change| change.name == name).unwrap();
             change.value.clone().unwrap().into_string().unwrap()
@@ -526,7 +533,8 @@ fn a_list_of_families_reads_from_left_to_right() {
     check_list("proxy,node,-proxy", "node");
     check_list(
         "-java",
-        "proxy,websocket,node,npm,yarn,gcloud,grpc,cgi,global-agent,electron,perl",
+        "proxy,websocket,node,npm,yarn,gcloud,grpc,cgi,global-agent,electron,python,ruby,php,cargo,deno,hex,aws,wget,apt,\
+         perl",
     );
     assert_eq!("default".parse::<FamilyList>().unwrap(), FamilyList::default());
     assert_eq!(
@@ -593,4 +601,79 @@ fn the_difference_shows_no_secret() {
         "{text}"
     );
     assert!(text.contains("(was a\\u{1b}[31m)"), "{text}");
+}
+
+/// What is trusted in these tests: every variable leads to a file of its name.
+fn certificates() -> trust::Files {
+    let names = [
+        "SSL_CERT_FILE",
+        "CURL_CA_BUNDLE",
+        "NODE_EXTRA_CA_CERTS",
+        "npm_config_cafile",
+        "WGETRC",
+        "PERL_LWP_SSL_CA_FILE",
+    ];
+    let leading = names.map(|name| (name, Some(OsString::from(format!("/run/{name}")))));
+    trust::Files {
+        authority: "/run/amb.pem".into(),
+        variables: leading.into_iter().chain([("SSL_CERT_DIR", None)]).collect(),
+        java_options: vec!["-Djavax.net.ssl.trustStore=/run/java.jks".to_owned()],
+        notes: Vec::new(),
+    }
+}
+
+/// The variables of the child that lead to certificates, by name.
+fn trusting(inherited: &[(&str, &str)], list: &str) -> BTreeMap<String, Option<String>> {
+    let proxy = SocketAddr::from(([127, 0, 0, 1], PORT));
+    let inherited = environment(inherited);
+    let found = changes(&inherited, proxy, Some(&certificates()), "run-1", &families(list));
+    let without = changes(&inherited, proxy, None, "run-1", &families(list));
+    let found = found.into_iter().filter(|change| !without.contains(change));
+    found
+        .map(|change| (change.name, change.value.map(|value| value.into_string().unwrap())))
+        .collect()
+}
+
+#[test]
+fn certificates_come_with_the_families_of_their_programs() {
+    let names = |inherited: &[(&str, &str)], list| trusting(inherited, list).into_keys().collect::<Vec<_>>();
+    assert_eq!(names(&[], "none"), [CA_FILE]);
+    assert_eq!(names(&[], "proxy"), [CA_FILE, "CURL_CA_BUNDLE", "SSL_CERT_FILE"]);
+    assert_eq!(names(&[], "node,wget"), [CA_FILE, "NODE_EXTRA_CA_CERTS", "WGETRC"]);
+    assert_eq!(
+        names(&[], "default"),
+        [
+            CA_FILE,
+            "CURL_CA_BUNDLE",
+            "JAVA_TOOL_OPTIONS",
+            "NODE_EXTRA_CA_CERTS",
+            "PERL_LWP_SSL_CA_FILE",
+            "SSL_CERT_FILE",
+            "WGETRC",
+            "npm_config_cafile"
+        ]
+    );
+    let set = trusting(&[("SSL_CERT_DIR", "/x"), ("SSL_CERT_FILE", "/y")], "proxy");
+    assert_eq!(set["SSL_CERT_DIR"], None);
+    assert_eq!(set["SSL_CERT_FILE"].as_deref(), Some("/run/SSL_CERT_FILE"));
+    assert_eq!(set[CA_FILE].as_deref(), Some("/run/amb.pem"));
+    let of_npm = trusting(&[("NPM_CONFIG_CAFILE", "/x")], "npm");
+    for name in ["NPM_CONFIG_CAFILE", "npm_config_cafile"] {
+        assert_eq!(of_npm[name].as_deref(), Some("/run/npm_config_cafile"), "{name}");
+    }
+}
+
+#[test]
+fn java_gets_its_trust_store_behind_the_users_options_and_before_what_may_be_cut() {
+    let options = |inherited: &[(&str, &str)]| trusting(inherited, "java").remove("JAVA_TOOL_OPTIONS").flatten();
+    let store = "-Djavax.net.ssl.trustStore=/run/java.jks";
+    let found = options(&[("JAVA_TOOL_OPTIONS", "-Xmx1g")]).unwrap();
+    assert!(
+        found.starts_with(&format!("-Xmx1g {store} -Dhttp.proxyHost=")),
+        "{found}"
+    );
+    let many: Vec<_> = (0..40).map(|index| format!("host-{index}.example.test")).collect();
+    let found = options(&[("no_proxy", &many.join(","))]).unwrap();
+    assert!(found.starts_with(store) && found.len() <= 1023, "{found}");
+    assert_eq!(options(&[("JAVA_TOOL_OPTIONS", &"x".repeat(900))]), None);
 }

@@ -12,6 +12,7 @@ use crate::{
     config::{Config, Sources, show},
     exit::Exit,
     inject,
+    trust::Files,
 };
 
 /// Shows the command, what is configured and from where, and how the child's environment would differ from amb's own.
@@ -60,7 +61,8 @@ fn describe(args: &RunArgs, environment: &[(OsString, OsString)], config: &Confi
             config.listen.port()
         },
     );
-    let changes = inject::changes(&inherited, stand_in, "RUN-ID", &config.inject);
+    let certificates = config.policy.tls.intercepts().then(|| Files::planned(&inherited));
+    let changes = inject::changes(&inherited, stand_in, certificates.as_ref(), "RUN-ID", &config.inject);
     for line in inject::difference(&inherited, &changes) {
         let line = if config.listen.port() == 0 {
             line.replace(&STAND_IN_PORT.to_string(), "PORT")

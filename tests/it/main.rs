@@ -16,4 +16,5 @@ mod routes;
 mod supervise;
 mod support;
 mod tls;
+mod trust;
 mod wire;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     net::SocketAddr,
     path::Path,
@@ -14,6 +14,7 @@ use amb::{
     exit::Exit,
     inject::{self, Environment, Family, Loopback, Origin, Settings},
     supervise::ChildExit,
+    trust::Files,
 };
 use clap::ValueEnum;
 
@@ -201,16 +202,32 @@ fn the_table_of_families_is_that_of_the_program() {
             no_proxy: Vec::new(),
             loopback: Loopback::Direct,
         };
-        let set: BTreeSet<String> = inject::changes(&Environment::new(), proxy, "x", &settings)
-            .into_iter()
-            .filter(|change| change.origin == Origin::Family(*family))
-            .map(|change| change.name)
-            .collect();
-        let told: BTreeSet<String> = quoted(&row[1]).into_iter().map(ToOwned::to_owned).collect();
-        assert_eq!(told, set, "{family}");
-        assert_eq!(row[2].starts_with("yes"), default.contains(family), "{row:?}");
+        let set = |inherited: &Environment<'_>, certificates: Option<&Files>| -> BTreeMap<String, Option<OsString>> {
+            let changes = inject::changes(inherited, proxy, certificates, "x", &settings);
+            let own = changes
+                .into_iter()
+                .filter(|change| change.origin == Origin::Family(*family));
+            own.map(|change| (change.name, change.value)).collect()
+        };
+        let told = |cell: &str| {
+            quoted(cell)
+                .into_iter()
+                .map(ToOwned::to_owned)
+                .collect::<BTreeSet<String>>()
+        };
+        let without = set(&Environment::new(), None);
+        assert_eq!(told(&row[1]), without.into_keys().collect(), "{family}");
+        // What is changed only where it is set, and what depends on a home.
+        let inherited = ["SSL_CERT_DIR", "YARN_HTTPS_CA_FILE_PATH", "HOME"];
+        let inherited = inherited.map(|name| (OsStr::new(name), OsStr::new("/nowhere")));
+        let inherited = inherited.into_iter().collect();
+        let without = set(&inherited, None);
+        let mut certificates = set(&inherited, Some(&Files::planned(&inherited)));
+        certificates.retain(|name, value| without.get(name) != Some(value));
+        assert_eq!(told(&row[2]), certificates.into_keys().collect(), "{family}");
+        assert_eq!(row[3].starts_with("yes"), default.contains(family), "{row:?}");
     }
-    for marker in [inject::RUN_ID, inject::PROXY_URL] {
+    for marker in [inject::RUN_ID, inject::PROXY_URL, inject::CA_FILE] {
         assert!(readme.contains(&format!("`{marker}`")), "{marker}");
     }
 }
