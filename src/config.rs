@@ -115,7 +115,7 @@ pub struct Options {
     /// What amb adds to requests and responses
     #[command(flatten)]
     pub headers: ViaOptions,
-    /// Whose TLS is opened, and which servers are believed
+    /// Whose TLS is decrypted, and which servers are believed
     #[command(flatten)]
     pub tls: TlsOptions,
     /// What holds for some requests only; the first route that fits counts [default: none]

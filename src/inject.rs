@@ -32,7 +32,7 @@ pub const RUN_ID: &str = "AMB_RUN_ID";
 /// The marker that holds the proxy's address, as `http://127.0.0.1:PORT`.
 pub const PROXY_URL: &str = "AMB_PROXY_URL";
 
-/// The marker that names the certificate of the authority by which HTTPS is opened, alone and in PEM. Set when it is.
+/// The marker that names the certificate of the authority by which HTTPS is decrypted, alone and in PEM. Set when it is.
 pub const CA_FILE: &str = "AMB_CA_FILE";
 
 /// An environment, by name.

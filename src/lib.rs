@@ -10,10 +10,10 @@
 //! | Module | What is in it |
 //! | --- | --- |
 //! | [`run`] | `amb run`: the life of the program on one page |
-//! | [`proxy`] | the proxy; then `proxy/exchange.rs`, one HTTP exchange from the child's request to its answer, `proxy/wire.rs`, the bytes, and `proxy/intercept.rs`, TLS that is opened |
+//! | [`proxy`] | the proxy; then `proxy/exchange.rs`, one HTTP exchange from the child's request to its answer, `proxy/wire.rs`, the bytes, and `proxy/intercept.rs`, TLS that is decrypted |
 //! | [`supervise`] | the child: its start, its signals, its end; then `supervise/decide.rs`, what is done about a signal |
 //! | [`inject`] | which variables change in the child's environment |
-//! | [`trust`] | the certificates that let the child trust amb when it opens HTTPS |
+//! | [`trust`] | the certificates that let the child trust amb when it decrypts HTTPS |
 //! | [`policy`] | what is to happen to a request: by which route, where a name leads, by which proxy, within what time |
 //! | [`traffic`] | a record for each exchange and tunnel, and their sums |
 //! | [`report`] | what people and programs read of it |

@@ -112,7 +112,7 @@ pub struct Policy {
     pub parent: Parent,
     /// Whether `Via` is added.
     pub via: bool,
-    /// Whose TLS is opened, and which servers are believed.
+    /// Whose TLS is decrypted, and which servers are believed.
     pub tls: Tls,
     /// What must not be written down.
     pub redact: Arc<Redact>,

@@ -1,4 +1,4 @@
-//! How the command comes to trust the authority by which amb opens HTTPS: files of certificates, and the variables that
+//! How the command comes to trust the authority by which amb decrypts HTTPS: files of certificates, and the variables that
 //! lead programs to them.
 //!
 //! A program that trusts the authority must not trust less than before: what is not opened goes on to its real server. So
@@ -6,7 +6,7 @@
 //! variable (`trust/plan.rs`). The files lie in a directory of the run's own (`trust/directory.rs`), which is gone when
 //! the run is over; nothing is written to the home directory, and the authority's key is not written at all.
 //!
-//! A run that opens nothing has no [`Directory`], and pays nothing.
+//! A run that decrypts nothing has no [`Directory`], and pays nothing.
 //!
 //! Not to be confused with `amb trust`, which is about files of configuration.
 

@@ -45,8 +45,8 @@ pub(super) const TOPICS: [Topic; 8] = [
     },
     Topic {
         name: "certificates",
-        about: "certificates for opened HTTPS",
-        heading: "Certificates for opened HTTPS",
+        about: "certificates for decrypted HTTPS",
+        heading: "Certificates for decrypted HTTPS",
         page: "amb-certificates",
     },
     Topic {

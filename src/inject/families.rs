@@ -12,7 +12,7 @@
 //! * `_JAVA_OPTIONS`: it overrides the options on the user's own command line.
 //!
 //! A family holds the variables that lead its programs to the proxy, and those that name the certificates they trust. The
-//! latter are set when HTTPS is opened; some families have no others.
+//! latter are set when HTTPS is decrypted; some families have no others.
 
 use std::{
     borrow::Cow,
@@ -65,23 +65,23 @@ pub enum Family {
     Electron,
     /// `RSYNC_PROXY`: rsync to a daemon, which knows no `NO_PROXY`
     Rsync,
-    /// `PIP_CERT`, `HTTPLIB2_CA_CERTS`: pip, httplib2; for opened HTTPS alone
+    /// `PIP_CERT`, `HTTPLIB2_CA_CERTS`: pip, httplib2; for decrypted HTTPS alone
     Python,
-    /// `BUNDLE_SSL_CA_CERT`: Bundler; for opened HTTPS alone
+    /// `BUNDLE_SSL_CA_CERT`: Bundler; for decrypted HTTPS alone
     Ruby,
-    /// `PHP_INI_SCAN_DIR`, `COMPOSER_CAFILE`: PHP, Composer; for opened HTTPS alone
+    /// `PHP_INI_SCAN_DIR`, `COMPOSER_CAFILE`: PHP, Composer; for decrypted HTTPS alone
     Php,
-    /// `CARGO_HTTP_CAINFO`: cargo; for opened HTTPS alone
+    /// `CARGO_HTTP_CAINFO`: cargo; for decrypted HTTPS alone
     Cargo,
-    /// `DENO_CERT`: Deno; for opened HTTPS alone
+    /// `DENO_CERT`: Deno; for decrypted HTTPS alone
     Deno,
-    /// `HEX_CACERTS_PATH`: Hex, of Elixir and Erlang; for opened HTTPS alone
+    /// `HEX_CACERTS_PATH`: Hex, of Elixir and Erlang; for decrypted HTTPS alone
     Hex,
-    /// `AWS_CA_BUNDLE`: the AWS CLI and SDKs; for opened HTTPS alone
+    /// `AWS_CA_BUNDLE`: the AWS CLI and SDKs; for decrypted HTTPS alone
     Aws,
-    /// `WGETRC`, a copy of what it named: wget; for opened HTTPS alone
+    /// `WGETRC`, a copy of what it named: wget; for decrypted HTTPS alone
     Wget,
-    /// `APT_CONFIG`, a copy of what it named: apt; for opened HTTPS alone
+    /// `APT_CONFIG`, a copy of what it named: apt; for decrypted HTTPS alone
     Apt,
     /// `PERL_LWP_ENV_PROXY`: Perl's LWP
     // Last, because it depends on what the others leave in the environment.
@@ -101,7 +101,7 @@ pub(super) struct Target<'a> {
     pub(super) no_proxy: &'a [String],
     /// Whether loopback goes to the proxy.
     pub(super) loopback: Loopback,
-    /// The certificates to trust, if HTTPS is opened.
+    /// The certificates to trust, if HTTPS is decrypted.
     pub(super) certificates: Option<&'a trust::Files>,
 }
 

@@ -1,4 +1,4 @@
-//! What amb does about TLS: whose is opened and whose never, and which servers it believes.
+//! What amb does about TLS: whose is decrypted and whose never, and which servers it believes.
 
 use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 

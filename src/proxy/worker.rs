@@ -56,7 +56,7 @@ pub(crate) struct Worker {
     pub(crate) upstreams: Rc<Upstreams>,
     /// What the workers share about TLS.
     pub(crate) tls: Arc<Tls>,
-    /// How to stand in for servers whose TLS is opened; none before the first.
+    /// How to stand in for servers whose TLS is decrypted; none before the first.
     pub(crate) stand_in: RefCell<Option<StandIn>>,
     /// amb's entry in `Via`.
     pub(crate) via: Via,

@@ -61,7 +61,7 @@ pub struct Directory {
 impl Directory {
     /// Writes the files for a command with this environment, which is to trust this certificate (in DER).
     ///
-    /// The place is `XDG_RUNTIME_DIR`, else `TMPDIR`, else `/tmp`; with [`Readers::Everybody`] not the first, into
+    /// The place is `XDG_RUNTIME_DIR`, else `TMPDIR`, else `/tmp`; with `Readers::Everybody` not the first, into
     /// which others cannot look.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ fn a_client_that_says_no_is_told_of_once_and_its_host_is_a_tunnel_from_then_on()
         client.end();
         client.rest();
     }
-    // Another host is opened as before.
+    // Another host is decrypted as before.
     scene
         .client(&other, "other.test")
         .send(GET)
