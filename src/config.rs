@@ -281,6 +281,7 @@ fn build(
             rate_limit: options.rate_limit,
             concurrency: options.concurrency,
             bandwidth: options.bandwidth,
+            tls: options.tls.of_servers(),
         },
         route: options.route.unwrap_or_default(),
         connect_to: options.connect_to,

@@ -34,7 +34,7 @@ use self::{
     route::{Route, RouteOptions, Routes},
     rules::{Asked, Chosen, RuleOptions, Rules},
     scope::NO_ROUTE,
-    tls::{Tls, TlsOptions},
+    tls::{Tls, TlsOptions, servers::ServerTls},
     via::ViaOptions,
 };
 
@@ -149,6 +149,22 @@ impl Policy {
         found
     }
 
+    /// What is demanded of servers, and shown to them, by TLS: what holds for all first, then what routes have otherwise, each
+    /// once and with the id of the first route that has it so.
+    pub fn server_tls(&self) -> Vec<(Option<&Arc<str>>, &Arc<ServerTls>)> {
+        let of_routes = self
+            .routes()
+            .iter()
+            .map(|route| (Some(&route.id), &route.rules().server_tls));
+        let mut found: Vec<(Option<&Arc<str>>, &Arc<ServerTls>)> = vec![(None, &self.rules.server_tls)];
+        for (id, tls) in of_routes {
+            if !found.iter().any(|(_, known)| *known == tls) {
+                found.push((id, tls));
+            }
+        }
+        found
+    }
+
     /// What is going to happen to requests other than passing them on, for people: a sentence each, in the order in which
     /// it happens.
     pub fn rules(&self) -> Vec<String> {
@@ -196,7 +212,7 @@ impl PolicyOptions {
             reach: Reach::build(self.connect_to, self.resolve),
             parent,
             via: self.headers.via.unwrap_or(true),
-            tls: self.tls.build(problems),
+            tls: self.tls.build(),
             redact: Arc::new(Redact),
         }
     }

@@ -48,7 +48,7 @@ use tokio::{net::TcpListener, runtime::LocalOptions, sync::oneshot};
 use self::{crowd::Crowd, gate::Gate, recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
 pub use self::{
     recorder::Listener,
-    tls::{CertificateAuthority, Tls, TlsError},
+    tls::{CertificateAuthority, Tls, TlsErrors},
 };
 use crate::{policy::Policy, traffic::meter::Meter};
 

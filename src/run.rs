@@ -28,7 +28,7 @@ use crate::{
     config::{Config, Sources},
     exit::Exit,
     inject,
-    proxy::{Drained, Draining, Listener, Proxy, Standby, Tls, TlsError},
+    proxy::{Drained, Draining, Listener, Proxy, Standby, Tls, TlsErrors},
     report::{
         access_log::AccessLog,
         color::Stream,
@@ -59,7 +59,7 @@ enum StartError {
     Report(String),
     /// TLS cannot be had as it was configured.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Tls(#[from] TlsErrors),
     /// The certificates that the command is to trust cannot be written.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -123,7 +123,10 @@ fn start(
         reason,
     })?;
     tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
-    let tls = Arc::new(Tls::prepare(&config.policy.tls, &run_id, started_at)?);
+    let tls = Arc::new(Tls::prepare(&config.policy, &run_id, started_at)?);
+    for note in &tls.notes {
+        tracing::warn!("{note}");
+    }
     if let Some(authority) = tls.authority() {
         sabotage::disclose(authority.pem());
     }

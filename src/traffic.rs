@@ -9,6 +9,7 @@ pub mod held;
 pub mod latency;
 pub mod meter;
 pub mod retries;
+pub mod secured;
 pub mod summary;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::retries::Retries;
+use self::{retries::Retries, secured::Handshake};
 
 /// One HTTP exchange, or one opaque tunnel: exactly one of these for each that began.
 #[derive(Clone, Debug)]
@@ -54,8 +55,10 @@ pub struct Record {
     pub bytes_received: u64,
     /// How long the connection took to open (name resolution included); none on a reused connection.
     pub connect: Option<Duration>,
-    /// How long it then took until it was secured; none on a reused connection, and where amb did not secure it.
-    pub tls: Option<Duration>,
+    /// How it was then secured; none on a reused connection, and where amb did not secure it.
+    pub tls: Option<Handshake>,
+    /// Whether it is a tunnel with TLS in it that amb left as it was.
+    pub sealed: bool,
     /// From the request's last head byte sent to the response's first byte; none without a response.
     pub first_byte: Option<Duration>,
     /// Connections that were opened for it, to the server or to a parent proxy, those of failed attempts included.

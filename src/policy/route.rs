@@ -6,7 +6,7 @@
 //!
 //! To let routes override another table, give [`RouteOptions`] a field with the table's name and options. A key that can lead
 //! a request elsewhere, or add credentials to it, is to be marked `x-danger`: a route may stand in a file that was merely
-//! found. What is here can do no more than name requests and give up on them sooner or later.
+//! found. Without `tls`, what is here can do no more than name requests and give up on them sooner or later.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,6 +27,7 @@ use super::{
     retry::RetryOptions,
     rules::{Asked, Chosen, RuleOptions, Rules, over},
     timeout::TimeoutOptions,
+    tls::servers::ServerTlsOptions,
 };
 
 /// An element of the list `[[route]]`.
@@ -71,6 +72,13 @@ pub struct RouteOptions {
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(transform = inherits)]
     pub bandwidth: BandwidthOptions,
+    /// Which servers are believed, and what they are shown, instead of what `[tls]` says
+    ///
+    /// The connection of a tunnel whose TLS is decrypted is secured before there is a request: by the route that fits the
+    /// tunnel. A request inside for which another route says otherwise gets a connection of its own.
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(transform = inherits)]
+    pub tls: ServerTlsOptions,
 }
 
 /// Whether a table says nothing.

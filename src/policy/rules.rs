@@ -12,6 +12,7 @@ use super::{
     retry::{Retry, RetryOptions},
     scope::Scope,
     timeout::{TimeoutOptions, Timeouts},
+    tls::servers::{ServerTls, ServerTlsOptions},
 };
 
 /// The tables that hold for every request and that a route can override, key by key.
@@ -32,6 +33,8 @@ pub struct RuleOptions {
     pub concurrency: ConcurrencyOptions,
     /// `[bandwidth]`
     pub bandwidth: BandwidthOptions,
+    /// What `[tls]` says of servers.
+    pub tls: ServerTlsOptions,
 }
 
 impl RuleOptions {
@@ -63,6 +66,11 @@ impl RuleOptions {
             self.bandwidth.key,
             weaker.map(|(options, rules)| (&options.bandwidth, &rules.limits.bandwidth)),
         );
+        let server_tls = shared(
+            &self.tls,
+            None,
+            weaker.map(|(options, rules)| (&options.tls, &rules.server_tls)),
+        );
         Rules {
             timeouts: self.timeout.build(problems),
             retry: self.retry.clone().build(problems),
@@ -72,6 +80,7 @@ impl RuleOptions {
                 concurrency: concurrency.unwrap_or_else(|| self.concurrency.clone().build(route, problems)),
                 bandwidth: bandwidth.unwrap_or_else(|| self.bandwidth.clone().build(route)),
             },
+            server_tls: server_tls.unwrap_or_else(|| Arc::new(self.tls.clone().build(problems))),
         }
     }
 
@@ -118,6 +127,8 @@ pub struct Rules {
     pub breaker: Option<Arc<Breaker>>,
     /// How much of a server is asked.
     pub limits: Limits,
+    /// What is demanded of servers that are asked by TLS, and shown to them.
+    pub server_tls: Arc<ServerTls>,
 }
 
 impl Rules {
@@ -133,7 +144,7 @@ impl Rules {
         let breaker = self.breaker.as_ref().map(ToString::to_string);
         let bandwidth = bandwidth.as_ref().map(ToString::to_string);
         let retry = self.retry.rule();
-        [rate, concurrency, retry, breaker, bandwidth]
+        [rate, concurrency, retry, breaker, bandwidth, self.server_tls.rule()]
             .into_iter()
             .flatten()
             .collect()

@@ -14,7 +14,7 @@ use crate::units::Period;
 /// The shortest limit within which anything can happen at all.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Timeouts as they are configured: the table `[timeout]`. `0s` is no limit, other than for `connect`.
+/// Timeouts as they are configured: the table `[timeout]`. `0s` is no limit, other than for `connect` and `tls`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TimeoutOptions {
@@ -30,6 +30,14 @@ pub struct TimeoutOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "10s"))]
     pub connect: Option<Period>,
+
+    /// How long it may then take until it is secured, where amb speaks TLS with the server [default: 10s]
+    ///
+    /// An overrun is answered with 504 and `connection_timeout`, and is `tls_timeout` in logs and reports.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "10s"))]
+    pub tls: Option<Period>,
 
     /// How long a server may take to begin its answer once it has the whole request [default: no limit]
     ///
@@ -77,6 +85,8 @@ pub struct TimeoutOptions {
 pub struct Timeouts {
     /// From the wish for a connection to the open connection. Default 10 s, where the kernel alone would take 127 s.
     pub connect: Duration,
+    /// From the open connection to the end of the TLS handshake with the server. Default 10 s.
+    pub tls: Duration,
     /// From the last byte of the request to the first head of the answer, interim or not.
     pub first_byte: Option<Duration>,
     /// From the wish for a connection to the final head of the answer, for each attempt.
@@ -92,11 +102,15 @@ pub struct Timeouts {
 impl TimeoutOptions {
     /// The values, defaults filled in; `problems` gets what is wrong with them.
     pub fn build(&self, problems: &mut Vec<Problem>) -> Timeouts {
-        let connect = self.connect.map_or(Duration::from_secs(10), |period| period.0);
-        if connect < SHORTEST {
-            let reason = "no connection opens in so short a time; at least 1ms";
-            problems.push(Problem::at(&["timeout", "connect"], reason));
-        }
+        let mut needed = |name: &str, period: Option<Period>| {
+            let limit = period.map_or(Duration::from_secs(10), |period| period.0);
+            if limit < SHORTEST {
+                let reason = "no connection opens in so short a time; at least 1ms";
+                problems.push(Problem::at(&["timeout", name], reason));
+            }
+            limit
+        };
+        let (connect, tls) = (needed("connect", self.connect), needed("tls", self.tls));
         let mut limit = |name: &str, period: Option<Period>| {
             let limit = period?.0;
             if limit.is_zero() {
@@ -110,6 +124,7 @@ impl TimeoutOptions {
         };
         Timeouts {
             connect,
+            tls,
             first_byte: limit("first-byte", self.first_byte),
             per_try: limit("per-try", self.per_try),
             request: limit("request", self.request),
@@ -128,6 +143,7 @@ mod tests {
         let mut problems = Vec::new();
         let expected = Timeouts {
             connect: Duration::from_secs(10),
+            tls: Duration::from_secs(10),
             first_byte: None,
             per_try: None,
             request: None,
@@ -142,6 +158,7 @@ mod tests {
     fn nothing_is_no_limit_and_next_to_nothing_a_mistake() {
         let options = |period: Period| TimeoutOptions {
             connect: Some(Period::seconds(1)),
+            tls: Some(Period::seconds(1)),
             first_byte: Some(period),
             per_try: Some(period),
             request: Some(period),

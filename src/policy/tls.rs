@@ -1,5 +1,7 @@
 //! What amb does about TLS: whose is decrypted and whose never, and which servers it believes.
 
+pub mod servers;
+
 use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -7,8 +9,8 @@ use clap::{Args, ValueEnum, ValueHint};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use self::servers::ServerTlsOptions;
 use super::{
-    Problem,
     matching::host::{HostPattern, Subtree},
     words::list,
 };
@@ -229,25 +231,10 @@ pub struct Tls {
     pub intercept: Vec<HostPattern>,
     /// Hosts that are not, all the same.
     pub never: Vec<HostPattern>,
-    /// Files with further roots.
-    pub extra_roots: Vec<PathBuf>,
-    /// The oldest version. Default: 1.2.
+    /// The oldest version for the command, where its TLS is decrypted. Default: 1.2.
     pub min_version: Version,
     /// What happens where the client refuses. Default: passthrough.
     pub on_pinning_failure: OnPinningFailure,
-    /// What amb signs in with, where it is asked to; none tunnels such hosts.
-    pub client: Option<ClientFiles>,
-    /// Keys, one of which each server must have; empty for any.
-    pub pins: Vec<Pin>,
-}
-
-/// Where a client's certificate is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientFiles {
-    /// The certificate and its chain, PEM.
-    pub certificate: PathBuf,
-    /// Its key, PEM.
-    pub key: PathBuf,
 }
 
 impl TlsOptions {
@@ -260,33 +247,27 @@ impl TlsOptions {
         self
     }
 
-    /// The values, defaults filled in; `problems` gets what is wrong with them.
-    pub fn build(self, problems: &mut Vec<Problem>) -> Tls {
-        let client = match (self.client_cert, self.client_key) {
-            (Some(certificate), Some(key)) => Some(ClientFiles { certificate, key }),
-            (None, None) => None,
-            (Some(_), None) => {
-                let reason = "a certificate is of no use without its key: set tls.client-key too";
-                problems.push(Problem::at(&["tls", "client-cert"], reason));
-                None
-            }
-            (None, Some(_)) => {
-                let reason = "a key is of no use without its certificate: set tls.client-cert too";
-                problems.push(Problem::at(&["tls", "client-key"], reason));
-                None
-            }
-        };
+    /// What it says of servers, which a route may say otherwise.
+    pub fn of_servers(&self) -> ServerTlsOptions {
+        ServerTlsOptions {
+            extra_roots: self.extra_roots.clone(),
+            min_version: self.min_version,
+            client_cert: self.client_cert.clone(),
+            client_key: self.client_key.clone(),
+            pin: self.pin.clone(),
+        }
+    }
+
+    /// The values, defaults filled in.
+    pub fn build(self) -> Tls {
         Tls {
             intercept: self.intercept.unwrap_or_else(|| match self.mode.unwrap_or_default() {
                 Mode::Passthrough => Vec::new(),
                 Mode::Intercept => vec![HostPattern::any()],
             }),
             never: self.never.unwrap_or_default(),
-            extra_roots: self.extra_roots.unwrap_or_default(),
             min_version: self.min_version.unwrap_or_default(),
             on_pinning_failure: self.on_pinning_failure.unwrap_or_default(),
-            client,
-            pins: self.pin.unwrap_or_default(),
         }
     }
 }
@@ -327,9 +308,6 @@ impl Tls {
             };
             rules.push(format!("TLS of {} is decrypted{but}", named(&self.intercept)));
         }
-        if !self.pins.is_empty() {
-            rules.push(format!("servers must have one of the keys {}", named(&self.pins)));
-        }
         rules
     }
 }
@@ -360,7 +338,7 @@ mod tests {
                 ..TlsOptions::default()
             };
             let shown = format!("{options:?}");
-            let tls = options.build(&mut Vec::new());
+            let tls = options.build();
             assert_eq!(tls.opens("h.test", "h.test", 443), opened, "{shown}");
         }
     }
@@ -372,7 +350,7 @@ mod tests {
             never: Some(hosts(&["*.bank.test"])),
             ..TlsOptions::default()
         };
-        let tls = options.build(&mut Vec::new());
+        let tls = options.build();
         assert!(tls.opens("a.test", "10.0.0.1", 443));
         assert!(!tls.opens("a.bank.test", "10.0.0.1", 443));
         assert!(!tls.opens("front.test", "a.bank.test", 443));
@@ -385,7 +363,7 @@ mod tests {
                 intercept: Some(hosts(list)),
                 ..TlsOptions::default()
             };
-            tls.build(&mut Vec::new()).subtrees().map(|subtrees| subtrees.len())
+            tls.build().subtrees().map(|subtrees| subtrees.len())
         };
         assert_eq!(subtrees(&["a.test", "*.b.test", "::1"]), Some(3));
         assert_eq!(subtrees(&["a.test", "*"]), None);
@@ -405,16 +383,5 @@ mod tests {
         for text in ["", "sha256/", "sha256/AAAA", "sha1/AAAA", "sha256/!"] {
             assert!(text.parse::<Pin>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn half_a_client_certificate_is_a_mistake() {
-        let mut problems = Vec::new();
-        let options = TlsOptions {
-            client_cert: Some("c.pem".into()),
-            ..TlsOptions::default()
-        };
-        assert_eq!(options.build(&mut problems).client, None);
-        assert_eq!(problems.len(), 1);
     }
 }

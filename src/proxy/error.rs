@@ -285,6 +285,7 @@ impl ExchangeError {
             Self::CircuitOpen { .. } => "circuit_open",
             Self::RateLimited { .. } => "rate_limited",
             Self::ConcurrencyLimited { .. } => "concurrency_limited",
+            Self::TlsTimedOut { .. } => "tls_timeout",
             _ => self.verdict().error,
         }
     }

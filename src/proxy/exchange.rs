@@ -96,6 +96,16 @@ impl Request {
         }
     }
 
+    /// Is asked of a server of which is demanded what these rules have it: one that was connected by others is none.
+    fn go_by(&mut self, rules: &Rules) {
+        if let Purpose::Secure(aim) = &mut self.purpose
+            && let Some(other) = aim.demanding(&rules.server_tls)
+        {
+            *aim = other;
+            self.prepared = None;
+        }
+    }
+
     /// What policies look at.
     fn asked(&self) -> Asked<'_> {
         Asked {
@@ -110,8 +120,9 @@ impl Request {
 }
 
 /// Carries one exchange from the read head to the end of its answer. Never fails: an error *is* an answer.
-pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request: Request, mut open: Open) -> Next {
+pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, mut request: Request, mut open: Open) -> Next {
     let rules = open.goes_by(&worker.policy.rules_for(&request.asked()));
+    request.go_by(&rules);
     let mut exchange = Exchange {
         worker,
         rules,

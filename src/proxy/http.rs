@@ -140,7 +140,10 @@ async fn pass_inside(
             prepared
         } else {
             let connected = worker.open_tunnel(&authority, &rules, client, &mut open.record).await;
-            worker.upstreams.secured(connected, &authority, &purpose).await
+            worker
+                .upstreams
+                .secured(connected, &authority, &purpose, rules.timeouts.tls)
+                .await
         };
         return match connected {
             Ok(mut server) => {
@@ -192,13 +195,15 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
             open.record.scheme = Some(scheme);
             let purpose = match scheme {
                 Scheme::Http => Purpose::Exchange,
-                Scheme::Https => match Aim::new(&authority.host, true, Offer::Http11) {
-                    Ok(aim) => Purpose::Secure(aim),
-                    Err(error) => {
-                        refuse(client, open, &error, Some(&head), Some(&authority)).await;
-                        return Next::Close;
+                Scheme::Https => {
+                    match Aim::new(&authority.host, true, Offer::Http11, &worker.policy.rules.server_tls) {
+                        Ok(aim) => Purpose::Secure(aim),
+                        Err(error) => {
+                            refuse(client, open, &error, Some(&head), Some(&authority)).await;
+                            return Next::Close;
+                        }
                     }
-                },
+                }
             };
             exchange::handle(
                 worker,

@@ -43,8 +43,11 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    policy::tls::{OnPinningFailure, Version},
-    traffic::{Blame, Failure, Outcome},
+    policy::{
+        rules::Asked,
+        tls::{OnPinningFailure, Version},
+    },
+    traffic::{Blame, Failure, Outcome, secured::REFUSED},
 };
 
 /// How long a client may take for its part of the handshake.
@@ -133,7 +136,11 @@ pub(crate) async fn open(
     let (true, Some(offer), true) = (wanted, hello.offer, hello.fits) else {
         return Opening::Tunnelled(client, opened);
     };
-    let prepared = Aim::new(&name, hello.name.is_some(), offer)
+    let rules = worker
+        .policy
+        .rules_for(&Asked::tunnel(&authority.host, authority.port))
+        .rules;
+    let prepared = Aim::new(&name, hello.name.is_some(), offer, &rules.server_tls)
         .map_err(|error| error.to_string())
         .and_then(|aim| Ok((aim, config(worker, &name)?)));
     let (aim, config) = match prepared {
@@ -155,6 +162,7 @@ pub(crate) async fn open(
         authority,
         name,
         aim,
+        limit: rules.timeouts.tls,
         config,
     };
     Box::pin(opening.run(client, opened, hello, seat)).await
@@ -183,6 +191,8 @@ struct OpeningUp<'a> {
     name: String,
     /// The same for amb.
     aim: Rc<Aim>,
+    /// How long the handshake with it may take.
+    limit: Duration,
     /// How to be that one.
     config: ServerConfig,
 }
@@ -195,11 +205,11 @@ impl OpeningUp<'_> {
         let securing = &self.worker.upstreams.securing;
         let place = self.authority.to_string();
         let failed = match securing
-            .secure(&mut opened.server.connection, &place, &self.aim, true)
+            .secure(&mut opened.server.connection, &place, &self.aim, true, self.limit)
             .await
         {
             Ok(true) => {
-                opened.server.tls = Some(begun.elapsed());
+                opened.server.note_handshake(begun.elapsed());
                 None
             }
             Ok(false) => {
@@ -368,7 +378,7 @@ impl OpeningUp<'_> {
             tracing::warn!("{detail}; {then}");
         }
         opened.open.end(Outcome::Failed(Failure {
-            error_type: "intercept_refused".to_owned(),
+            error_type: REFUSED.to_owned(),
             blame: Blame::Client,
             detail,
         }));

@@ -77,6 +77,7 @@ impl Recorder {
             bytes_received: 0,
             connect: None,
             tls: None,
+            sealed: false,
             first_byte: None,
             opened: 0,
             attempts: 0,

@@ -26,9 +26,13 @@ use super::{
     },
     wire::connection::Connection,
 };
-use crate::policy::{
-    Policy,
-    parent::{Kind, ParentProxy, Route, Scheme},
+use crate::{
+    policy::{
+        Policy,
+        parent::{Kind, ParentProxy, Route, Scheme},
+        timeout::Timeouts,
+    },
+    traffic::secured::Handshake,
 };
 
 /// What a connection is wanted for.
@@ -59,12 +63,19 @@ pub(crate) struct Server {
     pub(crate) connection: Connection,
     /// How long it took to open; none if it was used before.
     pub(crate) connect: Option<Duration>,
-    /// How long it took to secure after that; none if it was not, or was used before.
-    pub(crate) tls: Option<Duration>,
+    /// How it was secured after that; none if it was not, or was used before.
+    pub(crate) tls: Option<Handshake>,
     /// Whether it was another client that used it before.
     pub(crate) foreign: bool,
     /// `Proxy-Authorization` and absolute URLs, if a parent proxy of the HTTP kind is at the other end.
     pub(crate) parent: Option<ParentForm>,
+}
+
+impl Server {
+    /// Notes how the connection was secured, which took so long.
+    pub(crate) fn note_handshake(&mut self, took: Duration) {
+        self.tls = self.connection.tls().map(|session| session.handshake(took));
+    }
 }
 
 /// How a request is written for a parent proxy.
@@ -98,11 +109,10 @@ struct Progress {
 impl Upstreams {
     /// With an empty pool.
     pub(crate) fn new(policy: Arc<Policy>, own: SocketAddr, tls: Arc<Tls>) -> Rc<Self> {
-        let securing = Securing::new(tls, policy.tls.pins.clone(), policy.tls.min_version);
         Rc::new(Self {
             policy,
             own,
-            securing,
+            securing: Securing::new(tls),
             pools: Default::default(),
         })
     }
@@ -141,14 +151,15 @@ impl Upstreams {
     /// `opened` is counted up by one if there is a connection, also if a parent proxy then refuses to go on from there.
     ///
     /// # Errors
-    /// Names whose fault it was. Lasts at most `limit`, and securing it as long as that may.
+    /// Names whose fault it was. Lasts at most as long as connecting may, and securing it as long as that may.
     pub(crate) async fn connect(
         &self,
         authority: &Authority,
         purpose: &Purpose,
-        limit: Duration,
+        timeouts: &Timeouts,
         opened: &mut u32,
     ) -> Result<Server, ExchangeError> {
+        let limit = timeouts.connect;
         let started = Instant::now();
         let progress = Progress::default();
         let opening = async {
@@ -173,10 +184,10 @@ impl Upstreams {
             foreign: false,
             parent,
         };
-        self.secured(Ok(server), authority, purpose).await
+        self.secured(Ok(server), authority, purpose, timeouts.tls).await
     }
 
-    /// A new connection as it is wanted: by TLS, if that is what it is for.
+    /// A new connection as it is wanted: by TLS, if that is what it is for, within `limit`.
     ///
     /// # Errors
     /// Names whose fault it was; the one that there was before, if any.
@@ -185,6 +196,7 @@ impl Upstreams {
         connected: Result<Server, ExchangeError>,
         authority: &Authority,
         purpose: &Purpose,
+        limit: Duration,
     ) -> Result<Server, ExchangeError> {
         let mut server = connected?;
         let Some(aim) = purpose.aim() else {
@@ -192,8 +204,9 @@ impl Upstreams {
         };
         let started = Instant::now();
         let place = authority.to_string();
-        self.securing.secure(&mut server.connection, &place, aim, false).await?;
-        server.tls = Some(started.elapsed());
+        let connection = &mut server.connection;
+        self.securing.secure(connection, &place, aim, false, limit).await?;
+        server.note_handshake(started.elapsed());
         Ok(server)
     }
 

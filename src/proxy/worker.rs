@@ -84,7 +84,7 @@ impl Worker {
         client: &Connection,
         record: &mut Record,
     ) -> Result<Server, ExchangeError> {
-        let (limit, retry) = (rules.timeouts.connect, &rules.retry);
+        let (timeouts, retry) = (&rules.timeouts, &rules.retry);
         let _admission = self.gate.admit(&rules.limits, authority, Who::Tunnel, record).await?;
         if !retry.is_off() {
             let now = self.recorder.since_start();
@@ -93,7 +93,8 @@ impl Worker {
         loop {
             let mut passage = self.gate.pass(rules.breaker.as_ref(), authority)?;
             let opened = &mut record.opened;
-            let server = self.upstreams.connect(authority, &Purpose::Tunnel, limit, opened).await;
+            let connecting = self.upstreams.connect(authority, &Purpose::Tunnel, timeouts, opened);
+            let server = connecting.await;
             passage.opened(&server);
             let error = match server {
                 Ok(mut server) => {
@@ -181,10 +182,14 @@ async fn carry(worker: Rc<Worker>, mut client: Connection, mut opened: Box<Opene
                 match Box::pin(intercept::open(&worker, client, opened, authority, &seat)).await {
                     Opening::Served(After::Closed) | Opening::Ended => return worker.upstreams.client_left(),
                     Opening::Served(After::Tunnel(still, upgraded)) => (client, opened) = (still, upgraded),
-                    Opening::Tunnelled(still, unopened) => (client, opened) = (still, unopened),
+                    Opening::Tunnelled(still, unopened) => {
+                        (client, opened) = (still, unopened);
+                        opened.open.record.sealed = true;
+                    }
                 }
             }
-            Inside::Tls | Inside::Other => {}
+            Inside::Tls => opened.open.record.sealed = true,
+            Inside::Other => {}
             Inside::Broken(side, reason) => broke = Some((side, reason)),
         }
     }

@@ -1,9 +1,9 @@
-//! The JSON report, schema 1.1: all there is, for programs.
+//! The JSON report, schema 1.2: all there is, for programs.
 //!
 //! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
 //! may be added, which bumps the minor version; readers ignore those they do not know.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -19,11 +19,12 @@ use crate::traffic::{
         route::{RouteTraffic, TemplateTraffic},
     },
     retries::RetryCounts,
+    secured::{SecuredTraffic, TlsState},
     summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
 };
 
 /// The version of the report's schema.
-pub const SCHEMA_VERSION: &str = "1.1";
+pub const SCHEMA_VERSION: &str = "1.2";
 
 /// What names the schema.
 const SCHEMA: &str = "urn:amb:report:1";
@@ -229,6 +230,48 @@ struct Host<'a> {
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
+    /// TLS with it; absent if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls<'a>>,
+}
+
+/// TLS with a host.
+#[derive(Serialize, JsonSchema)]
+struct Tls<'a> {
+    /// What became of it: tunnelled if it passed as it was, intercepted if amb spoke it and saw the requests, pinned if a client
+    /// has refused amb's certificate.
+    state: TlsState,
+    /// Handshakes of amb's with it.
+    handshakes: u64,
+    /// Those that went on with an earlier session.
+    resumed: u64,
+    /// How many handshakes came to each version: 1.3; absent if there were none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    versions: BTreeMap<&'static str, u64>,
+    /// How many came to each cipher suite, by IANA's names; absent if there were none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    ciphers: BTreeMap<&'static str, u64>,
+    /// How long they took; absent if there were none.
+    #[serde(rename = "handshake_seconds", skip_serializing_if = "Option::is_none")]
+    took: Option<&'a Latency>,
+    /// When its certificate expires, the first of them if there were several; absent if none was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_expires_at: Option<String>,
+}
+
+impl<'a> Tls<'a> {
+    /// The part of the report about TLS with a host.
+    fn of(tls: &'a SecuredTraffic) -> Self {
+        Self {
+            state: tls.state,
+            handshakes: tls.handshakes,
+            resumed: tls.resumed,
+            versions: tls.versions.iter().copied().collect(),
+            ciphers: tls.ciphers.iter().copied().collect(),
+            took: tls.took.as_ref(),
+            certificate_expires_at: tls.valid.map(|valid| time(valid.to)),
+        }
+    }
 }
 
 impl<'a> Host<'a> {
@@ -248,6 +291,7 @@ impl<'a> Host<'a> {
                 connect: host.connect.as_ref(),
                 first_byte: host.first_byte.as_ref(),
             },
+            tls: host.tls.as_ref().map(Tls::of),
         }
     }
 }
@@ -482,7 +526,7 @@ mod tests {
     fn the_schema_is_what_programs_were_told() {
         let report = report(&summary());
         assert_eq!(report["$schema"], "urn:amb:report:1");
-        assert_eq!(report["schema_version"], "1.1");
+        assert_eq!(report["schema_version"], "1.2");
         assert_eq!(
             report["run"],
             json!({

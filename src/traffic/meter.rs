@@ -25,6 +25,7 @@ use crate::traffic::{
         tally::Tally,
     },
     retries::RetryCounts,
+    secured::SecuredTraffic,
 };
 
 /// Hosts (with their ports) that are told apart. A crawler may meet more; then they are summed up as [`OTHER_HOST`],
@@ -242,6 +243,8 @@ pub struct HostTraffic {
     pub connect: Option<Latency>,
     /// How long it took to begin its answers.
     pub first_byte: Option<Latency>,
+    /// TLS with it; none if there was none.
+    pub tls: Option<SecuredTraffic>,
 }
 
 /// How many exchanges there were, and how they ended: `total` is the sum of the five that follow it.

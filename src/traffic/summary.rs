@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::traffic::meter::{OTHER_HOST, Traffic};
 
+/// Certificates that are warned of; the report has all of them.
+const MOST_EXPIRING: usize = 10;
+
 /// A run that is over.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -51,8 +54,31 @@ impl Summary {
             let message = format!("too many different failures to tell all apart: {beyond} are only counted");
             warnings.push(Warning::new("failures_beyond_limit", message));
         }
+        let now = self.run.started_at + self.run.duration;
+        let expiring = self.traffic.hosts.iter().filter_map(|host| {
+            let left = host.tls.as_ref()?.valid?.ends_soon(now)?;
+            let message = format!(
+                "the certificate of {}:{} expires in {}",
+                host.host,
+                host.port,
+                span(left)
+            );
+            Some(Warning::new("certificate_expires", message))
+        });
+        warnings.extend(expiring.take(MOST_EXPIRING));
         warnings
     }
+}
+
+/// A span of time in the largest unit that it fills: `3 days`.
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (count, unit) = match seconds {
+        86_400.. => (seconds / 86_400, "day"),
+        3_600.. => (seconds / 3_600, "hour"),
+        _ => (seconds / 60, "minute"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The run itself.

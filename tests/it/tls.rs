@@ -4,6 +4,8 @@ mod bytes;
 mod certificates;
 mod clients;
 mod refusals;
+mod reported;
+mod routes;
 mod tunnels;
 
 use std::sync::{Arc, Mutex};
@@ -210,7 +212,7 @@ fn a_file_that_is_no_certificate_stops_the_run_before_it_begins() {
             ],
             "tls.client-cert: /dev/null: there is no certificate in it",
         ),
-        (&["--set", "tls.client-key='/dev/null'"], "tls.client-cert"),
+        (&["--set", "tls.client-key='/dev/null'"], "set tls.client-cert too"),
         (&["--intercept=a b"], "`a b` is no host: ` ` stands in no name"),
     ] {
         let outcome = crate::support::Amb::run(flags).command(["true"]).status(125);

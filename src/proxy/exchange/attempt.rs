@@ -122,9 +122,9 @@ impl Exchange<'_> {
     /// Opens a connection. Boxed, since most requests find one in the pool and should not carry the room for this.
     async fn connect(&mut self) -> Result<Server, ExchangeError> {
         let Request { authority, purpose, .. } = &self.request;
-        let limit = self.rules.timeouts.connect;
+        let timeouts = &self.rules.timeouts;
         let opened = &mut self.open.record.opened;
-        Box::pin(self.worker.upstreams.connect(authority, purpose, limit, opened)).await
+        Box::pin(self.worker.upstreams.connect(authority, purpose, timeouts, opened)).await
     }
 
     /// Sends the request once and waits for the final head of its answer, passing interim ones on.

@@ -17,7 +17,10 @@ use super::{
     },
     Exchange, Request,
 };
-use crate::{policy::hedge::After, traffic::retries::Hedge};
+use crate::{
+    policy::{hedge::After, timeout::Timeouts},
+    traffic::retries::Hedge,
+};
 
 /// What a hedge needs to be sent, apart from the exchange that it is for.
 struct Second {
@@ -27,8 +30,8 @@ struct Second {
     authority: Authority,
     /// On which kind of connection.
     purpose: Purpose,
-    /// How long that may take to open.
-    limit: Duration,
+    /// How long that may take to open and to secure.
+    timeouts: Timeouts,
     /// A connection that is there already.
     ready: Option<Server>,
 }
@@ -81,7 +84,7 @@ impl Exchange<'_> {
             worker: Rc::clone(self.worker),
             authority: authority.clone(),
             purpose: purpose.clone(),
-            limit: self.rules.timeouts.connect,
+            timeouts: self.rules.timeouts,
             ready: self.worker.upstreams.pooled(authority, purpose, client, true),
         };
         self.open.record.retries.hedge = Some(Hedge::Lost);
@@ -126,7 +129,7 @@ impl Second {
         } else {
             let upstreams = &self.worker.upstreams;
             let mut count = 0;
-            let connecting = upstreams.connect(&self.authority, &self.purpose, self.limit, &mut count);
+            let connecting = upstreams.connect(&self.authority, &self.purpose, &self.timeouts, &mut count);
             let connected = connecting.await;
             opened.set(count);
             connected.ok()?

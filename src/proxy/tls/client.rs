@@ -3,7 +3,6 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, pki_types::ServerName};
-use tokio::sync::OnceCell;
 
 use super::{
     CRYPTOGRAPHY, Tls,
@@ -12,7 +11,7 @@ use super::{
     versions,
 };
 use crate::{
-    policy::tls::{Pin, Version},
+    policy::tls::servers::ServerTls,
     proxy::{
         deadline,
         error::ExchangeError,
@@ -22,9 +21,6 @@ use crate::{
         },
     },
 };
-
-/// How long a handshake may take, where connecting may take as long again.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Protocols that are offered to a server ([RFC 7301]).
 ///
@@ -47,8 +43,8 @@ impl Offer {
     }
 }
 
-/// Who is to be at the other end of a connection, and what it is offered. Two connections for the same can stand in for
-/// each other.
+/// Who is to be at the other end of a connection, what is demanded of it and what it is offered. Two connections for the same
+/// can stand in for each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Aim {
     /// The name that its certificate must be for.
@@ -57,6 +53,8 @@ pub(crate) struct Aim {
     named: bool,
     /// What it is offered.
     offer: Offer,
+    /// What is demanded of it, and what it is shown.
+    demands: Arc<ServerTls>,
 }
 
 impl Aim {
@@ -64,7 +62,12 @@ impl Aim {
     ///
     /// # Errors
     /// If it can be nobody's.
-    pub(crate) fn new(name: &str, named: bool, offer: Offer) -> Result<Rc<Self>, ExchangeError> {
+    pub(crate) fn new(
+        name: &str,
+        named: bool,
+        offer: Offer,
+        demands: &Arc<ServerTls>,
+    ) -> Result<Rc<Self>, ExchangeError> {
         let valid = ServerName::try_from(name.to_owned()).map_err(|_| ExchangeError::CertificateRejected {
             server: name.to_owned(),
             reason: "no certificate can be for this name".to_owned(),
@@ -73,79 +76,109 @@ impl Aim {
             name: valid,
             named,
             offer,
+            demands: Arc::clone(demands),
         }))
+    }
+
+    /// The same with other demands; none if these are its own.
+    pub(crate) fn demanding(&self, demands: &Arc<ServerTls>) -> Option<Rc<Self>> {
+        let same = Arc::ptr_eq(&self.demands, demands) || self.demands == *demands;
+        (!same).then(|| {
+            Rc::new(Self {
+                demands: Arc::clone(demands),
+                ..self.clone()
+            })
+        })
     }
 }
 
 /// How rustls is to go about aims of one kind.
 struct Config {
+    /// What is demanded of the servers.
+    demands: Arc<ServerTls>,
     /// Whether the servers are told their names.
     named: bool,
     /// What they are offered.
     offer: Offer,
     /// How.
-    means: Arc<ClientConfig>,
+    way: Arc<ClientConfig>,
 }
 
 /// One worker's way to secure connections to servers.
 pub(crate) struct Securing {
     /// What the workers share.
     shared: Arc<Tls>,
-    /// Keys, one of which each server must have.
-    pins: Vec<Pin>,
-    /// The oldest version.
-    oldest: Version,
-    /// How rustls is to go about it, once that was needed; sessions that can be resumed are remembered in it.
-    basis: OnceCell<ClientConfig>,
-    /// The same for each kind of aim.
+    /// How rustls is to go about each kind of aim, once that was needed. Those with the same demands share the sessions that can
+    /// be resumed: of 256 servers at most, eight each.
     configs: RefCell<Vec<Config>>,
 }
 
 impl Securing {
     /// Costs nothing until something is to be secured.
-    pub(crate) fn new(shared: Arc<Tls>, pins: Vec<Pin>, oldest: Version) -> Self {
+    pub(crate) fn new(shared: Arc<Tls>) -> Self {
         Self {
             shared,
-            pins,
-            oldest,
-            basis: OnceCell::new(),
             configs: RefCell::default(),
         }
     }
 
     /// How rustls is to go about this aim.
     async fn config(&self, aim: &Aim) -> Result<Arc<ClientConfig>, ExchangeError> {
-        let fits = |known: &&Config| known.named == aim.named && known.offer == aim.offer;
-        let known = self
-            .configs
-            .borrow()
-            .iter()
-            .find(fits)
-            .map(|known| Arc::clone(&known.means));
-        if let Some(config) = known {
+        if let Some(config) = self.known(aim) {
             return Ok(config);
         }
-        let mut config = self.basis.get_or_try_init(|| self.make_basis()).await?.clone();
+        let basis = self.similar(aim);
+        let mut config = match basis {
+            Some(basis) => ClientConfig::clone(&basis),
+            None => self.make(&aim.demands).await?,
+        };
+        // While that was made, somebody else may have needed it too: sessions are shared only with what is known.
+        if let Some(config) = self.known(aim) {
+            return Ok(config);
+        }
+        if let Some(basis) = self.similar(aim) {
+            config = ClientConfig::clone(&basis);
+        }
         config.enable_sni = aim.named;
         config.alpn_protocols = aim.offer.protocols();
-        let config = Arc::new(config);
+        let way = Arc::new(config);
         self.configs.borrow_mut().push(Config {
+            demands: Arc::clone(&aim.demands),
             named: aim.named,
             offer: aim.offer,
-            means: Arc::clone(&config),
+            way: Arc::clone(&way),
         });
-        Ok(config)
+        Ok(way)
     }
 
-    /// What all aims have in common.
-    async fn make_basis(&self) -> Result<ClientConfig, ExchangeError> {
-        let verifier = Verifier::new(&self.shared.roots, self.pins.clone()).await;
+    /// What was made for this kind of aim.
+    fn known(&self, aim: &Aim) -> Option<Arc<ClientConfig>> {
+        let configs = self.configs.borrow();
+        let mut fitting = configs
+            .iter()
+            .filter(|known| known.named == aim.named && known.offer == aim.offer);
+        let found = fitting.find(|known| aim.demanding(&known.demands).is_none())?;
+        Some(Arc::clone(&found.way))
+    }
+
+    /// What was made for an aim with the same demands.
+    fn similar(&self, aim: &Aim) -> Option<Arc<ClientConfig>> {
+        let configs = self.configs.borrow();
+        let found = configs.iter().find(|known| aim.demanding(&known.demands).is_none())?;
+        Some(Arc::clone(&found.way))
+    }
+
+    /// What all aims with these demands have in common.
+    async fn make(&self, demands: &Arc<ServerTls>) -> Result<ClientConfig, ExchangeError> {
+        let means = self.shared.means(demands);
+        let means = means.ok_or_else(|| ExchangeError::Internal("nobody has read this route's files".to_owned()))?;
+        let verifier = Verifier::new(&means.roots, demands.pins.clone()).await;
         let config = ClientConfig::builder_with_provider(Arc::clone(&CRYPTOGRAPHY))
-            .with_protocol_versions(versions(self.oldest))
+            .with_protocol_versions(versions(demands.min_version))
             .map_err(|error| ExchangeError::Internal(error.to_string()))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(Arc::new(Identity(self.shared.identity.clone())));
+            .with_client_cert_resolver(Arc::new(Identity(means.identity.clone())));
         Ok(config)
     }
 
@@ -153,13 +186,14 @@ impl Securing {
     /// certificate that amb has not: then the connection is of no use any more, and nothing else was wrong with it.
     ///
     /// # Errors
-    /// Names whose fault it was.
+    /// Names whose fault it was. Lasts at most `limit`.
     pub(crate) async fn secure(
         &self,
         connection: &mut Connection,
         server: &str,
         aim: &Aim,
         unless_asked: bool,
+        limit: Duration,
     ) -> Result<bool, ExchangeError> {
         let config = self.config(aim).await?;
         let session = ClientConnection::new(config, aim.name.clone())
@@ -167,13 +201,13 @@ impl Securing {
         let mut session = Session::new(session, Vec::new());
         session.stops_if_asked = unless_asked;
         let shaking = connection.secure(session);
-        match deadline::within(HANDSHAKE_LIMIT, shaking).await {
+        match deadline::within(limit, shaking).await {
             Some(Ok(())) => Ok(true),
             Some(Err(HandshakeError::Asked)) => Ok(false),
             Some(Err(error)) => Err(failed(server, error)),
             None => Err(ExchangeError::TlsTimedOut {
                 server: server.to_owned(),
-                limit: HANDSHAKE_LIMIT,
+                limit,
             }),
         }
     }

@@ -7,6 +7,8 @@ use rustls::{RootCertStore, pki_types::CertificateDer};
 /// Roots, read once, when they are needed first.
 #[derive(Default)]
 pub(crate) struct Roots {
+    /// The system's, once they were read.
+    system: Arc<OnceLock<RootCertStore>>,
     /// Those that are configured.
     extra: Vec<CertificateDer<'static>>,
     /// All, once they were read.
@@ -14,9 +16,10 @@ pub(crate) struct Roots {
 }
 
 impl Roots {
-    /// With these beside the system's.
-    pub(super) fn new(extra: Vec<CertificateDer<'static>>) -> Self {
+    /// These beside the system's, which both share.
+    pub(super) fn with(&self, extra: Vec<CertificateDer<'static>>) -> Self {
         Self {
+            system: Arc::clone(&self.system),
             extra,
             all: OnceLock::new(),
         }
@@ -38,9 +41,19 @@ impl Roots {
         read.await.unwrap_or_else(|_| Arc::new(RootCertStore::empty()))
     }
 
-    /// Reads them: from where the system has them, or from where `SSL_CERT_FILE` and `SSL_CERT_DIR` in amb's own environment
-    /// say.
+    /// All of them, those of the system read by the first that needs them.
     fn read(&self) -> RootCertStore {
+        let mut roots = self.system.get_or_init(Self::read_system).clone();
+        let (known, odd) = roots.add_parsable_certificates(self.extra.iter().cloned());
+        if odd > 0 {
+            tracing::warn!(known, odd, "not every certificate of tls.extra-roots can be used");
+        }
+        roots
+    }
+
+    /// Reads the system's: from where it has them, or from where `SSL_CERT_FILE` and `SSL_CERT_DIR` in amb's own environment
+    /// say.
+    fn read_system() -> RootCertStore {
         let system = rustls_native_certs::load_native_certs();
         for reason in &system.errors {
             tracing::warn!(%reason, "some of the system's root certificates cannot be read");
@@ -49,10 +62,6 @@ impl Roots {
         // Some stores hold what is no certificate of today any more.
         let (known, odd) = roots.add_parsable_certificates(system.certs);
         tracing::debug!(known, odd, "read the system's root certificates");
-        let (known, odd) = roots.add_parsable_certificates(self.extra.iter().cloned());
-        if odd > 0 {
-            tracing::warn!(known, odd, "not every certificate of tls.extra-roots can be used");
-        }
         roots
     }
 }

@@ -8,13 +8,17 @@ use std::{
     io::{self, Read, Write},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::{Duration, SystemTime},
 };
 
-use rustls::Connection as Tls;
+use rustls::{CipherSuite, Connection as Tls, HandshakeKind, ProtocolVersion, pki_types::CertificateDer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+
+use crate::traffic::secured::{Handshake, Validity};
 
 /// Bytes that are read from the socket at once.
 const RAW_BYTES: usize = 32 * 1024;
@@ -93,6 +97,28 @@ impl Session {
     /// The protocol that both sides agreed on, once they have; none if they named none.
     pub(crate) fn protocol(&self) -> Option<&[u8]> {
         self.tls.alpn_protocol()
+    }
+
+    /// How the handshake with a server went, which took so long.
+    pub(crate) fn handshake(&self, took: Duration) -> Handshake {
+        let resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
+        let leaf = self.tls.peer_certificates().and_then(<[_]>::first);
+        Handshake {
+            took,
+            version: match self.tls.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => "1.3",
+                _ => "1.2",
+            },
+            cipher: match self.tls.negotiated_cipher_suite().map(|suite| suite.suite()) {
+                // rustls has names of its own for those of TLS 1.3.
+                Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => "TLS_AES_128_GCM_SHA256",
+                Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => "TLS_AES_256_GCM_SHA384",
+                Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256) => "TLS_CHACHA20_POLY1305_SHA256",
+                other => other.and_then(|suite| suite.as_str()).unwrap_or("unknown"),
+            },
+            resumed,
+            valid: leaf.filter(|_| !resumed).and_then(validity),
+        }
     }
 
     /// Brings the handshake further, until both sides have their keys.
@@ -304,6 +330,19 @@ impl Session {
             }
         })
     }
+}
+
+/// How long a certificate is valid; none if it cannot be read.
+fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
+    let (_, read) = X509Certificate::from_der(certificate).ok()?;
+    let time = |time: ASN1Time| {
+        let since_epoch = Duration::from_secs(u64::try_from(time.timestamp()).ok()?);
+        SystemTime::UNIX_EPOCH.checked_add(since_epoch)
+    };
+    Some(Validity {
+        from: time(read.validity().not_before)?,
+        to: time(read.validity().not_after)?,
+    })
 }
 
 /// The socket as rustls writes to it.

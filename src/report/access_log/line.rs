@@ -90,7 +90,11 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     optional("network.protocol.version", Some(Value::Text(version)));
     optional("duration", Some(seconds(record.duration)));
     optional("connect.duration", record.connect.map(seconds));
-    optional("tls.duration", record.tls.map(seconds));
+    let tls = record.tls.as_ref();
+    optional("tls.duration", tls.map(|tls| seconds(tls.took)));
+    optional("tls.protocol.version", tls.map(|tls| Value::Text(tls.version)));
+    optional("tls.cipher", tls.map(|tls| Value::Text(tls.cipher)));
+    optional("tls.resumed", tls.map(|tls| Value::Flag(tls.resumed)));
     optional("first_byte.duration", record.first_byte.map(seconds));
     optional("amb.waited", record.limited.map(|_| seconds(record.waited)));
     optional("bytes.sent", Some(Value::Whole(record.bytes_sent)));

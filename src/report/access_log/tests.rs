@@ -31,6 +31,7 @@ fn record() -> Record {
         bytes_received: 3_400,
         connect: Some(Duration::from_millis(2)),
         tls: None,
+        sealed: false,
         first_byte: Some(Duration::from_millis(40)),
         attempts: 2,
         retries: Retries::default(),

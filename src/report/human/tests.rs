@@ -52,6 +52,7 @@ fn host(name: &str, port: u16) -> HostTraffic {
         latency: None,
         connect: None,
         first_byte: None,
+        tls: None,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::traffic::{
     latency::Durations,
     meter::{Bytes, Connections, HostTraffic, Requests, Tunnels},
     retries::RetryCounts,
+    secured::SecuredTally,
 };
 
 /// What one host and port has seen so far.
@@ -33,6 +34,8 @@ pub(super) struct Tally {
     connect: Durations,
     /// See [`HostTraffic::first_byte`].
     first_byte: Durations,
+    /// See [`HostTraffic::tls`]; none until there is some.
+    tls: Option<Box<SecuredTally>>,
 }
 
 impl Tally {
@@ -50,6 +53,7 @@ impl Tally {
             latency: Durations::default(),
             connect: Durations::default(),
             first_byte: Durations::default(),
+            tls: None,
         }
     }
 
@@ -64,6 +68,9 @@ impl Tally {
         self.connections.opened += u64::from(record.opened);
         if let Some(connect) = record.connect {
             self.connect.add(connect);
+        }
+        if let Some(state) = SecuredTally::state_of(record) {
+            self.tls.get_or_insert_default().add(record, state);
         }
         match record.kind {
             Kind::Exchange => {
@@ -91,6 +98,9 @@ impl Tally {
         self.latency.merge(&other.latency);
         self.connect.merge(&other.connect);
         self.first_byte.merge(&other.first_byte);
+        if let Some(theirs) = &other.tls {
+            self.tls.get_or_insert_default().merge(theirs);
+        }
     }
 
     /// The sums.
@@ -107,6 +117,7 @@ impl Tally {
             latency: self.latency.finish(),
             connect: self.connect.finish(),
             first_byte: self.first_byte.finish(),
+            tls: self.tls.and_then(|tls| tls.finish()),
         }
     }
 }

@@ -26,6 +26,7 @@ fn exchange() -> Record {
         bytes_received: 1_000,
         connect: None,
         tls: None,
+        sealed: false,
         first_byte: Some(Duration::from_millis(5)),
         opened: 0,
         attempts: 1,

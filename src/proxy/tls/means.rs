@@ -1,0 +1,193 @@
+//! What amb speaks TLS with servers by, once its files are read: whom it believes, and what it signs in with.
+
+use std::{
+    fmt, fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+    sign::CertifiedKey,
+};
+use thiserror::Error;
+
+use super::{CRYPTOGRAPHY, roots::Roots};
+use crate::policy::tls::servers::{ClientFiles, ServerTls};
+
+/// The most bytes that a file may have: many times what all authorities of the world have.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What one set of demands comes to.
+#[derive(Default)]
+pub(crate) struct Means {
+    /// What is demanded.
+    pub(crate) demands: Arc<ServerTls>,
+    /// Whom servers must be vouched for by.
+    pub(crate) roots: Arc<Roots>,
+    /// What amb signs in with, where it is asked to.
+    pub(crate) identity: Option<Arc<CertifiedKey>>,
+}
+
+/// Why TLS cannot be had as it was configured.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(super) enum TlsError {
+    /// A file is not what it should be.
+    #[error("{key}: {}: {reason}", path.display())]
+    File {
+        /// The key that names it.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The authority could not be made.
+    #[error("no certificate authority could be made: {0}")]
+    Authority(String),
+}
+
+/// Everything because of which TLS cannot be had as it was configured: at least one, a line each.
+#[derive(Debug, Error)]
+pub struct TlsErrors(Vec<TlsError>);
+
+impl fmt::Display for TlsErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if at == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Files being read, to the last one, whatever is wrong with the others.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// The system's roots, which all share.
+    roots: Roots,
+    /// What is wrong.
+    errors: Vec<TlsError>,
+    /// What is worth knowing.
+    notes: Vec<String>,
+}
+
+impl Reading {
+    /// The value, or none and its error kept. What two routes share is told once.
+    pub(super) fn unless_wrong<T>(&mut self, result: Result<T, TlsError>) -> Option<T> {
+        result
+            .map_err(|error| {
+                let known = |other: &TlsError| match (other, &error) {
+                    (TlsError::File { path: a, reason: b, .. }, TlsError::File { path, reason, .. }) => {
+                        (a, b) == (path, reason)
+                    }
+                    (other, error) => other == error,
+                };
+                if !self.errors.iter().any(known) {
+                    self.errors.push(error);
+                }
+            })
+            .ok()
+    }
+
+    /// What these demands come to; `route` is the id of the first route that has them, none if they hold for all.
+    pub(super) fn means(&mut self, route: Option<&str>, demands: &Arc<ServerTls>) -> Means {
+        let of_route = route.map_or_else(String::new, |id| format!(" (route {id})"));
+        let key = |name: &str| format!("tls.{name}{of_route}");
+        let mut extra = Vec::new();
+        for path in &demands.extra_roots {
+            let found = self.unless_wrong(certificates(&key("extra-roots"), path));
+            extra.append(&mut found.unwrap_or_default());
+        }
+        let identity = demands.client.as_ref().and_then(|files| {
+            if let Some(note) = careless(&key("client-key"), &files.key)
+                && !self.notes.contains(&note)
+            {
+                self.notes.push(note);
+            }
+            let identity = identity(files, &key("client-cert"), &key("client-key"));
+            self.unless_wrong(identity)
+        });
+        Means {
+            demands: Arc::clone(demands),
+            roots: Arc::new(self.roots.with(extra)),
+            identity,
+        }
+    }
+
+    /// What is worth knowing.
+    ///
+    /// # Errors
+    /// If anything was wrong.
+    pub(super) fn finish(self) -> Result<Vec<String>, TlsErrors> {
+        if self.errors.is_empty() {
+            Ok(self.notes)
+        } else {
+            Err(TlsErrors(self.errors))
+        }
+    }
+}
+
+/// What is to be said of a key that everybody may read; none if not everybody may.
+fn careless(key: &str, path: &Path) -> Option<String> {
+    let mode = fs::metadata(path).ok()?.permissions().mode();
+    let shown = path.display();
+    (mode & 0o004 != 0)
+        .then(|| format!("{key}: everybody may read {shown}, which holds a private key: chmod 600 {shown}"))
+}
+
+/// A file's contents.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let said = |error: io::Error| error.to_string();
+    let about = fs::metadata(path).map_err(said)?;
+    if about.is_file() && about.len() > MOST_BYTES {
+        return Err("it is larger than 16 MiB".to_owned());
+    }
+    fs::read(path).map_err(said)
+}
+
+/// The certificates in a PEM file, which are more than none.
+fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let wrong = |reason: String| TlsError::File {
+        key: key.to_owned(),
+        path: path.to_owned(),
+        reason,
+    };
+    let bytes = read(path).map_err(wrong)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let found = found.map_err(|error| wrong(error.to_string()))?;
+    if found.is_empty() {
+        return Err(wrong(
+            "there is no certificate in it (-----BEGIN CERTIFICATE-----)".to_owned(),
+        ));
+    }
+    Ok(found)
+}
+
+/// The certificate and its key that amb signs in with.
+fn identity(files: &ClientFiles, certificate_key: &str, key_key: &str) -> Result<Arc<CertifiedKey>, TlsError> {
+    let chain = certificates(certificate_key, &files.certificate)?;
+    let wrong = |reason: String| TlsError::File {
+        key: key_key.to_owned(),
+        path: files.key.clone(),
+        reason,
+    };
+    let bytes = read(&files.key).map_err(wrong)?;
+    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
+        pem::Error::NoItemsFound if is_locked(&bytes) => {
+            wrong("the private key in it is locked by a password, which amb cannot ask for".to_owned())
+        }
+        pem::Error::NoItemsFound => wrong("there is no private key in it".to_owned()),
+        error => wrong(error.to_string()),
+    })?;
+    let key = CertifiedKey::from_der(chain, key, &CRYPTOGRAPHY).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => wrong(format!("it is not the key of {}", files.certificate.display())),
+        error => wrong(error.to_string()),
+    })?;
+    Ok(Arc::new(key))
+}
+
+/// Whether a PEM file holds a key that a password is needed for.
+fn is_locked(bytes: &[u8]) -> bool {
+    String::from_utf8_lossy(bytes).contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+}
