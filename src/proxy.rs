@@ -14,6 +14,7 @@ mod exchange;
 mod gate;
 mod http;
 mod intercept;
+mod program;
 mod recorder;
 mod retrying;
 mod sniff;

@@ -56,7 +56,7 @@ pub struct Record {
     /// How long the connection took to open (name resolution included); none on a reused connection.
     pub connect: Option<Duration>,
     /// How it was then secured; none on a reused connection, and where amb did not secure it.
-    pub tls: Option<Handshake>,
+    pub tls: Option<Box<Handshake>>,
     /// Whether it is a tunnel with TLS in it that amb left as it was.
     pub sealed: bool,
     /// From the request's last head byte sent to the response's first byte; none without a response.

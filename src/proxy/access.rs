@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use tokio::task::JoinHandle;
 
-use super::{error::is_exhaustion, wire::connection::Connection};
+use super::{error::is_exhaustion, program::Program, wire::connection::Connection};
 
 /// What the kernel says about the socket at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +79,15 @@ pub(crate) fn is_gone(client: &Connection) -> bool {
     }
 }
 
-/// Which program is at the other end, and its process: `java (pid 4711)`; none if that cannot be found out any more.
+/// Which program is at the other end; none if that cannot be found out any more.
 ///
 /// Looks through the process table, in a thread of its own: for what is said once, and asked before it may be gone.
-pub(crate) fn program(client: &Connection) -> Option<JoinHandle<Option<String>>> {
+pub(crate) fn program(client: &Connection) -> Option<JoinHandle<Option<Program>>> {
     let (peer, own) = (client.peer().ok()?, client.stream().local_addr().ok()?);
     let socket = peer_socket(peer, own).ok()??;
-    Some(tokio::task::spawn_blocking(move || processes::holder(socket.inode)))
+    Some(tokio::task::spawn_blocking(move || {
+        processes::holder(socket.inode).and_then(Program::of)
+    }))
 }
 
 /// Whether none of the last `sent` bytes has reached the server's machine, or at least that has not said so before it ended its
@@ -224,17 +226,14 @@ mod processes {
         })
     }
 
-    /// A process that has the socket open, as people call it. amb itself is none.
-    pub(super) fn holder(inode: u32) -> Option<String> {
+    /// A process that has the socket open. amb itself is none.
+    pub(super) fn holder(inode: u32) -> Option<u32> {
         let entries = fs::read_dir("/proc").ok()?;
         entries.filter_map(Result::ok).find_map(|entry| {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
             let process = entry.path();
-            if pid == std::process::id() || fs::read_dir(process.join("fd")).is_err() || !holds(&process, inode) {
-                return None;
-            }
-            let name = fs::read_to_string(process.join("comm")).ok()?;
-            Some(format!("{} (pid {pid})", name.trim_end().escape_debug()))
+            let may_look = pid != std::process::id() && fs::read_dir(process.join("fd")).is_ok();
+            (may_look && holds(&process, inode)).then_some(pid)
         })
     }
 

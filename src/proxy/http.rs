@@ -149,7 +149,7 @@ async fn pass_inside(
             Ok(mut server) => {
                 head.write_to(head.target(), server.connection.outbox.appender());
                 open.record.connect = server.connect;
-                open.record.tls = server.tls;
+                open.record.tls = server.tls.take();
                 open.record.attempts = 1;
                 Next::Upgraded(Box::new(tunnel::Opened {
                     server,

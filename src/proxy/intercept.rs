@@ -25,6 +25,7 @@ use super::{
     deadline,
     error::ExchangeError,
     http::{self, After, Terms},
+    program::Program,
     target::Authority,
     tls::{
         CRYPTOGRAPHY,
@@ -56,6 +57,9 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 ///
 /// [RFC 7301 §3.2]: https://www.rfc-editor.org/rfc/rfc7301#section-3.2
 const NO_APPLICATION_PROTOCOL: u8 = 120;
+/// How long a client waits at most until it is known what it is, at its first connections to some hosts; and how long it may
+/// take to find out what would help.
+const LOOKUP_LIMIT: Duration = Duration::from_millis(250);
 /// How long a connection lingers when it is closed.
 const LINGER: Duration = Duration::from_secs(1);
 /// How long it may then wait with its first request, as it may between two.
@@ -150,7 +154,7 @@ pub(crate) async fn open(
             return Opening::Tunnelled(client, opened);
         }
     };
-    let program = worker
+    let lookup = worker
         .tls
         .spared
         .is_uncertain(&name)
@@ -158,7 +162,8 @@ pub(crate) async fn open(
         .flatten();
     let opening = OpeningUp {
         worker,
-        program,
+        lookup,
+        program: None,
         authority,
         name,
         aim,
@@ -183,8 +188,10 @@ fn config(worker: &Worker, name: &str) -> Result<ServerConfig, String> {
 struct OpeningUp<'a> {
     /// Who does it.
     worker: &'a Rc<Worker>,
-    /// What the client is called, if that was asked.
-    program: Option<JoinHandle<Option<String>>>,
+    /// The look-up of the client, if that was asked and has not come to its end.
+    lookup: Option<JoinHandle<Option<Program>>>,
+    /// What it came to.
+    program: Option<Program>,
     /// Where the tunnel leads.
     authority: Authority,
     /// Whom the client wants there.
@@ -233,6 +240,7 @@ impl OpeningUp<'_> {
             // So that it gets as far as to be told why.
             (Some(_), offer) => offer.map(Offer::protocols).unwrap_or_default(),
         };
+        self.look_program_up().await;
         if let Err(refused) = self.be_server(&mut client, hello).await {
             return self.refused(client, opened, refused).await;
         }
@@ -263,6 +271,16 @@ impl OpeningUp<'_> {
             prepared: prepared.map(|prepared| prepared.map(|()| server)),
         };
         Opening::Served(Box::pin(http::serve(self.worker, client, seat, terms)).await)
+    }
+
+    /// Gives those who look up what the client is some time for it: when it has refused, it may be gone.
+    async fn look_program_up(&mut self) {
+        if let Some(lookup) = &mut self.lookup
+            && let Some(found) = deadline::within(LOOKUP_LIMIT, lookup).await
+        {
+            self.lookup = None;
+            self.program = found.ok().flatten();
+        }
     }
 
     /// Is the server that the client wants.
@@ -363,12 +381,26 @@ impl OpeningUp<'_> {
             client.linger(LINGER).await;
             return Opening::Ended;
         }
-        let who = match self.program {
-            Some(program) if consequence.tell => program.await.ok().flatten(),
+        let program = match self.lookup {
+            Some(lookup) if consequence.tell => {
+                let found = deadline::within(LOOKUP_LIMIT, lookup).await;
+                found.and_then(Result::ok).flatten()
+            }
+            _ => self.program,
+        };
+        let who = program
+            .as_ref()
+            .map_or_else(|| "the command".to_owned(), ToString::to_string);
+        let advice = match program {
+            Some(program) if consequence.tell => {
+                let asking = tokio::task::spawn_blocking(|| program.advice());
+                let advice = deadline::within(LOOKUP_LIMIT, asking).await;
+                advice.and_then(Result::ok).flatten()
+            }
             _ => None,
         };
-        let who = who.unwrap_or_else(|| "the command".to_owned());
-        let detail = format!("{who} has refused amb's certificate for {} {how}", self.name);
+        let advice = advice.map_or_else(String::new, |advice| format!(" ({advice})"));
+        let detail = format!("{who} has refused amb's certificate for {} {how}{advice}", self.name);
         if consequence.tell {
             let then = if lasting {
                 "it is tunnelled from now on"

@@ -64,7 +64,7 @@ pub(crate) struct Server {
     /// How long it took to open; none if it was used before.
     pub(crate) connect: Option<Duration>,
     /// How it was secured after that; none if it was not, or was used before.
-    pub(crate) tls: Option<Handshake>,
+    pub(crate) tls: Option<Box<Handshake>>,
     /// Whether it was another client that used it before.
     pub(crate) foreign: bool,
     /// `Proxy-Authorization` and absolute URLs, if a parent proxy of the HTTP kind is at the other end.
@@ -74,7 +74,7 @@ pub(crate) struct Server {
 impl Server {
     /// Notes how the connection was secured, which took so long.
     pub(crate) fn note_handshake(&mut self, took: Duration) {
-        self.tls = self.connection.tls().map(|session| session.handshake(took));
+        self.tls = self.connection.tls().map(|session| Box::new(session.handshake(took)));
     }
 }
 

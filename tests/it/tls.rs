@@ -3,6 +3,7 @@
 mod bytes;
 mod certificates;
 mod clients;
+mod diagnosis;
 mod refusals;
 mod reported;
 mod routes;

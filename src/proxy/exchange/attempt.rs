@@ -86,7 +86,7 @@ impl Exchange<'_> {
             };
             server.connection.pace = self.worker.gate.pace(&self.rules.limits, &self.request.authority);
             self.open.record.connect = server.connect;
-            self.open.record.tls = server.tls;
+            self.open.record.tls = server.tls.take();
             self.open.record.reused = server.connect.is_none();
             self.open.record.attempts += u32::from(!std::mem::replace(&mut counted, true));
             match self.exchange_heads(client, &mut server, conversation).await {

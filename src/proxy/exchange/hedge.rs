@@ -101,7 +101,7 @@ impl Exchange<'_> {
             won = second => Ok(won),
         };
         self.open.record.opened += opened.get();
-        let (winner, head) = match won {
+        let (mut winner, head) = match won {
             Ok(Some(won)) => won,
             Ok(None) => {
                 return self
@@ -113,7 +113,7 @@ impl Exchange<'_> {
         };
         self.open.record.retries.hedge = Some(Hedge::Won);
         self.open.record.connect = winner.connect;
-        self.open.record.tls = winner.tls;
+        self.open.record.tls = winner.tls.take();
         self.open.record.reused = winner.connect.is_none();
         std::mem::replace(server, winner).connection.reset();
         Ok(Awaited::Head(head))
