@@ -4,6 +4,7 @@
 //! first word that is none: `trailing_var_arg` without `allow_hyphen_values`, so that a mistyped flag is an error and
 //! not the name of a command.
 
+pub mod ca;
 pub mod complete;
 pub mod config;
 mod console;
@@ -124,6 +125,8 @@ pub enum Command {
     Config(ConfigArgs),
     /// Try out what holds for a request
     Policy(policy::PolicyArgs),
+    /// Create or show a certificate authority that is kept
+    Ca(ca::CaArgs),
     /// Trust this project's amb.toml
     ///
     /// A file that comes with a checkout is not allowed to send requests elsewhere, or to write files outside the
@@ -237,6 +240,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
                 Command::Run(args) => args.console = cli.console.clone(),
                 Command::Config(args) => args.console = cli.console.clone(),
                 Command::Policy(args) => args.console = cli.console.clone(),
+                Command::Ca(args) => args.console = cli.console.clone(),
                 Command::Demo(args) => args.console = cli.console.clone(),
                 _ => {}
             }

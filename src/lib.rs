@@ -19,6 +19,7 @@
 //! | [`report`] | what people and programs read of it |
 //! | [`config`] | layers, their sources, all mistakes at once; `config/stack.rs` has the layers in their order |
 //! | [`cli`] | subcommands, flags, help, and how amb's own lines are written |
+//! | [`ca`] | `amb ca`: a certificate authority that is kept |
 //! | [`exit`] | every way in which amb ends |
 //! | [`units`] | durations and sizes as people write them |
 //! | [`demo`] | a program and its servers, to show all this |
@@ -107,6 +108,8 @@ pub mod report;
 pub mod config;
 
 pub mod cli;
+
+pub mod ca;
 
 pub mod exit;
 

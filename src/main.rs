@@ -13,6 +13,7 @@
 use std::ffi::{c_char, c_int};
 
 use amb::{
+    ca,
     cli::{self, Command},
     config, demo,
     exit::Exit,
@@ -55,6 +56,7 @@ fn outcome() -> Exit {
         Command::Init(args) => cli::config::init(&args),
         Command::Config(args) => cli::config::run(&args),
         Command::Policy(args) => cli::policy::run(&args),
+        Command::Ca(args) => ca::run(&args),
         Command::Trust(args) => cli::config::trust(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoProgram => demo::program::run(),

@@ -212,7 +212,7 @@ impl PolicyOptions {
             reach: Reach::build(self.connect_to, self.resolve),
             parent,
             via: self.headers.via.unwrap_or(true),
-            tls: self.tls.build(),
+            tls: self.tls.build(problems),
             redact: Arc::new(Redact),
         }
     }

@@ -49,7 +49,7 @@ use tokio::{net::TcpListener, runtime::LocalOptions, sync::oneshot};
 use self::{crowd::Crowd, gate::Gate, recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
 pub use self::{
     recorder::Listener,
-    tls::{CertificateAuthority, Tls, TlsErrors},
+    tls::{CertificateAuthority, Tls, TlsErrors, kept},
 };
 use crate::{policy::Policy, traffic::meter::Meter};
 

@@ -44,6 +44,8 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["route", "*", "tls", "client-cert"], false),
     (&["route", "*", "tls", "client-key"], false),
     (&["route", "*", "tls", "extra-roots"], false),
+    (&["tls", "ca", "cert"], false),
+    (&["tls", "ca", "key"], false),
     (&["tls", "client-cert"], false),
     (&["tls", "client-key"], false),
     (&["tls", "extra-roots"], false),

@@ -1,5 +1,6 @@
 //! What amb does about TLS: whose is decrypted and whose never, and which servers it believes.
 
+pub mod authority;
 pub mod servers;
 
 use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
@@ -9,8 +10,12 @@ use clap::{Args, ValueEnum, ValueHint};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use self::servers::ServerTlsOptions;
+use self::{
+    authority::{AuthorityFiles, AuthorityOptions},
+    servers::ServerTlsOptions,
+};
 use super::{
+    Problem,
     matching::host::{HostPattern, Subtree},
     words::list,
 };
@@ -68,6 +73,11 @@ pub struct TlsOptions {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
     #[schemars(schema_with = "hosts_schema", extend("default" = []))]
     pub never: Option<Vec<HostPattern>>,
+
+    /// The certificate authority that the command is to trust where its TLS is decrypted
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub ca: AuthorityOptions,
 
     /// Trust the certificates in this PEM file upstream, beside those of the system [default: none]
     ///
@@ -201,6 +211,11 @@ impl<'de> Deserialize<'de> for Pin {
     }
 }
 
+/// Whether a table says nothing.
+fn is_default(table: &AuthorityOptions) -> bool {
+    *table == AuthorityOptions::default()
+}
+
 /// A list, or a text with commas between its elements.
 fn words_schema(title: &str) -> Schema {
     json_schema!({
@@ -235,6 +250,8 @@ pub struct Tls {
     pub min_version: Version,
     /// What happens where the client refuses. Default: passthrough.
     pub on_pinning_failure: OnPinningFailure,
+    /// Where the authority is kept that the command trusts; none makes one for the run.
+    pub authority: Option<AuthorityFiles>,
 }
 
 impl TlsOptions {
@@ -258,8 +275,8 @@ impl TlsOptions {
         }
     }
 
-    /// The values, defaults filled in.
-    pub fn build(self) -> Tls {
+    /// The values, defaults filled in; `problems` gets what is wrong with them.
+    pub fn build(self, problems: &mut Vec<Problem>) -> Tls {
         Tls {
             intercept: self.intercept.unwrap_or_else(|| match self.mode.unwrap_or_default() {
                 Mode::Passthrough => Vec::new(),
@@ -268,6 +285,7 @@ impl TlsOptions {
             never: self.never.unwrap_or_default(),
             min_version: self.min_version.unwrap_or_default(),
             on_pinning_failure: self.on_pinning_failure.unwrap_or_default(),
+            authority: self.ca.build(problems),
         }
     }
 }
@@ -338,7 +356,7 @@ mod tests {
                 ..TlsOptions::default()
             };
             let shown = format!("{options:?}");
-            let tls = options.build();
+            let tls = options.build(&mut Vec::new());
             assert_eq!(tls.opens("h.test", "h.test", 443), opened, "{shown}");
         }
     }
@@ -350,7 +368,7 @@ mod tests {
             never: Some(hosts(&["*.bank.test"])),
             ..TlsOptions::default()
         };
-        let tls = options.build();
+        let tls = options.build(&mut Vec::new());
         assert!(tls.opens("a.test", "10.0.0.1", 443));
         assert!(!tls.opens("a.bank.test", "10.0.0.1", 443));
         assert!(!tls.opens("front.test", "a.bank.test", 443));
@@ -363,7 +381,7 @@ mod tests {
                 intercept: Some(hosts(list)),
                 ..TlsOptions::default()
             };
-            tls.build().subtrees().map(|subtrees| subtrees.len())
+            tls.build(&mut Vec::new()).subtrees().map(|subtrees| subtrees.len())
         };
         assert_eq!(subtrees(&["a.test", "*.b.test", "::1"]), Some(3));
         assert_eq!(subtrees(&["a.test", "*"]), None);

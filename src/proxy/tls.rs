@@ -6,6 +6,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod client;
+pub mod kept;
 pub(crate) mod leaves;
 pub(crate) mod means;
 pub(crate) mod problem;
@@ -77,11 +78,17 @@ impl Tls {
             .map(|(route, demands)| Arc::new(reading.means(route.map(|id| &**id), demands)))
             .collect();
         let (subtrees, wanted) = (policy.tls.subtrees(), policy.tls.intercepts());
-        let authority = wanted.then(|| CertificateAuthority::new(run_id, subtrees.as_deref(), now));
-        let authority = reading.unless_wrong(authority.transpose().map_err(TlsError::Authority));
+        let authority = match &policy.tls.authority {
+            _ if !wanted => None,
+            Some(files) => reading.authority(files, now),
+            None => {
+                let made = CertificateAuthority::new(run_id, subtrees.as_deref(), now);
+                reading.unless_wrong(made.map_err(TlsError::Authority))
+            }
+        };
         let notes = reading.finish()?;
         Ok(Self {
-            authority: authority.flatten(),
+            authority,
             means,
             notes,
             spared: Spared::default(),

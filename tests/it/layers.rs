@@ -12,6 +12,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("run", &["*"]),
     ("demo", &["*"]),
     ("cli", &["config", "exit", "report", "units"]),
+    ("ca", &["cli", "config", "exit", "policy", "proxy"]),
     ("config", &["policy", "supervise", "report", "inject", "units"]),
     ("exit", &["supervise"]),
     ("inject", &["trust"]),

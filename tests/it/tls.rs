@@ -1,5 +1,6 @@
 //! TLS that amb opens, TLS that it speaks for clients that ask it to, and TLS that it leaves alone.
 
+mod authority;
 mod bytes;
 mod certificates;
 mod clients;

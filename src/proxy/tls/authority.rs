@@ -1,10 +1,12 @@
-//! The run's certificate authority: a key that is nowhere but in memory, and certificates in the names of servers.
+//! The run's certificate authority: a key that is nowhere but in memory, unless somebody keeps one, and certificates in the
+//! names of servers.
 
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, NameConstraints, SanType, SerialNumber,
@@ -13,9 +15,10 @@ use rustls::{
     pki_types::{CertificateDer, PrivatePkcs8KeyDer},
     sign::{CertifiedKey, SigningKey},
 };
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::CRYPTOGRAPHY;
-use crate::policy::matching::host::Subtree;
+use crate::{policy::matching::host::Subtree, traffic::secured::Validity};
 
 /// How long the authority is valid. Nobody can use it when the run is over, since its key is gone then; but services run for
 /// months, and the command cannot be given another one meanwhile.
@@ -33,10 +36,12 @@ const COMMON_NAME_LIMIT: usize = 64;
 pub struct CertificateAuthority {
     /// Signs.
     issuer: Issuer<'static, KeyPair>,
-    /// Its certificate, PEM.
-    pem: String,
-    /// The same, DER.
-    der: CertificateDer<'static>,
+    /// The certificate of its root, which is itself in most cases, DER.
+    root: CertificateDer<'static>,
+    /// What follows the certificate of a server: those that lead to the root, which is not among them.
+    chain: Vec<CertificateDer<'static>>,
+    /// How long it is valid.
+    valid: Validity,
     /// The public key of every server's certificate.
     leaf: KeyPair,
     /// The private key of every server's certificate.
@@ -46,54 +51,86 @@ pub struct CertificateAuthority {
 impl std::fmt::Debug for CertificateAuthority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CertificateAuthority")
-            .field("pem", &self.pem)
+            .field("valid", &self.valid)
             .finish_non_exhaustive()
     }
 }
 
 impl CertificateAuthority {
-    /// Makes one, confined to some hosts if they are known.
+    /// Makes one for a run, confined to some hosts if they are known.
     ///
     /// # Errors
     /// If there is no randomness to be had.
     pub(super) fn new(run_id: &str, confined: Option<&[Subtree<'_>]>, now: SystemTime) -> Result<Self, String> {
-        let said = |error: rcgen::Error| error.to_string();
-        let key = KeyPair::generate().map_err(said)?;
-        let leaf = KeyPair::generate().map_err(said)?;
+        let ((about, certificate), key) =
+            root(&format!("amb run {run_id} (ephemeral)"), confined, AUTHORITY_LIFE, now)?;
+        let valid = Validity {
+            from: now - BACKDATED,
+            to: now + AUTHORITY_LIFE,
+        };
+        Self::of(Issuer::new(about, key), vec![certificate.der().clone()], valid)
+    }
+
+    /// One that somebody keeps, whose certificate comes first in its chain.
+    ///
+    /// # Errors
+    /// If what it signs would not be taken for what it has signed.
+    pub(super) fn kept(
+        issuer: Issuer<'static, KeyPair>,
+        chain: Vec<CertificateDer<'static>>,
+        valid: Validity,
+        now: SystemTime,
+    ) -> Result<Self, String> {
+        let own = chain[0].clone();
+        let authority = Self::of(issuer, chain, valid)?;
+        let leaf = authority.mint("localhost", now)?;
+        let same = matches!(
+            (X509Certificate::from_der(&leaf.cert[0]), X509Certificate::from_der(&own)),
+            (Ok((_, leaf)), Ok((_, own))) if leaf.issuer().as_raw() == own.subject().as_raw()
+        );
+        if same {
+            Ok(authority)
+        } else {
+            Err("amb cannot write its name into certificates as it is written there".to_owned())
+        }
+    }
+
+    /// One with a key for servers of its own.
+    fn of(
+        issuer: Issuer<'static, KeyPair>,
+        mut chain: Vec<CertificateDer<'static>>,
+        valid: Validity,
+    ) -> Result<Self, String> {
+        let leaf = KeyPair::generate().map_err(|error| error.to_string())?;
         let leaf_key = CRYPTOGRAPHY
             .key_provider
             .load_private_key(PrivatePkcs8KeyDer::from(leaf.serialize_der()).into())
             .map_err(|error| error.to_string())?;
-        let mut about = CertificateParams::default();
-        about.distinguished_name = rcgen::DistinguishedName::new();
-        let common_name: String = format!("amb run {run_id} (ephemeral)")
-            .chars()
-            .take(COMMON_NAME_LIMIT)
-            .collect();
-        about.distinguished_name.push(DnType::CommonName, common_name);
-        about.serial_number = Some(serial_number()?);
-        about.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        about.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        about.name_constraints = confined.map(constraints);
-        be_valid(&mut about, now, AUTHORITY_LIFE);
-        let certificate = about.self_signed(&key).map_err(said)?;
+        let root = chain.pop().ok_or("there is no certificate")?;
         Ok(Self {
-            pem: certificate.pem(),
-            der: certificate.der().clone(),
-            issuer: Issuer::new(about, key),
+            issuer,
+            root,
+            chain,
+            valid,
             leaf,
             leaf_key,
         })
     }
 
-    /// Its certificate, PEM.
-    pub fn pem(&self) -> &str {
-        &self.pem
+    /// The certificate that the command is to trust, PEM.
+    pub fn pem(&self) -> String {
+        let base64 = STANDARD.encode(&self.root);
+        let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+        for line in base64.as_bytes().chunks(64) {
+            text.push_str(&String::from_utf8_lossy(line));
+            text.push('\n');
+        }
+        text + "-----END CERTIFICATE-----\n"
     }
 
-    /// Its certificate, DER.
+    /// The same, DER.
     pub fn der(&self) -> &[u8] {
-        &self.der
+        &self.root
     }
 
     /// A certificate for a server of this name or address.
@@ -120,13 +157,39 @@ impl CertificateAuthority {
         about.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         about.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         about.use_authority_key_identifier_extension = true;
-        be_valid(&mut about, now, LEAF_LIFE);
+        // No longer than those are who vouch for it, and not before them.
+        let from = (now - BACKDATED).max(self.valid.from);
+        let to = (now + LEAF_LIFE).min(self.valid.to);
+        be_valid(&mut about, from, to);
         let certificate = about.signed_by(&self.leaf, &self.issuer).map_err(said)?;
-        Ok(CertifiedKey::new(
-            vec![certificate.der().clone()],
-            Arc::clone(&self.leaf_key),
-        ))
+        let chain = std::iter::once(certificate.der()).chain(&self.chain).cloned();
+        Ok(CertifiedKey::new(chain.collect(), Arc::clone(&self.leaf_key)))
     }
+}
+
+/// The certificate and key of a new authority that nobody vouches for: valid from a while ago, and for so long from now on.
+///
+/// # Errors
+/// If there is no randomness to be had.
+pub(super) fn root(
+    name: &str,
+    confined: Option<&[Subtree<'_>]>,
+    life: Duration,
+    now: SystemTime,
+) -> Result<((CertificateParams, rcgen::Certificate), KeyPair), String> {
+    let said = |error: rcgen::Error| error.to_string();
+    let key = KeyPair::generate().map_err(said)?;
+    let mut about = CertificateParams::default();
+    about.distinguished_name = rcgen::DistinguishedName::new();
+    let common_name: String = name.chars().take(COMMON_NAME_LIMIT).collect();
+    about.distinguished_name.push(DnType::CommonName, common_name);
+    about.serial_number = Some(serial_number()?);
+    about.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    about.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    about.name_constraints = confined.map(constraints);
+    be_valid(&mut about, now - BACKDATED, now + life);
+    let certificate = about.self_signed(&key).map_err(said)?;
+    Ok(((about, certificate), key))
 }
 
 /// A positive number of 16 octets that nobody can guess.
@@ -140,12 +203,13 @@ fn serial_number() -> Result<SerialNumber, String> {
     Ok(SerialNumber::from_slice(&octets))
 }
 
-/// Makes it valid from a while ago, for so long.
-fn be_valid(about: &mut CertificateParams, now: SystemTime, life: Duration) {
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    about.not_before = epoch + now.saturating_sub(BACKDATED);
-    about.not_after = epoch + now + life;
+/// Makes it valid from one time to the other.
+fn be_valid(about: &mut CertificateParams, from: SystemTime, to: SystemTime) {
+    let at = |time: SystemTime| {
+        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        rcgen::date_time_ymd(1970, 1, 1) + since_epoch
+    };
+    (about.not_before, about.not_after) = (at(from), at(to));
 }
 
 /// What confines an authority to these hosts ([RFC 5280 §4.2.1.10]).
@@ -180,7 +244,7 @@ mod tests {
         client::{WebPkiServerVerifier, danger::ServerCertVerifier},
         pki_types::{ServerName, UnixTime},
     };
-    use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+    use x509_parser::prelude::{GeneralName, ParsedExtension};
 
     use super::*;
 
@@ -196,7 +260,7 @@ mod tests {
     /// Whether a client that trusts the authority takes the certificate that it makes for `minted` as that of `name`.
     fn is_believed(authority: &CertificateAuthority, minted: &str, name: &str, at: SystemTime) -> bool {
         let mut roots = RootCertStore::empty();
-        roots.add(authority.der.clone()).expect("a root");
+        roots.add(authority.root.clone()).expect("a root");
         let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&CRYPTOGRAPHY))
             .build()
             .expect("a verifier");
@@ -260,7 +324,7 @@ mod tests {
         let [first, second] =
             [&minted[0], &minted[1]].map(|leaf| X509Certificate::from_der(&leaf.cert[0]).expect("DER").1);
         assert_ne!(first.serial, second.serial);
-        let (_, root) = X509Certificate::from_der(&authority.der).expect("DER");
+        let (_, root) = X509Certificate::from_der(&authority.root).expect("DER");
         assert_eq!(first.issuer(), root.subject());
         assert!(
             root.tbs_certificate

@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use rustls::{
@@ -13,8 +14,11 @@ use rustls::{
 };
 use thiserror::Error;
 
-use super::{CRYPTOGRAPHY, roots::Roots};
-use crate::policy::tls::servers::{ClientFiles, ServerTls};
+use super::{CRYPTOGRAPHY, authority::CertificateAuthority, kept, roots::Roots};
+use crate::policy::tls::{
+    authority::AuthorityFiles,
+    servers::{ClientFiles, ServerTls},
+};
 
 /// The most bytes that a file may have: many times what all authorities of the world have.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
@@ -113,6 +117,13 @@ impl Reading {
             roots: Arc::new(self.roots.with(extra)),
             identity,
         }
+    }
+
+    /// The authority that is kept in these files.
+    pub(super) fn authority(&mut self, files: &AuthorityFiles, now: SystemTime) -> Option<CertificateAuthority> {
+        let (authority, note) = self.unless_wrong(kept::read_authority(files, now))?;
+        self.notes.extend(note);
+        Some(authority)
     }
 
     /// What is worth knowing.

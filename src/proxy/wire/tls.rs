@@ -333,7 +333,7 @@ impl Session {
 }
 
 /// How long a certificate is valid; none if it cannot be read.
-fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
+pub(crate) fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
     let (_, read) = X509Certificate::from_der(certificate).ok()?;
     let time = |time: ASN1Time| {
         let since_epoch = Duration::from_secs(u64::try_from(time.timestamp()).ok()?);
