@@ -8,6 +8,7 @@ pub mod ca;
 pub mod complete;
 pub mod config;
 mod console;
+pub mod doctor;
 pub mod generate;
 pub mod help;
 pub mod policy;
@@ -127,6 +128,11 @@ pub enum Command {
     Policy(policy::PolicyArgs),
     /// Create or show a certificate authority that is kept
     Ca(ca::CaArgs),
+    /// Find out which programs of this machine go through amb, and trust it
+    ///
+    /// Each that is installed is tried in a run of its own, against a server of amb's own on this machine. Nothing is written
+    /// to the home directory.
+    Doctor(doctor::DoctorArgs),
     /// Trust this project's amb.toml
     ///
     /// A file that comes with a checkout is not allowed to send requests elsewhere, or to write files outside the
@@ -241,6 +247,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
                 Command::Config(args) => args.console = cli.console.clone(),
                 Command::Policy(args) => args.console = cli.console.clone(),
                 Command::Ca(args) => args.console = cli.console.clone(),
+                Command::Doctor(args) => args.console = cli.console.clone(),
                 Command::Demo(args) => args.console = cli.console.clone(),
                 _ => {}
             }

@@ -20,6 +20,7 @@
 //! | [`config`] | layers, their sources, all mistakes at once; `config/stack.rs` has the layers in their order |
 //! | [`cli`] | subcommands, flags, help, and how amb's own lines are written |
 //! | [`ca`] | `amb ca`: a certificate authority that is kept |
+//! | [`doctor`] | `amb doctor`: which programs go through amb, and trust it |
 //! | [`exit`] | every way in which amb ends |
 //! | [`units`] | durations and sizes as people write them |
 //! | [`demo`] | a program and its servers, to show all this |
@@ -110,6 +111,8 @@ pub mod config;
 pub mod cli;
 
 pub mod ca;
+
+pub mod doctor;
 
 pub mod exit;
 

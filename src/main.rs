@@ -15,7 +15,7 @@ use std::ffi::{c_char, c_int};
 use amb::{
     ca,
     cli::{self, Command},
-    config, demo,
+    config, demo, doctor,
     exit::Exit,
     run, supervise,
 };
@@ -57,6 +57,7 @@ fn outcome() -> Exit {
         Command::Config(args) => cli::config::run(&args),
         Command::Policy(args) => cli::policy::run(&args),
         Command::Ca(args) => ca::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Trust(args) => cli::config::trust(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoProgram => demo::program::run(),

@@ -46,11 +46,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
 use tokio::{net::TcpListener, runtime::LocalOptions, sync::oneshot};
 
-use self::{crowd::Crowd, gate::Gate, recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
 pub use self::{
+    access::recognises_clients,
     recorder::Listener,
-    tls::{CertificateAuthority, Tls, TlsErrors, kept},
+    tls::{CertificateAuthority, Tls, TlsErrors, kept, trial},
 };
+use self::{crowd::Crowd, gate::Gate, recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
 use crate::{policy::Policy, traffic::meter::Meter};
 
 /// Connections that may wait to be accepted; the kernel takes less if `somaxconn` says so.

@@ -66,6 +66,18 @@ pub(crate) async fn judge(peer: SocketAddr, own: SocketAddr, run_id: &str) -> Ve
     }
 }
 
+/// Whether amb can find out whose a connection is, by the example of one of its own.
+///
+/// # Errors
+/// Why not.
+pub fn recognises_clients() -> std::io::Result<()> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let own = listener.local_addr()?;
+    let client = std::net::TcpStream::connect(own)?;
+    peer_socket(client.local_addr()?, own)?;
+    Ok(())
+}
+
 /// Whether the client has closed its socket for good, and not only its sending half.
 ///
 /// The two look alike on the wire; the kernel knows that nobody holds the socket any more.

@@ -12,6 +12,7 @@ pub(crate) mod means;
 pub(crate) mod problem;
 pub(crate) mod roots;
 pub(crate) mod spared;
+pub mod trial;
 pub(crate) mod verify;
 
 use std::{

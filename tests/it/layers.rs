@@ -14,6 +14,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["config", "exit", "report", "units"]),
     ("ca", &["cli", "config", "exit", "policy", "proxy"]),
     ("config", &["policy", "supervise", "report", "inject", "units"]),
+    ("doctor", &["cli", "exit", "proxy"]),
     ("exit", &["supervise"]),
     ("inject", &["trust"]),
     ("trust", &[]),

@@ -5,6 +5,7 @@
 mod completion;
 mod config;
 mod demo;
+mod doctor;
 mod fuzz;
 mod generated;
 mod layers;
