@@ -128,7 +128,7 @@ fn start(
         tracing::warn!("{note}");
     }
     if let Some(authority) = tls.authority() {
-        sabotage::disclose(&authority.pem());
+        sabotage::disclose(&authority.pem(), || authority.key());
     }
     let inherited = inject::environment(environment);
     let trust = tls

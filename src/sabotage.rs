@@ -8,12 +8,18 @@ const VARIABLE: &str = "AMB_SABOTAGE";
 /// The variable that names a file for the certificate of the run's authority.
 const DISCLOSURE: &str = "AMB_SABOTAGE_CA";
 
-/// Writes the certificate of the run's authority to where a test wants it.
-pub(crate) fn disclose(pem: &str) {
-    if cfg!(debug_assertions)
-        && let Some(path) = env::var_os(DISCLOSURE)
-    {
-        fs::write(path, pem).expect("a test can read what it asks for");
+/// The variable that names a file for its private key, which a test then looks for everywhere else.
+const KEY_DISCLOSURE: &str = "AMB_SABOTAGE_CA_KEY";
+
+/// Writes the certificate of the run's authority, and its key, to where a test wants them.
+pub(crate) fn disclose(pem: &str, key: impl FnOnce() -> Vec<u8>) {
+    if cfg!(debug_assertions) {
+        if let Some(path) = env::var_os(DISCLOSURE) {
+            fs::write(path, pem).expect("a test can read what it asks for");
+        }
+        if let Some(path) = env::var_os(KEY_DISCLOSURE) {
+            fs::write(path, key()).expect("a test can read what it asks for");
+        }
     }
 }
 

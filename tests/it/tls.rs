@@ -8,6 +8,7 @@ mod diagnosis;
 mod refusals;
 mod reported;
 mod routes;
+mod traces;
 mod tunnels;
 
 use std::sync::{Arc, Mutex};

@@ -133,6 +133,11 @@ impl CertificateAuthority {
         &self.root
     }
 
+    /// Its private key, PKCS#8, for those who look for it where it must not be.
+    pub(crate) fn key(&self) -> Vec<u8> {
+        self.issuer.key().serialize_der()
+    }
+
     /// A certificate for a server of this name or address.
     ///
     /// # Errors

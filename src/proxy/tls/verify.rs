@@ -15,10 +15,16 @@ use rustls::{
     sign::CertifiedKey,
 };
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::{
+    prelude::{ASN1Time, FromDer, X509Certificate},
+    public_key::PublicKey,
+};
 
 use super::{CRYPTOGRAPHY, problem::CertificateProblem, roots::Roots};
 use crate::{policy::tls::Pin, proxy::wire::tls};
+
+/// The shortest RSA key that a server may have, in bits.
+const SHORTEST_RSA: usize = 2048;
 
 /// Verifies servers, and says what is wrong with those that fail.
 #[derive(Debug)]
@@ -73,6 +79,15 @@ impl Verifier {
     }
 }
 
+/// The bits of an RSA key with which the handshake would fail in a way that nobody understands; none if it has enough.
+fn short_key(leaf: &CertificateDer<'_>) -> Option<usize> {
+    let (_, read) = X509Certificate::from_der(leaf).ok()?;
+    match read.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) => Some(key.key_size()).filter(|bits| *bits < SHORTEST_RSA),
+        _ => None,
+    }
+}
+
 /// The error for a certificate that is not accepted.
 fn refused(problem: CertificateProblem) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(problem))))
@@ -103,6 +118,11 @@ impl ServerCertVerifier for Verifier {
                 Error::InvalidCertificate(error) => refused(CertificateProblem::of(&error, leaf, chain, name)),
                 other => other,
             })?;
+        if let Some(bits) = short_key(leaf) {
+            let reason =
+                format!("its key is too short to be safe: RSA with {bits} bits, where {SHORTEST_RSA} are the least");
+            return Err(refused(CertificateProblem(reason)));
+        }
         if !self.pins.is_empty() && !self.has_pin(leaf, chain) {
             let reason = "neither its key nor that of one that vouches for it is among those of tls.pin";
             return Err(refused(CertificateProblem(reason.to_owned())));

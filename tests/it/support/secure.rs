@@ -17,7 +17,8 @@ use rustls::{
     StreamOwned,
     crypto::ring,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject},
-    server::{NoClientAuth, danger::ClientCertVerifier},
+    server::{ClientHello, NoClientAuth, ResolvesServerCert, danger::ClientCertVerifier},
+    sign::CertifiedKey,
 };
 
 use super::{Amb, Peer, Proxy, Upstream};
@@ -155,6 +156,28 @@ impl Certificate {
                 PrivatePkcs8KeyDer::from(self.key.serialize_der()).into(),
             )
             .expect("a certificate with its key")
+    }
+
+    /// How one is configured that sends these certificates, in this order, whichever is first.
+    pub(crate) fn config_in_order(&self, order: &[&Self]) -> ServerConfig {
+        /// What is sent to everybody.
+        #[derive(Debug)]
+        struct Always(Arc<CertifiedKey>);
+
+        impl ResolvesServerCert for Always {
+            fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+                Some(Arc::clone(&self.0))
+            }
+        }
+        let provider = Arc::new(ring::default_provider());
+        let key = PrivatePkcs8KeyDer::from(self.key.serialize_der()).into();
+        let key = provider.key_provider.load_private_key(key).expect("a key");
+        let chain = order.iter().map(|certificate| certificate.made.der().clone()).collect();
+        ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Always(Arc::new(CertifiedKey::new(chain, key)))))
     }
 
     /// How one is configured that asks its clients for certificates.

@@ -304,6 +304,89 @@ fn a_certificate_that_is_signed_with_sha_1_is_not_believed() {
     scene.proxy.end();
 }
 
+/// A chain may come in any order ([RFC 8446 §4.4.2]) but for the server's own certificate, which is first.
+///
+/// [RFC 8446 §4.4.2]: https://www.rfc-editor.org/rfc/rfc8446#section-4.4.2
+#[test]
+fn a_chain_that_does_not_begin_with_the_servers_own_is_not_believed() {
+    let scene = Scene::with(&["--intercept"]);
+    let upper = scene.root.issue(Certificate::authority_params("Test Upper"));
+    let lower = upper.issue(Certificate::authority_params("Test Lower"));
+    let leaf = lower.server("h.test");
+    for (order, status) in [
+        ([&leaf, &lower, &upper], 200),
+        ([&leaf, &upper, &lower], 200),
+        ([&lower, &leaf, &upper], 502),
+        ([&upper, &lower, &leaf], 502),
+    ] {
+        let server = hello(leaf.config_in_order(&order), "hi");
+        let answer = scene.client(&server, "h.test").send(GET).answer();
+        assert_eq!(answer.status(), status, "{}", answer.body());
+        if status == 502 {
+            answer.assert_own(502, "tls_certificate_error");
+        }
+    }
+    scene.proxy.end();
+}
+
+/// rustls makes no such server, and openssl only if it is told to forget what it knows.
+#[test]
+fn a_key_that_is_too_short_is_not_believed() {
+    let scene = Scene::with(&["--intercept"]);
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("root.pem", scene.root.pem()),
+        ("root.key", scene.root.key_pem()),
+        ("names", "subjectAltName=DNS:h.test\n".to_owned()),
+    ] {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let script = "openssl genrsa -out leaf.key 1024 && openssl req -new -key leaf.key -subj /CN=h.test -out leaf.csr && \
+                  openssl x509 -req -sha256 -in leaf.csr -CA root.pem -CAkey root.key -set_serial 7 -days 2 -extfile names \
+                  -out leaf.pem";
+    let shell = |script: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script]).current_dir(directory.path());
+        command
+    };
+    if !shell(script).output().unwrap().status.success() {
+        return say_skipped("there is no openssl here that makes short keys");
+    }
+    // It reads stdin for as long as it lives.
+    let serve =
+        "exec openssl s_server -accept 127.0.0.1:0 -cert leaf.pem -key leaf.key -cipher DEFAULT:@SECLEVEL=0 -www";
+    let mut server = shell(serve)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = std::io::BufReader::new(server.stdout.take().unwrap());
+    let port = loop {
+        let mut line = String::new();
+        if std::io::BufRead::read_line(&mut said, &mut line).unwrap() == 0 {
+            break None;
+        }
+        if let Some(place) = line.trim().strip_prefix("ACCEPT ") {
+            break place.rsplit(':').next().map(str::to_owned);
+        }
+    };
+    let Some(port) = port else {
+        drop(server.kill());
+        drop(server.wait());
+        return say_skipped("openssl does not serve with a short key");
+    };
+    let config = crate::support::secure::client_config(&[&scene.authority()], &["http/1.1"]);
+    let tunnel = scene.tunnel(&format!("127.0.0.1:{port}")).stream;
+    let mut client = crate::support::secure::shake(config, "h.test", tunnel).unwrap();
+    let answer = client.send(GET).answer();
+    answer.assert_own(502, "tls_certificate_error");
+    assert!(answer.body().contains("RSA with 1024 bits"), "{}", answer.body());
+    drop(client);
+    scene.proxy.end();
+    drop(server.kill());
+    drop(server.wait());
+}
+
 /// What a server with `config` is that asks for a certificate, and insists on it if `required`.
 fn asking(config: &Certificate, root: &Certificate, required: bool) -> ServerConfig {
     let mut roots = rustls::RootCertStore::empty();
