@@ -47,16 +47,16 @@ pub fn run(args: &CaArgs) -> Exit {
 /// Does something with the authority that is configured.
 fn with_place(args: &CaPlaceArgs, act: impl FnOnce(&AuthorityFiles) -> Exit) -> Exit {
     match config::inspect(&args.layers.request()) {
-        Ok((config, _)) => match &config.policy.tls.authority {
-            Some(files) => act(files),
-            None => {
-                cli::say(
-                    &"tls.ca names no files: a run that decrypts makes an authority of its own\n\
-                      hint: `amb ca create` makes one that is kept",
-                );
-                Exit::Negative
+        Ok((config, _)) => {
+            if let Some(files) = &config.policy.tls.authority {
+                return act(files);
             }
-        },
+            cli::say(
+                &"tls.ca names no files: a run that decrypts makes an authority of its own\n\
+                  hint: `amb ca create` makes one that is kept",
+            );
+            Exit::Negative
+        }
         Err(mistakes) => cli::refuse_to_start(&mistakes),
     }
 }

@@ -12,11 +12,12 @@ use std::{
     io,
     path::Path,
     process::{Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -36,8 +37,6 @@ const AT_ONCE: usize = 4;
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
 /// How much longer than a program its run may take.
 const MARGIN: Duration = Duration::from_secs(5);
-/// How often a process is asked whether it has ended.
-const TICK: Duration = Duration::from_millis(20);
 /// Columns of what a program says.
 const DETAIL_COLUMNS: usize = 160;
 /// Columns of a version.
@@ -201,7 +200,7 @@ impl Surgery<'_> {
             "command -v {} > /dev/null || exit 127\n{}",
             client.program, client.version
         );
-        let asked = self.shell("version", &home, &["sh", "-c", &version], VERSION_LIMIT)?;
+        let asked = shell("version", &home, &["sh", "-c", &version], VERSION_LIMIT)?;
         if asked.status != Some(0) {
             return Ok(None);
         }
@@ -260,7 +259,7 @@ impl Surgery<'_> {
             "-c".as_ref(),
             script.as_ref(),
         ];
-        let asked = self.shell("run", &directory, &words, self.limit + MARGIN)?;
+        let asked = shell("run", &directory, &words, self.limit + MARGIN)?;
         if self.server.has_seen(&start) {
             return Ok((Verdict::Works, String::new()));
         }
@@ -270,51 +269,56 @@ impl Surgery<'_> {
             .unwrap_or_default();
         Ok(judge(&report, &asked))
     }
+}
 
-    /// Runs something in a directory that is its home, without amb's own variables.
-    fn shell<T: AsRef<OsStr>>(&self, what: &str, home: &Path, words: &[T], limit: Duration) -> io::Result<Ended> {
-        let path = home.with_extension(what);
-        let output = File::create(&path)?;
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).current_dir(home);
-        for (name, _) in env::vars_os() {
-            let own = name.to_string_lossy();
-            if own.starts_with("AMB_") || own.starts_with("XDG_") {
-                command.env_remove(&name);
-            }
+/// Runs something in a directory that is its home, without amb's own variables.
+fn shell<T: AsRef<OsStr>>(what: &str, home: &Path, words: &[T], limit: Duration) -> io::Result<Ended> {
+    let path = home.with_extension(what);
+    let output = File::create(&path)?;
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).current_dir(home);
+    for (name, _) in env::vars_os() {
+        let own = name.to_string_lossy();
+        if own.starts_with("AMB_") || own.starts_with("XDG_") {
+            command.env_remove(&name);
         }
-        // What finds its own files by HOME, and writes nothing there.
-        if let Some(real) = env::var_os("HOME") {
-            for (name, below) in [("RUSTUP_HOME", ".rustup"), ("PYENV_ROOT", ".pyenv")] {
-                let place = Path::new(&real).join(below);
-                if env::var_os(name).is_none() && place.is_dir() {
-                    command.env(name, place);
-                }
-            }
-        }
-        command
-            .env("HOME", home)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output);
-        let mut process = command.spawn()?;
-        let deadline = Instant::now() + limit;
-        let status = loop {
-            if let Some(status) = process.try_wait()? {
-                break status.code();
-            }
-            if Instant::now() >= deadline {
-                process.kill()?;
-                process.wait()?;
-                break None;
-            }
-            thread::sleep(TICK);
-        };
-        Ok(Ended {
-            status,
-            said: String::from_utf8_lossy(&fs::read(path)?).into_owned(),
-        })
     }
+    // What finds its own files by HOME, and writes nothing there.
+    if let Some(real) = env::var_os("HOME") {
+        for (name, below) in [("RUSTUP_HOME", ".rustup"), ("PYENV_ROOT", ".pyenv")] {
+            let place = Path::new(&real).join(below);
+            if env::var_os(name).is_none() && place.is_dir() {
+                command.env(name, place);
+            }
+        }
+    }
+    command
+        .env("HOME", home)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output);
+    let mut process = command.spawn()?;
+    let pid = Pid::from_child(&process);
+    let (told, end) = mpsc::channel();
+    let waiter = thread::spawn(move || {
+        let ended = process.wait();
+        // Nobody listens where amb itself fails.
+        drop(told.send(ended));
+    });
+    let status = if let Ok(status) = end.recv_timeout(limit) {
+        status?.code()
+    } else {
+        // It may end at this very moment.
+        if let Err(reason) = kill_process(pid, Signal::KILL) {
+            tracing::debug!(%reason, "what took too long has ended");
+        }
+        None
+    };
+    drop(waiter.join());
+    Ok(Ended {
+        status,
+        said: String::from_utf8_lossy(&fs::read(path)?).into_owned(),
+    })
 }
 
 /// A process that has ended.

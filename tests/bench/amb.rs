@@ -2,9 +2,11 @@
 
 use std::{
     error::Error,
+    ffi::OsStr,
     fs,
     io::{self, BufRead, BufReader},
     net::SocketAddr,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -15,6 +17,8 @@ pub(crate) struct Amb {
     process: Child,
     /// Where its proxy listens.
     pub(crate) address: SocketAddr,
+    /// The file of the authority that its child is to trust, if it decrypts.
+    pub(crate) authority: Option<PathBuf>,
 }
 
 impl Amb {
@@ -23,22 +27,41 @@ impl Amb {
     /// # Errors
     /// amb cannot be started, or its child says nothing.
     pub(crate) fn start() -> Result<Self, Box<dyn Error>> {
+        Self::with(&[])
+    }
+
+    /// The same with further flags.
+    ///
+    /// # Errors
+    /// Those of [`Amb::start`].
+    pub(crate) fn with(flags: &[&OsStr]) -> Result<Self, Box<dyn Error>> {
         let mut process = command()
-            .args(["run", "--no-config", "--summary", "off", "--"])
-            .args(["sh", "-c", "echo $AMB_PROXY_URL; exec cat >/dev/null"])
+            .args(["run", "--no-config", "--summary", "off"])
+            .args(flags)
+            .args([
+                "--",
+                "sh",
+                "-c",
+                "echo $AMB_PROXY_URL $AMB_CA_FILE; exec cat >/dev/null",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = process.stdout.take().ok_or("amb has no stdout")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        let address = line
-            .trim()
+        let (address, authority) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        let address = address
             .strip_prefix("http://")
             .ok_or_else(|| format!("amb's child said {line:?} and not where the proxy is"))?
             .trim_end_matches('/')
             .parse()?;
-        Ok(Self { process, address })
+        let authority = (!authority.is_empty()).then(|| authority.into());
+        Ok(Self {
+            process,
+            address,
+            authority,
+        })
     }
 
     /// The CPU time that all its threads have used until now, its child excepted.

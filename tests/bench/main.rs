@@ -17,6 +17,7 @@ mod footprint;
 mod load;
 mod origin;
 mod rows;
+mod secure;
 mod table;
 
 use self::{origin::Origin, rows::Row};

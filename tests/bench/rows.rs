@@ -1,12 +1,13 @@
 //! The rows of the table, and how each is measured.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, ffi::OsStr, time::Duration};
 
 use super::{
     amb::Amb,
     bulk, footprint,
     load::{self, Use, Way},
     origin::Origin,
+    secure::{self, SecureOrigin},
     table::{Line, Measured},
 };
 
@@ -22,6 +23,8 @@ pub(crate) enum Row {
     Close(&'static str, u32),
     /// Tunnels opened, used for one small response and closed, so many at once.
     Tunnels(&'static str, u32),
+    /// Connections by TLS that amb decrypts, by so many threads, each to a host of its own or all to one.
+    Handshakes(&'static str, u32, bool),
     /// So many bytes through a tunnel.
     BulkTunnel(&'static str, usize),
     /// So many bytes as the body of a response.
@@ -36,13 +39,15 @@ pub(crate) enum Row {
 
 impl Row {
     /// All rows, in the order of the table.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::KeepAlive("keepalive-1", 1),
         Self::KeepAlive("keepalive-50", 50),
         Self::KeepAlive("keepalive-256", 256),
         Self::Close("close-50", 50),
         Self::Tunnels("tunnel-1", 1),
         Self::Tunnels("tunnel-32", 32),
+        Self::Handshakes("tls-new-host", 4, true),
+        Self::Handshakes("tls-known-host", 4, false),
         Self::BulkTunnel("bulk-tunnel", 1 << 30),
         Self::BulkHttp("bulk-http", 256 << 20),
         Self::Launch("launch"),
@@ -56,6 +61,7 @@ impl Row {
             Self::KeepAlive(name, _)
             | Self::Close(name, _)
             | Self::Tunnels(name, _)
+            | Self::Handshakes(name, ..)
             | Self::BulkTunnel(name, _)
             | Self::BulkHttp(name, _)
             | Self::Launch(name)
@@ -74,6 +80,14 @@ impl Row {
             Self::Launch(_) => Ok(Line::launch(name, &footprint::launches()?)),
             Self::Idle(_) => Ok(Line::idle(name, footprint::idle()?)),
             Self::IdleTunnels(_) => Ok(Line::per_tunnel(name, footprint::per_tunnel(origin)?)),
+            Self::Handshakes(_, threads, new_hosts) => {
+                let origin = SecureOrigin::start()?;
+                let mut pairs = Vec::new();
+                for _ in 0..REPETITIONS {
+                    pairs.push(handshakes(&origin, threads, new_hosts, measurement)?);
+                }
+                Ok(Line::pairs(name, &pairs))
+            }
             _ => {
                 let mut pairs = Vec::new();
                 for repetition in 0..REPETITIONS {
@@ -131,7 +145,30 @@ impl Row {
             Self::Tunnels(_, connections) => load(Use::Tunnel, connections)?,
             Self::BulkTunnel(_, length) => bulk(true, length)?,
             Self::BulkHttp(_, length) => bulk(false, length)?,
-            Self::Launch(_) | Self::Idle(_) | Self::IdleTunnels(_) => return Err("is no ratio".into()),
+            Self::Handshakes(..) | Self::Launch(_) | Self::Idle(_) | Self::IdleTunnels(_) => {
+                return Err("is no ratio".into());
+            }
         })
     }
+}
+
+/// Measures connections by TLS once directly and once through a fresh amb.
+///
+/// # Errors
+/// Those of [`Row::measure`].
+fn handshakes(
+    origin: &SecureOrigin,
+    threads: u32,
+    new_hosts: bool,
+    measurement: Duration,
+) -> Result<[Measured; 2], Box<dyn Error>> {
+    let nothing = || Ok(Duration::ZERO);
+    let direct = secure::measure(origin, None, threads, new_hosts, measurement, nothing)?;
+    let root = origin.root_file();
+    let flags = [OsStr::new("--intercept"), OsStr::new("--extra-root"), root.as_os_str()];
+    let amb = Amb::with(&flags)?;
+    let authority = amb.authority.as_deref().ok_or("amb has no authority")?;
+    let proxy = Some((amb.address, authority));
+    let through = secure::measure(origin, proxy, threads, new_hosts, measurement, || amb.cpu_time())?;
+    Ok([direct, through])
 }

@@ -147,11 +147,16 @@ fn ten_thousand_hosts_take_little_memory() {
     });
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("amb.pem");
-    let run = Amb::run(["--intercept", "--connect-to", &format!("::127.0.0.1:{}", place.port())])
-        .env("AMB_SABOTAGE_CA", &file)
-        .env("AMB_LOG", "off");
+    let run = Amb::run([
+        "--intercept",
+        "--threads=2",
+        "--connect-to",
+        &format!("::127.0.0.1:{}", place.port()),
+    ])
+    .env("AMB_SABOTAGE_CA", &file)
+    .env("AMB_LOG", "off");
     let proxy = Proxy::of(run);
-    let config = client_config(&[&fs::read_to_string(&file).unwrap()], &["http/1.1"]);
+    let config = Arc::new(client_config(&[&fs::read_to_string(&file).unwrap()], &["http/1.1"]));
     let call = |number: usize| {
         let name = format!("h{number}.test");
         let mut tunnel = proxy.connect();
@@ -168,6 +173,7 @@ fn ten_thousand_hosts_take_little_memory() {
     let before = resident(proxy.running.pid());
     thread::scope(|scope| {
         for part in 0..4 {
+            let call = &call;
             scope.spawn(move || (200 + part..HOSTS).step_by(4).for_each(call));
         }
     });
