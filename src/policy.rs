@@ -9,6 +9,7 @@ pub mod condition;
 pub mod hedge;
 pub mod limit;
 pub mod matching;
+mod named;
 pub mod parent;
 pub mod reach;
 pub mod redact;

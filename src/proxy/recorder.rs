@@ -98,11 +98,6 @@ impl Recorder {
         }
     }
 
-    /// The time since the books were opened, which all workers do at the start of the run.
-    pub(crate) fn since_start(&self) -> Duration {
-        self.begun.1.elapsed()
-    }
-
     /// How many exchanges and tunnels are open.
     pub(crate) fn open(&self) -> usize {
         self.open.get()

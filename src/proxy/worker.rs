@@ -87,7 +87,7 @@ impl Worker {
         let (timeouts, retry) = (&rules.timeouts, &rules.retry);
         let _admission = self.gate.admit(&rules.limits, authority, Who::Tunnel, record).await?;
         if !retry.is_off() {
-            let now = self.recorder.since_start();
+            let now = self.gate.now();
             self.policy.spending.request(&authority.host, authority.port, now);
         }
         loop {
@@ -103,7 +103,7 @@ impl Worker {
                 }
                 Err(error) => error,
             };
-            let now = self.recorder.since_start();
+            let now = self.gate.now();
             let Some(wait) = retrying::after_connect(&self.policy, retry, &error, now, record) else {
                 return Err(error);
             };

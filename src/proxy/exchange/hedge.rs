@@ -73,7 +73,7 @@ impl Exchange<'_> {
             return awaited;
         }
         let Authority { host, port } = &self.request.authority;
-        let (policy, now) = (&self.worker.policy, self.worker.recorder.since_start());
+        let (policy, now) = (&self.worker.policy, self.worker.gate.now());
         if !policy.spending.take_hedge(self.rules.retry.budget, host, *port, now) {
             return self
                 .wait_for_head(client, &mut server.connection, conversation, false)
