@@ -1,6 +1,8 @@
 //! HTTPS: connections by TLS one after the other, each for one small response, with an origin that decrypts for itself. Client
 //! and origin are blocking threads.
 
+#![expect(clippy::disallowed_methods, reason = "it is the time that counts here")]
+
 use std::{
     error::Error,
     fs,
