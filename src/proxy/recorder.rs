@@ -84,6 +84,7 @@ impl Recorder {
             resends: 0,
             waited: Duration::ZERO,
             limited: None,
+            egress: None,
             reused: false,
             user_agent: None,
             referer: None,
