@@ -31,7 +31,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 8] = [
+pub(super) const TOPICS: [Topic; 9] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -61,6 +61,12 @@ pub(super) const TOPICS: [Topic; 8] = [
         about: "what holds for some requests only",
         heading: "Routes",
         page: "amb-routes",
+    },
+    Topic {
+        name: "egress",
+        about: "where requests may go",
+        heading: "Where requests may go",
+        page: "amb-egress",
     },
     Topic {
         name: "resilience",

@@ -85,6 +85,7 @@ impl Recorder {
             resends: 0,
             waited: Duration::ZERO,
             limited: None,
+            egress: None,
             reused: false,
             user_agent: None,
             referer: None,

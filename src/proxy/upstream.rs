@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use self::pool::Pool;
 use super::{
+    clearance::Clearance,
     deadline,
     error::ExchangeError,
     target::Authority,
@@ -150,6 +151,8 @@ impl Upstreams {
     ///
     /// `opened` is counted up by one if there is a connection, also if a parent proxy then refuses to go on from there.
     ///
+    /// Nothing is dialled that `clearance` does not admit.
+    ///
     /// # Errors
     /// Names whose fault it was. Lasts at most as long as connecting may, and securing it as long as that may.
     pub(crate) async fn connect(
@@ -158,15 +161,16 @@ impl Upstreams {
         purpose: &Purpose,
         timeouts: &Timeouts,
         opened: &mut u32,
+        clearance: Option<Clearance<'_>>,
     ) -> Result<Server, ExchangeError> {
         let limit = timeouts.connect;
         let started = Instant::now();
         let progress = Progress::default();
         let opening = async {
-            match self.open(authority, purpose, &progress).await {
+            match self.open(authority, purpose, &progress, clearance).await {
                 // What only waits in a pool must not keep a request from its server.
                 Err(ExchangeError::OutOfDescriptors(_)) if self.close_pooled() => {
-                    self.open(authority, purpose, &progress).await
+                    self.open(authority, purpose, &progress, clearance).await
                 }
                 result => result,
             }
@@ -216,7 +220,12 @@ impl Upstreams {
         authority: &Authority,
         purpose: &Purpose,
         progress: &Progress,
+        clearance: Option<Clearance<'_>>,
     ) -> Result<(Connection, Option<ParentForm>), ExchangeError> {
+        let admitted = |addresses| match clearance {
+            Some(clearance) => clearance.admitted(addresses),
+            None => Ok(addresses),
+        };
         let target = self.redirected(authority);
         let Some(parent) = self.parent(purpose, authority, &target) else {
             let addresses = match self.policy.reach.addresses(&target.host, target.port) {
@@ -226,7 +235,9 @@ impl Upstreams {
                     .collect(),
                 None => dial::resolve(&target, &progress.stage).await?,
             };
-            return Ok((self.dial(&target, addresses, progress).await?, None));
+            let mut connection = self.dial(&target, admitted(addresses)?, progress).await?;
+            connection.direct = true;
+            return Ok((connection, None));
         };
         let place = Authority {
             host: parent.host.clone(),
@@ -241,8 +252,7 @@ impl Upstreams {
             }
             (Kind::Socks5 | Kind::Socks5h, _) => {
                 let address = match (parent.kind, target.address()) {
-                    (Kind::Socks5, None) => dial::resolve(&target, &progress.stage)
-                        .await?
+                    (Kind::Socks5, None) => admitted(dial::resolve(&target, &progress.stage).await?)?
                         .first()
                         .map(SocketAddr::ip),
                     (_, literal) => literal,

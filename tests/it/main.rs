@@ -6,6 +6,7 @@ mod completion;
 mod config;
 mod demo;
 mod doctor;
+mod egress;
 mod fuzz;
 mod generated;
 mod layers;
