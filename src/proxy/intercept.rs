@@ -59,7 +59,7 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 const NO_APPLICATION_PROTOCOL: u8 = 120;
 /// How long a client waits at most until it is known what it is, at its first connections to some hosts; and how long it may
 /// take to find out what would help.
-const LOOKUP_LIMIT: Duration = Duration::from_millis(250);
+const LOOKUP_LIMIT: Duration = Duration::from_secs(1);
 /// How long a connection lingers when it is closed.
 const LINGER: Duration = Duration::from_secs(1);
 /// How long it may then wait with its first request, as it may between two.
