@@ -19,13 +19,14 @@ use super::{
 use crate::{policy::Problem, spelling::nearest};
 
 /// The tables that routes can say something else about.
-pub(super) const OF_ROUTES: [&str; 6] = [
+pub(super) const OF_ROUTES: [&str; 7] = [
     "timeout",
     "retry",
     "circuit-breaker",
     "rate-limit",
     "concurrency",
     "bandwidth",
+    "tls",
 ];
 
 /// The words of a bound.
