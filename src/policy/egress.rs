@@ -236,13 +236,21 @@ impl Egress {
     /// Whether a request may go, as far as the name says. Of a tunnel that something is allowed in, what is in it decides.
     pub fn by_name(&self, asked: &Asked<'_>) -> ByName {
         let place = Place::of(asked, None);
-        let decision = self.decide(asked, &place);
-        let is_final = place.is_address || !self.knows_networks || self.deny.find(&place).is_some();
-        if is_final {
-            ByName::Decided(decision)
-        } else {
+        if self.leaves_open(&place) {
             ByName::Open
+        } else {
+            ByName::Decided(self.decide(asked, &place))
         }
+    }
+
+    /// Whether the addresses to which a request's host leads have a say.
+    pub fn asks_for_addresses(&self, asked: &Asked<'_>) -> bool {
+        self.knows_networks && self.leaves_open(&Place::of(asked, None))
+    }
+
+    /// Whether the name of a place does not decide yet.
+    fn leaves_open(&self, place: &Place<'_>) -> bool {
+        self.knows_networks && !place.is_address && self.deny.find(place).is_none()
     }
 
     /// Whether a request may go to this address, to which its host leads.

@@ -1,9 +1,18 @@
 //! Whether something may go where it wants: the rules of `[egress]` asked, by the name and by the address that is dialled, and
 //! what they say entered in its record.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+};
 
-use super::{error::ExchangeError, target::Authority, upstream::Server, worker::Worker};
+use super::{
+    error::ExchangeError,
+    target::{self, Authority},
+    tls::client::Aim,
+    upstream::Server,
+    worker::Worker,
+};
 use crate::{
     policy::{
         egress::{Action, ByName, Decision, Egress},
@@ -64,7 +73,7 @@ impl<'a> Clearance<'a> {
     /// # Errors
     /// If it may not go there.
     pub(crate) fn by_server(&self, server: &Server, record: &mut Record) -> Result<(), ExchangeError> {
-        if self.some || !matches!(self.egress.by_name(&self.asked), ByName::Open) {
+        if self.some || !self.egress.asks_for_addresses(&self.asked) {
             return Ok(());
         }
         self.enter(self.decide(server), record)
@@ -147,6 +156,33 @@ impl<'a> Clearance<'a> {
             contact: self.egress.contact.as_ref().map(ToString::to_string),
         }))
     }
+}
+
+/// Asks for a request by every name that says whom it means. A server that serves many goes by what the client calls it inside
+/// TLS and, in a tunnel, in `Host`, so that these count as well.
+///
+/// # Errors
+/// If it may not go there.
+pub(crate) fn by_names(
+    worker: &Worker,
+    asked: Asked<'_>,
+    aim: Option<&Rc<Aim>>,
+    in_tunnel: bool,
+    record: &mut Record,
+) -> Result<(), ExchangeError> {
+    if worker.policy.egress.is_none() {
+        return Ok(());
+    }
+    let field = asked.fields.first("host").filter(|_| in_tunnel);
+    let field = field.and_then(|host| target::authority(host, Some(asked.port)).ok());
+    let others = [aim.map(|aim| aim.server()), field.map(|field| field.host)];
+    let others: Vec<String> = others.into_iter().flatten().filter(|name| name != asked.host).collect();
+    for host in others.iter().map(String::as_str).chain([asked.host]) {
+        if let Some(clearance) = Clearance::of(worker, Asked { host, ..asked }) {
+            clearance.by_name(record)?;
+        }
+    }
+    Ok(())
 }
 
 /// What was denied, and by what.

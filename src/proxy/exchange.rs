@@ -1,7 +1,8 @@
 //! ONE exchange: a request of the child, all the way to its answer. The policies in their order, each a line.
 //!
-//! The order is a contract: framing and loops → where to → whether it may go there → what is sent → attempts, as the retry policy has it { pooled or
-//! fresh connection → send → answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
+//! The order is a contract: framing and loops → where to → whether it may go there → what is sent → attempts, as the retry
+//! policy has it { pooled or fresh connection → send → answer } → what the child sees → record. Nothing is decided in here
+//! that a policy could decide.
 
 mod again;
 mod attempt;
@@ -21,13 +22,13 @@ use std::{
 };
 
 use super::{
-    clearance::Clearance,
+    clearance,
     deadline::Countdown,
     error::ExchangeError,
     gate::{Passage, Who},
     recorder::Open,
     retrying::Stage,
-    target::{self, Authority},
+    target::Authority,
     tunnel,
     upstream::{Purpose, Server},
     wire::{
@@ -277,24 +278,11 @@ impl Exchange<'_> {
         Ok(Ended::With(next, outcome))
     }
 
-    /// Asks whether it may go where it wants. A server that serves many names goes by what the client calls it inside TLS and in
-    /// `Host`, so that these count as well.
+    /// Asks whether it may go where it wants.
     fn clear_names(&mut self) -> Result<(), ExchangeError> {
-        if self.worker.policy.egress.is_none() {
-            return Ok(());
-        }
-        let asked = self.request.asked();
-        let aim = self.request.purpose.aim().map(|aim| aim.server());
-        let field = asked.fields.first("host").filter(|_| self.request.host.is_none());
-        let field = field.and_then(|host| target::authority(host, Some(asked.port)).ok());
-        let others = [aim, field.map(|field| field.host)];
-        let others: Vec<String> = others.into_iter().flatten().filter(|name| name != asked.host).collect();
-        for host in others.iter().map(String::as_str).chain([asked.host]) {
-            if let Some(clearance) = Clearance::of(self.worker, Asked { host, ..asked }) {
-                clearance.by_name(&mut self.open.record)?;
-            }
-        }
-        Ok(())
+        let (asked, aim) = (self.request.asked(), self.request.purpose.aim());
+        let in_tunnel = self.request.host.is_none();
+        clearance::by_names(self.worker, asked, aim, in_tunnel, &mut self.open.record)
     }
 
     /// Makes the request what goes to the server: hop-by-hop fields off, `Host` as the target says, `Via` on.

@@ -7,7 +7,7 @@ use std::{io, rc::Rc, time::Duration};
 use self::waiting::{Patience, Unreadable, read_head};
 use super::{
     answer::{Answer, OWN},
-    clearance::Clearance,
+    clearance::{self, Clearance},
     crowd::Seat,
     error::ExchangeError,
     exchange::{self, Next, Request},
@@ -139,7 +139,7 @@ async fn pass_inside(
     if hop::asks_for_other_protocol(&head.fields) {
         // Directly it would get it, and no policy for HTTP has a say in what follows.
         open.record.kind = Kind::Tunnel;
-        if let Err(error) = clear_upgrade(worker, &head, &authority, prepared.as_ref(), &mut open.record) {
+        if let Err(error) = clear_upgrade(worker, &head, &authority, &purpose, prepared.as_ref(), &mut open.record) {
             refuse(client, open, &error, Some(&head), Some(&authority)).await;
             return Next::Close;
         }
@@ -260,6 +260,7 @@ fn clear_upgrade(
     worker: &Worker,
     head: &RequestHead,
     authority: &Authority,
+    purpose: &Purpose,
     prepared: Option<&Result<Server, ExchangeError>>,
     record: &mut Record,
 ) -> Result<(), ExchangeError> {
@@ -271,13 +272,10 @@ fn clear_upgrade(
         path: head.target(),
         fields: &head.fields,
     };
-    let Some(clearance) = Clearance::of(worker, asked) else {
-        return Ok(());
-    };
-    clearance.by_name(record)?;
-    match prepared {
-        Some(Ok(server)) => clearance.by_server(server, record),
-        Some(Err(_)) | None => Ok(()),
+    clearance::by_names(worker, asked, purpose.aim(), true, record)?;
+    match (Clearance::of(worker, asked), prepared) {
+        (Some(clearance), Some(Ok(server))) => clearance.by_server(server, record),
+        _ => Ok(()),
     }
 }
 

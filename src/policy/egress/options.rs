@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{Action, Egress, Rule, destination::Destination};
 use crate::policy::{Problem, condition::Condition, matching::Match, words::list};
 
+/// What a file that was merely found could do with most keys.
+const LOOSENS: &str = "may let requests pass that a weaker layer refuses";
+
 /// Where requests may go, as it is configured: the table `[egress]`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -18,13 +21,13 @@ pub struct EgressOptions {
     /// audit lets them pass and reports them, enforce refuses them; off asks no rule. Without any rule audit does nothing.
     #[arg(id = "egress.mode", long = "egress", value_name = "MODE", help_heading = "Egress")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = "audit", "x-danger" = "may let requests pass that a weaker layer refuses"))]
+    #[schemars(extend("default" = "audit", "x-danger" = LOOSENS))]
     pub mode: Option<Mode>,
 
     /// What happens where no rule says anything: allow or deny [default: deny, or allow if things are only denied]
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-danger" = "may let requests pass that a weaker layer refuses"))]
+    #[schemars(extend("x-danger" = LOOSENS))]
     pub default: Option<Action>,
 
     /// Where requests may go; everywhere else is denied [default: none]
@@ -42,7 +45,7 @@ pub struct EgressOptions {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
     #[schemars(
         schema_with = "destinations_schema",
-        extend("default" = [], "x-danger" = "may let requests pass that a weaker layer refuses")
+        extend("default" = [], "x-danger" = LOOSENS)
     )]
     pub allow: Option<Vec<Destination>>,
 
@@ -60,7 +63,7 @@ pub struct EgressOptions {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
     #[schemars(
         schema_with = "destinations_schema",
-        extend("default" = [], "x-danger" = "may let requests pass that a weaker layer refuses")
+        extend("default" = [], "x-danger" = LOOSENS)
     )]
     pub deny: Option<Vec<Destination>>,
 
@@ -69,7 +72,7 @@ pub struct EgressOptions {
     /// extend-rule puts rules in front of those of weaker layers, and one whose id is known there takes the place of that.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = [], "x-danger" = "may let requests pass that a weaker layer refuses"))]
+    #[schemars(extend("default" = [], "x-danger" = LOOSENS))]
     pub rule: Option<Vec<RuleOptions>>,
 
     /// What the run ends with if a request was refused and the command ended well: report, or fail with status 98 [default: report]

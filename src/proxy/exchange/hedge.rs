@@ -80,6 +80,11 @@ impl Exchange<'_> {
                 .wait_for_head(client, &mut server.connection, conversation, false)
                 .await;
         }
+        self.open.record.retries.hedge = Some(Hedge::Lost);
+        self.open.record.attempts += 1;
+        let mut written = Vec::new();
+        self.write_request(server.parent.as_ref(), &mut written);
+        self.open.record.bytes_sent += written.len() as u64;
         let Request { authority, purpose, .. } = &self.request;
         let clearance = Clearance::of(self.worker, self.request.asked());
         let pooled = self.worker.upstreams.pooled(authority, purpose, client, true);
@@ -90,13 +95,7 @@ impl Exchange<'_> {
             timeouts: self.rules.timeouts,
             ready: pooled.filter(|server| clearance.is_none_or(|clearance| clearance.admits(server))),
         };
-        self.open.record.retries.hedge = Some(Hedge::Lost);
-        self.open.record.attempts += 1;
-        let mut written = Vec::new();
-        self.write_request(server.parent.as_ref(), &mut written);
-        self.open.record.bytes_sent += written.len() as u64;
         let opened = Cell::new(0);
-        let clearance = Clearance::of(self.worker, self.request.asked());
         let second = second.ask(&written, &opened, clearance);
         let first = self.wait_for_head(client, &mut server.connection, conversation, false);
         let won = tokio::select! {

@@ -259,6 +259,16 @@ fn an_allowed_tunnel_is_no_way_to_another_name_behind_the_same_address() {
 }
 
 #[test]
+fn a_request_for_another_protocol_is_no_way_to_another_name_either() {
+    let upstream = server("secret");
+    let proxy = Proxy::with(["--egress=enforce", "--allow=ok.test", EVERYWHERE]);
+    let (mut client, _) = tunnel(&proxy, "ok.test", upstream.address());
+    let upgrade = "GET / HTTP/1.1\r\nHost: evil.test\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n";
+    client.send(upgrade).answer().assert_own(403, "http_request_denied");
+    proxy.end().assert_tunnels(&[("denied", 1)]);
+}
+
+#[test]
 fn a_redirect_leads_nowhere_that_is_not_allowed() {
     let target = server("secret");
     let location = format!("http://evil.test:{}/", target.address().port());
