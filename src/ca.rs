@@ -165,7 +165,7 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 
 /// Where amb keeps what is to last.
 fn data_directory() -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
+    let environment: Vec<_> = env::vars_os().collect();
+    let base = config::files::base_directory(&environment, "XDG_DATA_HOME", ".local/share")?;
     Some(base.join("amb"))
 }

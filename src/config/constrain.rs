@@ -251,7 +251,7 @@ impl Constraint {
         overwrite(values, key, value);
         let top = whole.map_or(key, |at| &key[..at]);
         if let Some(value) = value_at(values, top) {
-            let layer = Layer::unchecked(Rank::Enforced, self.origin.clone(), nest(top, value.clone()));
+            let layer = Layer::new(Rank::Enforced, self.origin.clone(), nest(top, value.clone()));
             imposed.layers.push(layer);
         }
     }

@@ -149,7 +149,7 @@ pub fn user_path(environment: &[(OsString, OsString)]) -> Option<PathBuf> {
 
 /// A base directory of the XDG specification: a variable, or else a directory in the home directory. A relative path in
 /// the variable counts as none, as the specification asks.
-pub(super) fn base_directory(environment: &[(OsString, OsString)], variable: &str, fallback: &str) -> Option<PathBuf> {
+pub fn base_directory(environment: &[(OsString, OsString)], variable: &str, fallback: &str) -> Option<PathBuf> {
     let named = value(environment, variable)
         .map(PathBuf::from)
         .filter(|path| path.is_absolute());

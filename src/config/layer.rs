@@ -130,8 +130,8 @@ impl Provider for Layer {
 }
 
 impl Layer {
-    /// A layer of these values, not yet checked.
-    fn new(rank: Rank, origin: Origin, values: Dict) -> Self {
+    /// A layer of these values, which are right or still to be checked.
+    pub(super) fn new(rank: Rank, origin: Origin, values: Dict) -> Self {
         Self {
             rank,
             origin,
@@ -198,11 +198,6 @@ impl Layer {
         layer.within = within;
         layer.check(errors);
         layer
-    }
-
-    /// These values, which are known to be right.
-    pub(super) fn unchecked(rank: Rank, origin: Origin, values: Dict) -> Self {
-        Self::new(rank, origin, values)
     }
 
     /// What is said by a value that may be of any type or a text, which only the reading tells: `2` is a number where a

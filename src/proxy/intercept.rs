@@ -13,8 +13,7 @@ use std::{future::poll_fn, io, rc::Rc, sync::Arc, task::Poll, time::Duration};
 use rustls::{
     AlertDescription, ServerConfig,
     crypto::ring::Ticketer,
-    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ResolvesServerCertUsingSni},
-    sign::CertifiedKey,
+    server::{NoServerSessionStorage, ResolvesServerCertUsingSni},
 };
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -31,7 +30,7 @@ use super::{
         CRYPTOGRAPHY,
         authority::CertificateAuthority,
         client::{Aim, Offer, name_of},
-        leaves::Leaves,
+        leaves::{Leaves, Only},
         spared::Refusal,
         versions,
     },
@@ -99,16 +98,6 @@ impl StandIn {
         let mut config = self.basis.clone();
         config.cert_resolver = Arc::new(Only(leaf));
         Ok(config)
-    }
-}
-
-/// One certificate, whoever is asked for.
-#[derive(Debug)]
-struct Only(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for Only {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
     }
 }
 

@@ -3,14 +3,12 @@
 use std::collections::HashSet;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use pem::{EncodeConfig, LineEnding, Pem};
 
 /// The labels of what belongs in a bundle; private keys and parameters do not, whoever may have put them there.
 ///
 /// `TRUSTED CERTIFICATE` is OpenSSL's own, a certificate and what it is trusted for.
 const LABELS: [&str; 4] = ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CRL"];
-
-/// The length of a line of base64 ([RFC 7468 §2](https://www.rfc-editor.org/rfc/rfc7468#section-2)).
-const LINE: usize = 64;
 
 /// Certificates and revocation lists, each once, in the order in which they came.
 #[derive(Clone, Debug, Default)]
@@ -61,16 +59,8 @@ impl Bundle {
 
 /// A block of PEM.
 pub(super) fn encode(label: &str, der: &[u8]) -> String {
-    let body = STANDARD.encode(der);
-    let mut text = format!("-----BEGIN {label}-----\n");
-    let mut rest = body.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(LINE.min(rest.len()));
-        text.extend([line, "\n"]);
-        rest = after;
-    }
-    text.extend(["-----END ", label, "-----\n"]);
-    text
+    let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    pem::encode_config(&Pem::new(label, der), lines)
 }
 
 /// The next block in a text: its label, its body, and what stands behind it.

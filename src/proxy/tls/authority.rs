@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, NameConstraints, SanType, SerialNumber,
@@ -119,13 +119,8 @@ impl CertificateAuthority {
 
     /// The certificate that the command is to trust, PEM.
     pub fn pem(&self) -> String {
-        let base64 = STANDARD.encode(&self.root);
-        let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
-        for line in base64.as_bytes().chunks(64) {
-            text.push_str(&String::from_utf8_lossy(line));
-            text.push('\n');
-        }
-        text + "-----END CERTIFICATE-----\n"
+        let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
+        pem::encode_config(&Pem::new("CERTIFICATE", self.root.to_vec()), lines)
     }
 
     /// The same, DER.

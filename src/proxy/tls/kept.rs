@@ -1,7 +1,7 @@
 //! A certificate authority that somebody keeps in files: making one, reading it, telling what it is.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -10,19 +10,22 @@ use std::{
 
 use jiff::Timestamp;
 use rcgen::{Issuer, KeyPair, PublicKeyData};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     authority::{self, CertificateAuthority},
-    means::TlsError,
+    means::{TlsError, certificates},
 };
 use crate::{
     policy::{matching::host::Subtree, tls::authority::AuthorityFiles},
     proxy::wire::tls::validity,
     traffic::secured::Validity,
 };
+
+/// The key that names the certificate's file.
+const CERTIFICATE: &str = "tls.ca.cert";
 
 /// The bits of a file's mode that let others read or write it.
 const OTHERS: u32 = 0o077;
@@ -61,7 +64,7 @@ pub struct About {
 /// # Errors
 /// If there is no certificate to tell of.
 pub fn describe(files: &AuthorityFiles, now: SystemTime) -> Result<About, String> {
-    let chain = certificates(&files.certificate).map_err(|error| error.to_string())?;
+    let chain = certificates(CERTIFICATE, &files.certificate).map_err(|error| error.to_string())?;
     let (_, read) =
         X509Certificate::from_der(&chain[0]).map_err(|_| "it is not encoded as a certificate".to_owned())?;
     let own = read.subject() == read.issuer();
@@ -121,9 +124,9 @@ pub(super) fn read_authority(
     now: SystemTime,
 ) -> Result<(CertificateAuthority, Option<String>), TlsError> {
     let key = private_key(&files.key)?;
-    let chain = certificates(&files.certificate)?;
+    let chain = certificates(CERTIFICATE, &files.certificate)?;
     let wrong = |reason: String| TlsError::File {
-        key: "tls.ca.cert".to_owned(),
+        key: CERTIFICATE.to_owned(),
         path: files.certificate.clone(),
         reason,
     };
@@ -204,22 +207,4 @@ fn private_key(path: &Path) -> Result<KeyPair, TlsError> {
     }
     let text = io::read_to_string(file).map_err(said)?;
     KeyPair::from_pem(&text).map_err(|error| wrong(format!("no private key that amb can sign with: {error}")))
-}
-
-/// The certificates in a file, which are more than none.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |reason: String| TlsError::File {
-        key: "tls.ca.cert".to_owned(),
-        path: path.to_owned(),
-        reason,
-    };
-    let bytes = fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let found = found.map_err(|error| wrong(error.to_string()))?;
-    if found.is_empty() {
-        return Err(wrong(
-            "there is no certificate in it (-----BEGIN CERTIFICATE-----)".to_owned(),
-        ));
-    }
-    Ok(found)
 }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use rustls::sign::CertifiedKey;
+use rustls::{
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
 
 use super::authority::{BACKDATED, CertificateAuthority, LEAF_LIFE};
 
@@ -33,6 +36,16 @@ impl Leaf {
             Ok(age) => age < OLDEST,
             Err(back) => back.duration() < BACKDATED / 2,
         }
+    }
+}
+
+/// One certificate, whoever is asked for.
+#[derive(Debug)]
+pub(crate) struct Only(pub(crate) Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Only {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
     }
 }
 

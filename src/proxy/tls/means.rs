@@ -158,7 +158,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// The certificates in a PEM file, which are more than none.
-fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let wrong = |reason: String| TlsError::File {
         key: key.to_owned(),
         path: path.to_owned(),

@@ -9,13 +9,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustls::{
-    ServerConfig, ServerConnection, Stream,
-    server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
-};
+use rustls::{ServerConfig, ServerConnection, Stream};
 
-use super::{CRYPTOGRAPHY, authority::CertificateAuthority};
+use super::{CRYPTOGRAPHY, authority::CertificateAuthority, leaves::Only};
 
 /// The name that the server's certificate is for, which leads nowhere but through amb.
 pub const NAME: &str = "doctor.test";
@@ -32,16 +28,6 @@ pub struct TrialServer {
     root: String,
     /// The targets of the requests that came.
     seen: Arc<Mutex<Vec<String>>>,
-}
-
-/// One certificate, whoever is asked for.
-#[derive(Debug)]
-struct Only(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for Only {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
 }
 
 impl TrialServer {
