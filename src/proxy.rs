@@ -13,6 +13,7 @@ mod error;
 mod exchange;
 mod gate;
 mod http;
+mod http2;
 mod intercept;
 mod recorder;
 mod retrying;
@@ -382,6 +383,7 @@ impl Work {
                 stand_in: RefCell::default(),
                 run_id: self.run_id,
                 own: self.own,
+                draining: worker::Draining::default(),
             });
             let sockets = TcpListener::from_std(self.socket.into())
                 .map_err(|reason| format!("a worker could not listen: {reason}"))?;
@@ -416,6 +418,7 @@ async fn settle(worker: &Rc<Worker>, listener: &TcpListener, drain: Drain) {
     if !took {
         return;
     }
+    worker.draining.begin();
     drain.open.fetch_add(worker.recorder.open(), Ordering::Relaxed);
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -44,6 +44,7 @@ pub(super) fn fault(error: &ExchangeError, stage: Stage) -> Option<Fault> {
         | ExchangeError::TlsTimedOut { .. }
         | ExchangeError::ParentRefused { .. }
         | ExchangeError::OutOfDescriptors(_) => Some(Fault::Connect),
+        ExchangeError::StreamRefused => Some(Fault::Refused),
         ExchangeError::UpstreamClosedEarly { .. }
         | ExchangeError::ResponseIncomplete(_)
         | ExchangeError::FirstByteTimedOut(_)

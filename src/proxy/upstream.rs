@@ -3,6 +3,7 @@
 pub(crate) mod chain;
 pub(crate) mod dial;
 pub(crate) mod pool;
+mod sessions;
 
 use std::{
     borrow::Cow,
@@ -15,16 +16,20 @@ use std::{
 
 use tokio::time::Instant;
 
-use self::pool::Pool;
+use self::{pool::Pool, sessions::Sessions};
 use super::{
     deadline,
     error::ExchangeError,
     target::Authority,
     tls::{
         Tls,
-        client::{Aim, Securing},
+        client::{Aim, HTTP2, Securing},
     },
-    wire::connection::Connection,
+    wire::{
+        connection::Connection,
+        http2::{Session, Stream},
+        tls,
+    },
 };
 use crate::policy::{
     Policy,
@@ -84,6 +89,8 @@ pub(crate) struct Upstreams {
     pub(crate) securing: Securing,
     /// Connections that wait for the next request, by purpose: a parent proxy may be at the other end of one kind only.
     pools: [RefCell<Pool>; 2],
+    /// Connections that carry many requests at once.
+    sessions: RefCell<Sessions>,
 }
 
 /// How far the opening of a connection has come.
@@ -104,6 +111,7 @@ impl Upstreams {
             own,
             securing,
             pools: Default::default(),
+            sessions: RefCell::default(),
         })
     }
 
@@ -119,6 +127,18 @@ impl Upstreams {
         client: &mut Connection,
         idempotent: bool,
     ) -> Option<Server> {
+        if let Some(aim) = purpose.aim().filter(|aim| aim.offers_http2()) {
+            let mut sessions = self.sessions.borrow_mut();
+            if let Some((session, served)) = sessions.take(authority, aim, &client.presence(), idempotent) {
+                return Some(Server {
+                    connection: session.stream(),
+                    connect: None,
+                    tls: None,
+                    foreign: !served,
+                    parent: None,
+                });
+            }
+        }
         let mut pool = self.pool(purpose).borrow_mut();
         let (connection, served) = pool.take(authority, purpose.aim(), &client.presence(), idempotent)?;
         let parent = match purpose {
@@ -143,7 +163,7 @@ impl Upstreams {
     /// # Errors
     /// Names whose fault it was. Lasts at most `limit`, and securing it as long as that may.
     pub(crate) async fn connect(
-        &self,
+        self: &Rc<Self>,
         authority: &Authority,
         purpose: &Purpose,
         limit: Duration,
@@ -181,7 +201,7 @@ impl Upstreams {
     /// # Errors
     /// Names whose fault it was; the one that there was before, if any.
     pub(crate) async fn secured(
-        &self,
+        self: &Rc<Self>,
         connected: Result<Server, ExchangeError>,
         authority: &Authority,
         purpose: &Purpose,
@@ -194,7 +214,50 @@ impl Upstreams {
         let place = authority.to_string();
         self.securing.secure(&mut server.connection, &place, aim, false).await?;
         server.tls = Some(started.elapsed());
-        Ok(server)
+        self.shared(server, authority, aim).await
+    }
+
+    /// A new connection as it is used: where the server has chosen HTTP/2, one of the streams that it carries for everybody.
+    ///
+    /// # Errors
+    /// If the server has gone already.
+    pub(crate) async fn shared(
+        self: &Rc<Self>,
+        server: Server,
+        authority: &Authority,
+        aim: &Rc<Aim>,
+    ) -> Result<Server, ExchangeError> {
+        if server.connection.tls().and_then(tls::Session::protocol) != Some(HTTP2) {
+            return Ok(server);
+        }
+        let session = Session::open(server.connection)
+            .await
+            .map_err(|reason| ExchangeError::UpstreamClosedEarly {
+                how: format!("broke the connection ({reason})"),
+            })?;
+        if self.sessions.borrow_mut().put(authority, aim, &session) {
+            let upstreams = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                loop {
+                    tokio::time::sleep(pool::IDLE_LIMIT / 2).await;
+                    if !upstreams.sessions.borrow_mut().sweep() {
+                        break;
+                    }
+                }
+            });
+        }
+        Ok(Server {
+            connection: session.stream(),
+            ..server
+        })
+    }
+
+    /// Notes that a client uses a server's connection, if that carries many requests.
+    pub(crate) fn note(&self, authority: &Authority, server: &Connection, client: &mut Connection) {
+        if let Some(session) = server.as_stream().and_then(Stream::session) {
+            let mut sessions = self.sessions.borrow_mut();
+            sessions.note(authority, session, client.presence());
+        }
     }
 
     /// See [`Upstreams::connect`], which bounds it.
@@ -271,6 +334,10 @@ impl Upstreams {
         connection: Connection,
         client: &mut Connection,
     ) {
+        if connection.as_stream().is_some() {
+            // The connection that it is a part of is kept.
+            return;
+        }
         let mut pool = self.pool(purpose).borrow_mut();
         pool.put(authority, purpose.aim().cloned(), connection, client.presence());
         if pool.wants_sweeper() {
@@ -289,7 +356,7 @@ impl Upstreams {
     /// Closes all pooled connections. False if there was none.
     fn close_pooled(&self) -> bool {
         let closed: usize = self.pools.iter().map(|pool| pool.borrow_mut().close()).sum();
-        closed > 0
+        closed + self.sessions.borrow_mut().close() > 0
     }
 
     /// Notes, as long as what is returned lives, that a request waits for its turn at `authority`.

@@ -10,6 +10,7 @@ pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod hop;
 pub(crate) mod http1;
+pub(crate) mod http2;
 pub(crate) mod pace;
 pub(crate) mod pump;
 pub(crate) mod splice;

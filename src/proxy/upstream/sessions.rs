@@ -1,0 +1,120 @@
+//! Connections to servers that carry many requests at once, and those that may be used for the next one.
+
+use std::{
+    collections::HashMap,
+    rc::{Rc, Weak},
+};
+
+use foldhash::fast::RandomState;
+
+use super::{
+    super::{target::Authority, tls::client::Aim, wire::http2::Session},
+    pool::IDLE_LIMIT,
+};
+
+/// A connection, and for whom.
+struct Kept {
+    /// The connection.
+    session: Rc<Session>,
+    /// Whom it was secured for.
+    aim: Rc<Aim>,
+    /// The connections of the clients that have used it.
+    clients: Vec<Weak<()>>,
+}
+
+impl Kept {
+    /// Whether a client has used it.
+    fn served(&self, client: &Weak<()>) -> bool {
+        self.clients.iter().any(|served| served.ptr_eq(client))
+    }
+
+    /// Whether it is of no more use: nobody is there any more who would have kept one open, and it has waited for others.
+    fn is_over(&mut self) -> bool {
+        self.clients.retain(|client| client.strong_count() > 0);
+        self.session.is_over() || self.clients.is_empty() && self.session.idle() >= IDLE_LIMIT
+    }
+}
+
+/// The connections of one worker.
+#[derive(Default)]
+pub(super) struct Sessions {
+    /// By authority.
+    kept: HashMap<Authority, Vec<Kept>, RandomState>,
+    /// Whether a sweeper is at work.
+    swept: bool,
+}
+
+impl Sessions {
+    /// Keeps a connection. True if somebody should begin to sweep.
+    pub(super) fn put(&mut self, authority: &Authority, aim: &Rc<Aim>, session: &Rc<Session>) -> bool {
+        self.kept.entry(authority.clone()).or_default().push(Kept {
+            session: Rc::clone(session),
+            aim: Rc::clone(aim),
+            clients: Vec::new(),
+        });
+        !std::mem::replace(&mut self.swept, true)
+    }
+
+    /// A connection with room for one more stream, and whether it has served this client before; one that has, if there is one.
+    /// For a request that must not run twice it must have, as it would have been the client's own.
+    pub(super) fn take(
+        &mut self,
+        authority: &Authority,
+        aim: &Rc<Aim>,
+        client: &Weak<()>,
+        idempotent: bool,
+    ) -> Option<(Rc<Session>, bool)> {
+        let kept = self.kept.get_mut(authority)?;
+        let fits = |candidate: &&mut Kept| {
+            let session = &candidate.session;
+            candidate.aim == *aim && !session.is_over() && session.streams() < session.most_streams()
+        };
+        let served = kept.iter().position(|candidate| candidate.served(client));
+        let mut fitting = kept.iter_mut().filter(fits);
+        let found = match served {
+            Some(_) => fitting.find(|candidate| candidate.served(client)),
+            None => None,
+        };
+        if let Some(found) = found {
+            return Some((Rc::clone(&found.session), true));
+        }
+        let other = kept
+            .iter_mut()
+            .filter(fits)
+            .find(|candidate| idempotent && candidate.session.idle() < IDLE_LIMIT)?;
+        other.clients.push(client.clone());
+        Some((Rc::clone(&other.session), false))
+    }
+
+    /// Notes that a client uses a connection.
+    pub(super) fn note(&mut self, authority: &Authority, session: &Rc<Session>, client: Weak<()>) {
+        let kept = self.kept.get_mut(authority).into_iter().flatten();
+        for candidate in kept.filter(|candidate| Rc::ptr_eq(&candidate.session, session)) {
+            if !candidate.served(&client) {
+                candidate.clients.push(client.clone());
+            }
+        }
+    }
+
+    /// Lets go of what is of no more use. False, once nothing is left: the sweeper goes.
+    pub(super) fn sweep(&mut self) -> bool {
+        self.kept.retain(|_, kept| {
+            kept.retain_mut(|candidate| !candidate.is_over());
+            !kept.is_empty()
+        });
+        self.swept = !self.kept.is_empty();
+        self.swept
+    }
+
+    /// Lets go of those that nobody uses at the moment, and says how many there were.
+    pub(super) fn close(&mut self) -> usize {
+        let mut closed = 0;
+        self.kept.retain(|_, kept| {
+            let before = kept.len();
+            kept.retain(|candidate| candidate.session.streams() > 0);
+            closed += before - kept.len();
+            !kept.is_empty()
+        });
+        closed
+    }
+}
