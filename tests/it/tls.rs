@@ -3,6 +3,7 @@
 mod bytes;
 mod certificates;
 mod clients;
+mod http2;
 mod refusals;
 mod tunnels;
 

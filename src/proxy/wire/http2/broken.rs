@@ -66,9 +66,7 @@ impl Broken {
     /// What the other side of an exchange is told, of which this is the one.
     pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Reset(Reason::NO_ERROR) | Self::Closed | Self::Protocol(_) | Self::Unsayable(_) => {
-                Reason::INTERNAL_ERROR
-            }
+            Self::Closed | Self::Protocol(_) | Self::Unsayable(_) => Reason::INTERNAL_ERROR,
             Self::Reset(reason) => *reason,
             Self::Refused => Reason::REFUSED_STREAM,
         }

@@ -100,12 +100,7 @@ impl Channel {
     /// Says that no more will come although it is not all; nothing if it was.
     pub(super) fn reset(&self, reason: Reason) {
         self.put(|state| {
-            if state.end.is_none() {
-                // What waits would make it look better than it is, and may wait for ever.
-                state.data.clear();
-                state.queued = 0;
-                state.end = Some(End::Reset(reason));
-            }
+            state.end.get_or_insert(End::Reset(reason));
         });
     }
 
@@ -177,9 +172,6 @@ impl Body for Outgoing {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let mut state = self.channel.state.borrow_mut();
-        if let Some(End::Reset(reason)) = state.end {
-            return Poll::Ready(Some(Err(reason.into())));
-        }
         if let Some(data) = state.data.pop_front() {
             state.queued -= data.len();
             let writer = state.writer.take();
@@ -192,8 +184,10 @@ impl Body for Outgoing {
         if let Some(trailers) = state.trailers.take() {
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
-        if state.end.is_some() {
-            return Poll::Ready(None);
+        match state.end {
+            Some(End::Complete) => return Poll::Ready(None),
+            Some(End::Reset(reason)) => return Poll::Ready(Some(Err(reason.into()))),
+            None => {}
         }
         state.taker = Some(cx.waker().clone());
         Poll::Pending

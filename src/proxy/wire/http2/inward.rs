@@ -44,6 +44,8 @@ pub(super) struct Inward {
     pending: VecDeque<Bytes>,
     /// Both directions of what is no HTTP.
     pub(super) raw: Option<Upgraded>,
+    /// Whether it is a request, and not an answer.
+    is_request: bool,
     /// The method of the request that is answered.
     pub(super) method: Method,
     /// The value of `Sec-WebSocket-Accept` that its client expects.
@@ -51,12 +53,14 @@ pub(super) struct Inward {
 }
 
 impl Inward {
-    /// The body of a request with this method, or nothing if `source` says so.
+    /// A request with this method and what `source` says of its body, or the answer to one that was not asked yet.
     pub(super) fn new(source: Source, method: Method) -> Self {
+        let is_request = !matches!(source, Source::Unasked);
         Self {
             source,
             pending: VecDeque::new(),
             raw: None,
+            is_request,
             method,
             accept: None,
         }
@@ -97,10 +101,11 @@ impl Inward {
                                 }
                             }
                         },
-                        // A stream may be ended without being complete, by a reset that names no error.
-                        None if !body.is_end_stream() => {
+                        // A reset that names no error. Servers end complete answers so, Node's among them, and clients take
+                        // it for the end; a client that does so is done with its request, complete or not.
+                        None if self.is_request && !body.is_end_stream() => {
                             self.source = Source::Over;
-                            return Poll::Ready(Err(Broken::Reset(h2::Reason::NO_ERROR)));
+                            return Poll::Ready(Err(Broken::Reset(h2::Reason::CANCEL)));
                         }
                         None => {
                             self.source = Source::Over;
