@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use super::{
-    PATIENCE, Upstream,
+    PATIENCE, Proxy, Upstream,
     secure::{Scene, client_config},
 };
 
@@ -223,10 +223,18 @@ impl Scene {
         with: impl AsyncFnOnce(Client) -> T,
     ) -> T {
         self.connect(server, &["h2", "http/1.1"], async |stream| {
-            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-            let (sender, connection) = builder.handshake::<_, Bytes>(stream).await.expect("HTTP/2");
-            spawn_local(async move { drop(connection.await) });
-            with(Client { sender }).await
+            with(greet(stream, builder).await).await
+        })
+    }
+
+    /// Speaks HTTP/2 with the server, and ends the run meanwhile.
+    #[track_caller]
+    pub(crate) fn speak_until_end<T>(self, server: &Upstream, with: impl AsyncFnOnce(Client, Proxy) -> T) -> T {
+        let stream = self.tunnel(&server.address().to_string()).stream;
+        let authority = self.authority();
+        let Self { proxy, .. } = self;
+        shake(stream, &authority, &["h2"], async |stream| {
+            with(greet(stream, &client::Builder::new()).await, proxy).await
         })
     }
 
@@ -239,15 +247,34 @@ impl Scene {
         with: impl AsyncFnOnce(TlsStream<TcpStream>) -> T,
     ) -> T {
         let stream = self.tunnel(&server.address().to_string()).stream;
-        stream.set_nonblocking(true).expect("a socket");
-        let connector = TlsConnector::from(Arc::new(client_config(&[&self.authority()], protocols)));
-        block_on(async {
-            let speaking = async {
-                let stream = TcpStream::from_std(stream).expect("a socket");
-                let name = ServerName::try_from("h.test").expect("a name");
-                with(connector.connect(name, stream).await.expect("TLS")).await
-            };
-            timeout(PATIENCE, speaking).await.expect("an end in time")
-        })
+        shake(stream, &self.authority(), protocols, with)
     }
+}
+
+/// Begins to speak HTTP/2.
+async fn greet(stream: TlsStream<TcpStream>, builder: &client::Builder) -> Client {
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (sender, connection) = builder.handshake::<_, Bytes>(stream).await.expect("HTTP/2");
+    spawn_local(async move { drop(connection.await) });
+    Client { sender }
+}
+
+/// Speaks TLS on a connection.
+#[track_caller]
+fn shake<T>(
+    stream: std::net::TcpStream,
+    authority: &str,
+    protocols: &[&str],
+    with: impl AsyncFnOnce(TlsStream<TcpStream>) -> T,
+) -> T {
+    stream.set_nonblocking(true).expect("a socket");
+    let connector = TlsConnector::from(Arc::new(client_config(&[authority], protocols)));
+    block_on(async {
+        let speaking = async {
+            let stream = TcpStream::from_std(stream).expect("a socket");
+            let name = ServerName::try_from("h.test").expect("a name");
+            with(connector.connect(name, stream).await.expect("TLS")).await
+        };
+        timeout(PATIENCE, speaking).await.expect("an end in time")
+    })
 }
