@@ -141,16 +141,25 @@ where
 {
     let config = Arc::new(config);
     Upstream::serve(move |stream, connection| {
-        stream.set_nonblocking(true).expect("a socket");
-        let acceptor = TlsAcceptor::from(Arc::clone(&config));
-        let serve = serve.clone();
-        block_on(async move {
-            let stream = TcpStream::from_std(stream).expect("a socket");
-            if let Ok(stream) = acceptor.accept(stream).await {
-                serve(stream, connection).await;
-            }
+        accept(stream, Arc::clone(&config), async |stream| {
+            serve(stream, connection).await
         });
     })
+}
+
+/// Does this with a connection, once the other side speaks TLS on it.
+pub(crate) fn accept(
+    stream: std::net::TcpStream,
+    config: Arc<ServerConfig>,
+    serve: impl AsyncFnOnce(tokio_rustls::server::TlsStream<TcpStream>),
+) {
+    stream.set_nonblocking(true).expect("a socket");
+    block_on(async {
+        let stream = TcpStream::from_std(stream).expect("a socket");
+        if let Ok(stream) = TlsAcceptor::from(config).accept(stream).await {
+            serve(stream).await;
+        }
+    });
 }
 
 /// Runs something on a thread of its own.
