@@ -26,7 +26,7 @@ pub(crate) use self::{
     stream::Stream,
 };
 use self::{
-    carrier::{Carrier, Local},
+    carrier::{Carrier, Ending},
     channel::Outgoing,
 };
 use super::{connection::Connection, head::HEAD_LIMIT_BYTES};
@@ -44,7 +44,12 @@ const UNSEEN_RESETS: usize = 50;
 const RULES_BROKEN: usize = 1024;
 
 /// What answers the requests of a client's connection.
-pub(crate) struct Service<F>(F);
+pub(crate) struct Service<F> {
+    /// What does.
+    answer: F,
+    /// What runs the task that carries the answer.
+    ending: Ending,
+}
 
 impl<F: Fn(Request<Incoming>) -> Answering> hyper::service::Service<Request<Incoming>> for Service<F> {
     type Response = Response<Outgoing>;
@@ -52,12 +57,14 @@ impl<F: Fn(Request<Incoming>) -> Answering> hyper::service::Service<Request<Inco
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        self.0(request)
+        let answering = (self.answer)(request);
+        self.ending.announce(&answering);
+        answering
     }
 }
 
 /// A client's connection, served stream by stream: to be polled to its end.
-pub(crate) type Serving<F> = http2::Connection<Carrier, Service<F>, Local>;
+pub(crate) type Serving<F> = http2::Connection<Carrier, Service<F>, Ending>;
 
 /// Serves a client's connection: `answer` is called with each request. `streams` is how many there may be at a time, and
 /// `websockets` whether one may become a WebSocket.
@@ -65,7 +72,8 @@ pub(crate) fn serve<F>(client: Connection, streams: u32, websockets: bool, answe
 where
     F: Fn(Request<Incoming>) -> Answering + 'static,
 {
-    let mut builder = http2::Builder::new(Local);
+    let ending = Ending::default();
+    let mut builder = http2::Builder::new(ending.clone());
     builder
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -77,5 +85,5 @@ where
     if websockets {
         builder.enable_connect_protocol();
     }
-    builder.serve_connection(Carrier::new(client), Service(answer))
+    builder.serve_connection(Carrier::new(client), Service { answer, ending })
 }

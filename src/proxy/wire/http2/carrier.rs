@@ -1,17 +1,25 @@
 //! A connection as hyper reads and writes it, and what runs hyper's tasks.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    future::poll_fn,
     io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use hyper::rt::{Executor, Read, ReadBufCursor, Write};
 use tokio::sync::Notify;
 
-use super::super::connection::Connection;
+use super::{
+    super::connection::Connection,
+    channel::{Answering, Channel},
+};
+
+/// How long a reset may wait for room for what was sent before it.
+const RESET_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs tasks on the worker's thread.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +28,41 @@ pub(crate) struct Local;
 impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
     fn execute(&self, task: F) {
         tokio::task::spawn_local(task);
+    }
+}
+
+/// Runs the tasks of a client's connection on the worker's thread, each with an end: what is to be reset is, although the client
+/// leaves no room for what comes before the reset.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ending {
+    /// The answer of the next task.
+    next: Rc<RefCell<Option<Rc<Channel>>>>,
+}
+
+impl Ending {
+    /// Says whose answer the task carries that hyper begins next.
+    pub(super) fn announce(&self, answering: &Answering) {
+        *self.next.borrow_mut() = answering.channel();
+    }
+}
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Ending {
+    fn execute(&self, task: F) {
+        let Some(channel) = self.next.take() else {
+            tokio::task::spawn_local(task);
+            return;
+        };
+        tokio::task::spawn_local(async move {
+            let late = async {
+                poll_fn(|cx| channel.poll_reset(cx)).await;
+                tokio::time::sleep(RESET_LIMIT).await;
+            };
+            tokio::select! {
+                () = task => {}
+                // Dropped, it resets its stream.
+                () = late => {}
+            }
+        });
     }
 }
 

@@ -48,6 +48,8 @@ struct State {
     writer: Option<Waker>,
     /// Woken when nobody is left to take it.
     watcher: Option<Waker>,
+    /// Woken when it is to end although it is not complete.
+    guard: Option<Waker>,
 }
 
 /// One direction of one stream.
@@ -67,10 +69,14 @@ impl Channel {
     fn put(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.borrow_mut();
         change(&mut state);
-        let taker = state.taker.take();
+        let guard = match state.end {
+            Some(End::Reset(_)) => state.guard.take(),
+            _ => None,
+        };
+        let wakers = [state.taker.take(), guard];
         drop(state);
-        if let Some(taker) = taker {
-            taker.wake();
+        for waker in wakers.into_iter().flatten() {
+            waker.wake();
         }
     }
 
@@ -127,6 +133,16 @@ impl Channel {
             return Poll::Ready(());
         }
         state.watcher = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Waits until it is to end although it is not complete.
+    pub(super) fn poll_reset(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.borrow_mut();
+        if matches!(state.end, Some(End::Reset(_))) {
+            return Poll::Ready(());
+        }
+        state.guard = Some(cx.waker().clone());
         Poll::Pending
     }
 
@@ -217,6 +233,13 @@ impl Answering {
         Self {
             body: Some(Outgoing::of(channel)),
         }
+    }
+}
+
+impl Answering {
+    /// Where the answer comes from, until its head is there.
+    pub(super) fn channel(&self) -> Option<Rc<Channel>> {
+        self.body.as_ref().map(|body| Rc::clone(&body.channel))
     }
 }
 

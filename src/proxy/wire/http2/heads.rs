@@ -14,7 +14,7 @@ use hyper::{
 };
 
 use super::{
-    super::head::{Fields, HeadError, RequestHead, ResponseHead},
+    super::head::{Fields, HEAD_LIMIT_BYTES, HeadError, RequestHead, ResponseHead},
     websocket,
 };
 
@@ -85,6 +85,14 @@ pub(super) fn request_to_http1(parts: &request::Parts, bodiless: bool) -> Result
     };
     fields(&mut out, &parts.headers);
     out.extend_from_slice(b"\r\n");
+    if out.len() > HEAD_LIMIT_BYTES {
+        let long = path.len() >= HEAD_LIMIT_BYTES;
+        return Err(if long {
+            HeadError::TargetTooLong
+        } else {
+            HeadError::TooLarge
+        });
+    }
     let mut head = RequestHead::parse(out)?;
     head.version = super::super::head::Version::Http2;
     Ok((head, coding))
