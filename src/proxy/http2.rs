@@ -114,7 +114,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: Connection, seat: &Seat, 
     }
 }
 
-/// How many streams the server takes at a time, and whether they may be WebSockets: the client is told no more than that.
+/// How many streams the server takes at a time, and whether they may be `WebSocket`s: the client is told no more than that.
 async fn most_streams(server: &Server) -> (usize, bool) {
     let Some(session) = server.connection.as_stream().and_then(Stream::session) else {
         return (STREAMS_LIMIT, false);

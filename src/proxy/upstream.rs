@@ -256,7 +256,7 @@ impl Upstreams {
     pub(crate) fn note(&self, authority: &Authority, server: &Connection, client: &mut Connection) {
         if let Some(session) = server.as_stream().and_then(Stream::session) {
             let mut sessions = self.sessions.borrow_mut();
-            sessions.note(authority, session, client.presence());
+            sessions.note(authority, session, &client.presence());
         }
     }
 

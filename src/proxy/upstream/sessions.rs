@@ -87,10 +87,10 @@ impl Sessions {
     }
 
     /// Notes that a client uses a connection.
-    pub(super) fn note(&mut self, authority: &Authority, session: &Rc<Session>, client: Weak<()>) {
+    pub(super) fn note(&mut self, authority: &Authority, session: &Rc<Session>, client: &Weak<()>) {
         let kept = self.kept.get_mut(authority).into_iter().flatten();
         for candidate in kept.filter(|candidate| Rc::ptr_eq(&candidate.session, session)) {
-            if !candidate.served(&client) {
+            if !candidate.served(client) {
                 candidate.clients.push(client.clone());
             }
         }

@@ -29,7 +29,7 @@ use self::{
     carrier::{Carrier, Ending},
     channel::Outgoing,
 };
-use super::{connection::Connection, head::HEAD_LIMIT_BYTES};
+use super::connection::Connection;
 
 /// Most bytes of a stream's body that are on their way to amb and were not read: what it may hold of one that nobody reads.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -37,7 +37,7 @@ const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 64 * 1024 * 1024;
 /// Most bytes of a head as HTTP/2 counts them, 32 more a field than there are. What is above the limit of [`super::head`] is
 /// refused as in HTTP/1.1 up to here; beyond, hyper refuses it.
-const HEADS_BYTES: u32 = 2 * HEAD_LIMIT_BYTES as u32;
+const HEADS_BYTES: u32 = 128 * 1024;
 /// Streams that a client may have reset before amb has looked at them; with one more its connection ends.
 const UNSEEN_RESETS: usize = 50;
 /// Streams that amb may have had to reset because they broke the rules; with one more the connection ends.

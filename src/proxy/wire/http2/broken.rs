@@ -53,7 +53,7 @@ impl Broken {
     }
 
     /// What an error means in what is no HTTP.
-    pub(super) fn of_raw(error: io::Error) -> Self {
+    pub(super) fn of_raw(error: &io::Error) -> Self {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<h2::Error>());
         inner.and_then(h2::Error::reason).map_or(Self::Closed, Self::Reset)
     }

@@ -175,7 +175,7 @@ pub(super) fn request_to_http2(head: &RequestHead, websocket: bool) -> Result<Re
             Method::from_bytes(head.method().as_bytes()).map_err(|_| "the request's method has no place in HTTP/2")?;
     }
     headers(&head.fields, request.headers_mut(), |name| {
-        websocket && websocket::is_of_upgrade(name) || name.eq_ignore_ascii_case(b"content-length") && websocket
+        websocket && (websocket::is_of_upgrade(name) || name.eq_ignore_ascii_case(b"content-length"))
     })?;
     if let Some(coding) = request.headers_mut().remove(header::TE)
         && coding.as_bytes().eq_ignore_ascii_case(b"trailers")

@@ -125,7 +125,7 @@ impl Inward {
                         return Poll::Ready(Ok(0));
                     };
                     let mut space = ReadBuf::new(out);
-                    ready!(Pin::new(raw).poll_read(cx, space.unfilled())).map_err(Broken::of_raw)?;
+                    ready!(Pin::new(raw).poll_read(cx, space.unfilled())).map_err(|error| Broken::of_raw(&error))?;
                     return Poll::Ready(Ok(space.filled().len()));
                 }
             }

@@ -60,16 +60,16 @@ impl Session {
     pub(crate) async fn open(connection: Connection) -> hyper::Result<Rc<Self>> {
         let carrier = Carrier::new(connection);
         let heard = carrier.heard();
-        let (sender, driver) = http2::Builder::new(Local)
+        let (sender, streams) = http2::Builder::new(Local)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_header_list_size(HEADS_BYTES)
             .handshake(carrier)
             .await?;
-        let driven = Rc::new(Driven {
-            driver: RefCell::new(Some(driver)),
+        let shared = Rc::new(Driven {
+            driver: RefCell::new(Some(streams)),
         });
-        let task = Rc::clone(&driven);
+        let task = Rc::clone(&shared);
         let told = Rc::clone(&heard);
         tokio::task::spawn_local(poll_fn(move |cx| {
             let ended = task.poll(cx);
@@ -80,7 +80,7 @@ impl Session {
         }));
         Ok(Rc::new(Self {
             sender: RefCell::new(sender),
-            driven,
+            driven: shared,
             heard,
             open: Cell::new(0),
             since: Cell::new(Instant::now()),

@@ -159,16 +159,14 @@ impl Stream {
 
     /// Says that nothing follows.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.inward.raw {
-            Some(raw) => Pin::new(raw).poll_shutdown(cx),
-            None => {
-                // A client that has no more to send has said so with its request's body.
-                if matches!(self.role, Role::Answers(_)) {
-                    self.outward.finish();
-                }
-                Poll::Ready(Ok(()))
-            }
+        if let Some(raw) = &mut self.inward.raw {
+            return Pin::new(raw).poll_shutdown(cx);
         }
+        // A client that has no more to send has said so with its request's body.
+        if matches!(self.role, Role::Answers(_)) {
+            self.outward.finish();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Makes the end that is to come a reset, if it comes before all is said: with the reason of a break of the other stream.

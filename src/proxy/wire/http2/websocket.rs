@@ -5,7 +5,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
 
-/// What a server appends to a key to show that it knows WebSockets ([RFC 6455 §1.3]).
+/// What a server appends to a key to show that it knows the protocol ([RFC 6455 §1.3]).
 ///
 /// [RFC 6455 §1.3]: https://www.rfc-editor.org/rfc/rfc6455#section-1.3
 const KNOWN: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
