@@ -2,7 +2,7 @@
 //!
 //! Read `exchange.rs` first. A request's way: `worker.rs` (accept, sniff) → `http.rs` or `socks.rs` → `exchange.rs` or
 //! `tunnel.rs` → `upstream.rs`; every end is a record (`recorder.rs`). TLS in a tunnel that is to be opened goes through
-//! `intercept.rs`, which makes requests of it; `tls.rs` has what that needs.
+//! `intercept.rs`, which makes requests of it for `http.rs` or `http2.rs`; `tls.rs` has what that needs.
 
 mod access;
 mod answer;

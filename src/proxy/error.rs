@@ -216,6 +216,9 @@ pub(crate) enum ExchangeError {
     /// The server will not look at the request.
     #[error("the server refused the stream: it has not looked at the request")]
     StreamRefused,
+    /// The server wants the request by another version.
+    #[error("the server wants this request by HTTP/1.1, and was asked by HTTP/2")]
+    Http11Required,
     /// The task that carried it panicked.
     #[error("amb failed while it carried this: a bug, please report it")]
     Panicked,
@@ -268,7 +271,7 @@ impl ExchangeError {
             Self::UpstreamNotReading(_) => (504, "connection_write_timeout", Blame::Upstream),
             Self::AttemptTimedOut(_) | Self::ExchangeTimedOut(_) => (504, "http_response_timeout", Blame::Upstream),
             Self::ResponseIncomplete(_) => (502, "http_response_incomplete", Blame::Upstream),
-            Self::ResponseMalformed(_) => (502, "http_protocol_error", Blame::Upstream),
+            Self::ResponseMalformed(_) | Self::Http11Required => (502, "http_protocol_error", Blame::Upstream),
             Self::ResponseHeadTooLarge => (502, "http_response_header_section_size", Blame::Upstream),
             Self::ParentRefused { .. } => (502, "destination_unavailable", Blame::Upstream),
             Self::CircuitOpen { .. } => (503, "destination_unavailable", Blame::Upstream),
@@ -514,6 +517,7 @@ mod tests {
             },
             ExchangeError::UpstreamClosedEarly { how: text() },
             ExchangeError::StreamRefused,
+            ExchangeError::Http11Required,
             ExchangeError::Misdirected {
                 asked: text(),
                 connected: text(),

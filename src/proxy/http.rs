@@ -117,7 +117,7 @@ pub(super) async fn pass_inside(
     client: &mut Connection,
     head: RequestHead,
     authority: Authority,
-    purpose: Purpose,
+    mut purpose: Purpose,
     prepared: Option<Result<Server, ExchangeError>>,
 ) -> Next {
     let mut open = begin(worker, &head);
@@ -135,10 +135,9 @@ pub(super) async fn pass_inside(
     // HTTP/2 has no way for the one, and not every server of it one for the other.
     let upgrades = head.version != Version::Http2
         && (hop::asks_for_other_protocol(&head.fields) || hop::asks_for_websocket(&head.fields));
-    let purpose = match purpose {
-        Purpose::Secure(aim) if upgrades => Purpose::Secure(aim.without_http2()),
-        purpose => purpose,
-    };
+    if upgrades {
+        purpose.avoid_http2();
+    }
     if hop::asks_for_other_protocol(&head.fields) {
         // Directly it would get it, and no policy for HTTP has a say in what follows.
         open.record.kind = Kind::Tunnel;

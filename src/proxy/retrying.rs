@@ -31,6 +31,7 @@ pub(super) fn fault(error: &ExchangeError, stage: Stage) -> Option<Fault> {
         ExchangeError::NameUnresolved { rcode: "NXDOMAIN", .. }
         | ExchangeError::ParentRefused { is_final: true, .. }
         | ExchangeError::ResponseMalformed(_)
+        | ExchangeError::Http11Required
         | ExchangeError::ResponseHeadTooLarge
         | ExchangeError::CertificateRejected { .. }
         | ExchangeError::TlsFailed { .. }

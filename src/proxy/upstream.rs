@@ -16,7 +16,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use self::{pool::Pool, sessions::Sessions};
+use self::{
+    pool::Pool,
+    sessions::{Opening, Sessions},
+};
 use super::{
     deadline,
     error::ExchangeError,
@@ -53,6 +56,19 @@ impl Purpose {
         match self {
             Self::Exchange | Self::Tunnel => None,
             Self::Secure(aim) => Some(aim),
+        }
+    }
+}
+
+impl Purpose {
+    /// Wants it by HTTP/1.1 from now on. False if it did before.
+    pub(crate) fn avoid_http2(&mut self) -> bool {
+        match self {
+            Self::Secure(aim) if aim.offers_http2() => {
+                *aim = aim.without_http2();
+                true
+            }
+            _ => false,
         }
     }
 }
@@ -250,6 +266,32 @@ impl Upstreams {
             connection: session.stream(),
             ..server
         })
+    }
+
+    /// Opens a connection for a request of `client`, see [`Upstreams::connect`]. The streams of one that speaks HTTP/2 wait for
+    /// the first of them to do so, since they can share it.
+    pub(crate) async fn connect_for(
+        self: &Rc<Self>,
+        client: &mut Connection,
+        authority: &Authority,
+        purpose: &Purpose,
+        limit: Duration,
+        opened: &mut u32,
+    ) -> Result<Server, ExchangeError> {
+        let shares = client.as_stream().is_some() && purpose.aim().is_some_and(|aim| aim.offers_http2());
+        let mut opening = shares.then(|| Opening::begin(&self.sessions, authority));
+        if let Some(Err(other)) = &opening {
+            other.notified().await;
+            // Another stream's connection is the client's own.
+            if let Some(server) = self.pooled(authority, purpose, client, false) {
+                return Ok(server);
+            }
+            opening = None;
+        }
+        let server = self.connect(authority, purpose, limit, opened).await?;
+        self.note(authority, &server.connection, client);
+        drop(opening);
+        Ok(server)
     }
 
     /// Notes that a client uses a server's connection, if that carries many requests.

@@ -95,6 +95,13 @@ impl Exchange<'_> {
             self.open.record.attempts += u32::from(!std::mem::replace(&mut counted, true));
             match self.exchange_heads(client, &mut server, conversation).await {
                 Ok(head) => return Ok((server, head)),
+                Err(SendError::Failed(ExchangeError::Http11Required))
+                    if self.request.purpose.avoid_http2() && (bodiless || conversation.upload.moved == moved) =>
+                {
+                    conversation.again(bodiless);
+                    self.open.record.resends += 1;
+                    ready = self.pooled(client, idempotent);
+                }
                 Err(SendError::Failed(error)) => {
                     // Whatever it got so far must not look complete to it.
                     server.connection.reset();
@@ -136,9 +143,7 @@ impl Exchange<'_> {
         let limit = self.rules.timeouts.connect;
         let opened = &mut self.open.record.opened;
         let upstreams = &self.worker.upstreams;
-        let server = Box::pin(upstreams.connect(authority, purpose, limit, opened)).await?;
-        upstreams.note(authority, &server.connection, client);
-        Ok(server)
+        Box::pin(upstreams.connect_for(client, authority, purpose, limit, opened)).await
     }
 
     /// Sends the request once and waits for the final head of its answer, passing interim ones on.
@@ -196,8 +201,9 @@ impl Exchange<'_> {
                     let ended = matches!(error, ReadHeadError::Ended);
                     let unsent = self.note_unsent(&server.connection, queued.saturating_add(body), ended);
                     return Err(match error {
-                        ReadHeadError::Ended | ReadHeadError::Io(_, false)
-                            if reused || server.connection.was_refused() =>
+                        ReadHeadError::Ended if reused => SendError::Stale { unsent },
+                        ReadHeadError::Io(reason, false)
+                            if server.connection.was_refused() || reused && !blame::is_of_stream(&reason) =>
                         {
                             SendError::Stale { unsent }
                         }

@@ -1,11 +1,13 @@
 //! Connections to servers that carry many requests at once, and those that may be used for the next one.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     rc::{Rc, Weak},
 };
 
 use foldhash::fast::RandomState;
+use tokio::sync::Notify;
 
 use super::{
     super::{target::Authority, tls::client::Aim, wire::http2::Session},
@@ -42,6 +44,36 @@ pub(super) struct Sessions {
     kept: HashMap<Authority, Vec<Kept>, RandomState>,
     /// Whether a sweeper is at work.
     swept: bool,
+    /// Where one is being opened; told when it is there, or not.
+    opening: HashMap<Authority, Rc<Notify>, RandomState>,
+}
+
+/// The opening of a connection that others wait for, until it is dropped.
+pub(super) struct Opening<'a> {
+    /// Where it is noted.
+    sessions: &'a RefCell<Sessions>,
+    /// Where it leads.
+    authority: &'a Authority,
+}
+
+impl<'a> Opening<'a> {
+    /// Notes that one is opened to `authority`; the one to wait for if there is one already.
+    pub(super) fn begin(sessions: &'a RefCell<Sessions>, authority: &'a Authority) -> Result<Self, Rc<Notify>> {
+        let opening = &mut sessions.borrow_mut().opening;
+        if let Some(other) = opening.get(authority) {
+            return Err(Rc::clone(other));
+        }
+        opening.insert(authority.clone(), Rc::default());
+        Ok(Self { sessions, authority })
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if let Some(told) = self.sessions.borrow_mut().opening.remove(self.authority) {
+            told.notify_waiters();
+        }
+    }
 }
 
 impl Sessions {

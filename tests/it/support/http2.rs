@@ -142,7 +142,7 @@ where
     let config = Arc::new(config);
     Upstream::serve(move |stream, connection| {
         accept(stream, Arc::clone(&config), async |stream| {
-            serve(stream, connection).await
+            serve(stream, connection).await;
         });
     })
 }

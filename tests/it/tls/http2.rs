@@ -135,7 +135,9 @@ fn bodies_of_any_length_pass_both_ways_at_once() {
         }
         stream.send_data(Bytes::new(), true).unwrap();
     });
-    let sent: Bytes = (0..5_000_000u32).map(|index| (index * 7 / 3) as u8).collect();
+    let sent: Bytes = (0..5_000_000u32)
+        .map(|index| (index * 7 / 3).to_le_bytes()[0])
+        .collect();
     scene.speak(&server, async |client| {
         let mut sender = client.sender.ready().await.unwrap();
         let (response, mut upload) = sender.send_request(request("POST", "/"), false).unwrap();

@@ -16,6 +16,9 @@ pub(crate) enum Broken {
     /// [RFC 9113 §8.7]: https://www.rfc-editor.org/rfc/rfc9113#section-8.7
     #[error("refused the stream")]
     Refused,
+    /// The other side wants the request by HTTP/1.1, and has not looked at it.
+    #[error("wants HTTP/1.1")]
+    Http11Required,
     /// The connection ended or broke.
     #[error("closed the connection")]
     Closed,
@@ -36,6 +39,9 @@ impl Broken {
         match of_http2(error) {
             Some(inner) if inner.is_remote() && inner.is_go_away() => Self::Refused,
             Some(inner) if inner.is_remote() && inner.reason() == Some(Reason::REFUSED_STREAM) => Self::Refused,
+            Some(inner) if inner.is_remote() && inner.reason() == Some(Reason::HTTP_1_1_REQUIRED) => {
+                Self::Http11Required
+            }
             _ => Self::of_body(error),
         }
     }
@@ -69,6 +75,7 @@ impl Broken {
             Self::Closed | Self::Protocol(_) | Self::Unsayable(_) => Reason::INTERNAL_ERROR,
             Self::Reset(reason) => *reason,
             Self::Refused => Reason::REFUSED_STREAM,
+            Self::Http11Required => Reason::HTTP_1_1_REQUIRED,
         }
     }
 }

@@ -225,3 +225,40 @@ fn a_client_of_http1_reaches_a_server_of_http2() {
     scene.proxy.end().assert_exchanges(&[("ok", 2)]).assert_opened(2);
     server.join();
 }
+
+#[test]
+fn a_request_that_the_server_wants_by_http1_goes_there_by_http1() {
+    let scene = Scene::with(&["--intercept"]);
+    let server = changing(
+        &scene,
+        "h2",
+        async |mut stream| {
+            let head = head(&mut stream).await;
+            assert!(head.starts_with("POST /signed HTTP/1.1\r\n"), "{head}");
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+                .await
+                .unwrap();
+            stream.shutdown().await.unwrap();
+        },
+        async |mut streams: h2::server::Connection<TlsStream<TcpStream>, Bytes>| {
+            while let Some(Ok((request, mut respond))) = streams.accept().await {
+                if request.uri().path() == "/signed" {
+                    respond.send_reset(Reason::HTTP_1_1_REQUIRED);
+                } else {
+                    respond.send_response(Response::new(()), true).unwrap();
+                }
+            }
+        },
+    );
+    scene.speak(&server, async |mut client| {
+        client.get("/").await.expect("an answer");
+        let (head, got) = client.ask(request("POST", "/signed")).await.expect("an answer");
+        assert_eq!((head.status, got.data.as_slice()), (StatusCode::OK, &b"hi"[..]));
+        client.get("/").await.expect("an answer");
+    });
+    let records = scene.proxy.end();
+    records.assert_exchanges(&[("ok", 3)]).assert_opened(2);
+    assert_eq!(records.exchanges("resends"), 1);
+    server.join();
+}

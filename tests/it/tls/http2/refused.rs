@@ -160,3 +160,47 @@ fn streams_above_the_last_one_of_a_goaway_are_sent_again_elsewhere_and_those_bel
         "the one that was seen is not sent again"
     );
 }
+
+#[test]
+fn streams_that_have_to_go_elsewhere_at_once_share_a_connection_there_too() {
+    let scene = Scene::with(&["--intercept"]);
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let server = serve_connections(scene.root.server("h.test").config(), move |stream, connection| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let mut streams = h2::server::handshake(stream).await.expect("HTTP/2");
+            if connection == 0 {
+                // All that comes behind the first is for another connection.
+                let (_, mut respond) = streams.accept().await.expect("a request").expect("a request");
+                respond.send_response(hyper::Response::new(()), true).unwrap();
+                streams.graceful_shutdown();
+            }
+            while let Some(Ok((_, mut respond))) = streams.accept().await {
+                if connection == 0 {
+                    respond.send_reset(Reason::REFUSED_STREAM);
+                } else {
+                    respond.send_response(hyper::Response::new(()), true).unwrap();
+                }
+            }
+        }
+    });
+    scene.speak(&server, async |mut client| {
+        client.get("/").await.expect("an answer");
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..30 {
+            let sender = client.sender.clone();
+            asking.spawn_local(async move {
+                let mut client = crate::support::http2::Client { sender };
+                let (head, _) = client.ask(request("POST", "/")).await.expect("an answer");
+                assert_eq!(head.status, StatusCode::OK);
+            });
+        }
+        while let Some(ended) = asking.join_next().await {
+            ended.unwrap();
+        }
+    });
+    scene.proxy.end().assert_exchanges(&[("ok", 31)]).assert_opened(2);
+    server.join();
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}

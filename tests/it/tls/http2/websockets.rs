@@ -1,4 +1,4 @@
-//! WebSockets: a CONNECT of its own kind in HTTP/2, an upgrade in HTTP/1.1, and each as the other.
+//! `WebSocket`s: a CONNECT of its own kind in HTTP/2, an upgrade in HTTP/1.1, and each as the other.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn asking() -> Request<()> {
     request
 }
 
-/// A server that takes WebSockets as streams, and sends back what it gets.
+/// A server that takes `WebSocket`s as streams, and sends back what it gets.
 fn echo(scene: &Scene) -> Upstream {
     let connect = |builder: &mut h2::server::Builder| {
         builder.enable_connect_protocol();
