@@ -13,7 +13,7 @@ use crate::traffic::{Blame, Failure};
 /// A server that could not be written to or read from before its answer.
 pub(super) fn closed_early(reason: &io::Error) -> ExchangeError {
     match Broken::inside(reason) {
-        Some(Broken::Refused) => return ExchangeError::StreamRefused,
+        Some(Broken::Refused { .. }) => return ExchangeError::StreamRefused,
         Some(Broken::Http11Required) => return ExchangeError::Http11Required,
         Some(Broken::Protocol(how)) => return ExchangeError::ResponseMalformed(how.clone()),
         Some(broken) => {
@@ -37,7 +37,10 @@ pub(super) fn closed_early(reason: &io::Error) -> ExchangeError {
 
 /// Whether an error is about one stream of a connection, which goes on without it.
 pub(super) fn is_of_stream(reason: &io::Error) -> bool {
-    !matches!(Broken::inside(reason), None | Some(Broken::Closed | Broken::Refused))
+    !matches!(
+        Broken::inside(reason),
+        None | Some(Broken::Closed | Broken::Refused { .. })
+    )
 }
 
 /// What it means that no response head came.

@@ -15,7 +15,10 @@ pub(crate) enum Broken {
     ///
     /// [RFC 9113 §8.7]: https://www.rfc-editor.org/rfc/rfc9113#section-8.7
     #[error("refused the stream")]
-    Refused,
+    Refused {
+        /// Whether it goes, and takes no other one on this connection either.
+        leaving: bool,
+    },
     /// The other side wants the request by HTTP/1.1, and has not looked at it.
     #[error("wants HTTP/1.1")]
     Http11Required,
@@ -34,11 +37,13 @@ impl Broken {
     /// What an error means that came in the place of an answer.
     pub(super) fn of_answer(error: &hyper::Error) -> Self {
         if error.is_canceled() {
-            return Self::Refused;
+            return Self::Refused { leaving: true };
         }
         match of_http2(error) {
-            Some(inner) if inner.is_remote() && inner.is_go_away() => Self::Refused,
-            Some(inner) if inner.is_remote() && inner.reason() == Some(Reason::REFUSED_STREAM) => Self::Refused,
+            Some(inner) if inner.is_remote() && inner.is_go_away() => Self::Refused { leaving: true },
+            Some(inner) if inner.is_remote() && inner.reason() == Some(Reason::REFUSED_STREAM) => {
+                Self::Refused { leaving: false }
+            }
             Some(inner) if inner.is_remote() && inner.reason() == Some(Reason::HTTP_1_1_REQUIRED) => {
                 Self::Http11Required
             }
@@ -74,7 +79,7 @@ impl Broken {
         match self {
             Self::Closed | Self::Protocol(_) | Self::Unsayable(_) => Reason::INTERNAL_ERROR,
             Self::Reset(reason) => *reason,
-            Self::Refused => Reason::REFUSED_STREAM,
+            Self::Refused { .. } => Reason::REFUSED_STREAM,
             Self::Http11Required => Reason::HTTP_1_1_REQUIRED,
         }
     }

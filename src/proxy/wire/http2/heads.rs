@@ -229,3 +229,130 @@ pub(super) fn switching(parts: &response::Parts, accept: &str) -> Vec<u8> {
     out.extend_from_slice(b"\r\n");
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request in the shape of HTTP/1.1.
+    #[track_caller]
+    fn asked(request: request::Builder, bodiless: bool) -> Result<(String, Coding), HeadError> {
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let (head, coding) = request_to_http1(&parts, bodiless)?;
+        let mut out = Vec::new();
+        head.write_to(head.target(), &mut out);
+        Ok((String::from_utf8(out).expect("text"), coding))
+    }
+
+    #[test]
+    fn a_request_is_written_with_its_host_first_and_framed() {
+        let get = || Request::get("https://h.test/a?b").header("x-b", "1").header("x-a", "2");
+        for (request, bodiless, expected, coding) in [
+            (
+                get(),
+                true,
+                "GET /a?b HTTP/1.1\r\nhost: h.test\r\nx-b: 1\r\nx-a: 2\r\n\r\n",
+                Coding::Nothing,
+            ),
+            (
+                get(),
+                false,
+                "GET /a?b HTTP/1.1\r\nhost: h.test\r\ntransfer-encoding: chunked\r\nx-b: 1\r\nx-a: 2\r\n\r\n",
+                Coding::Chunked,
+            ),
+            (
+                Request::post("https://h.test:8443/")
+                    .header("content-length", "5")
+                    .header("host", "h.test:8443"),
+                false,
+                "POST / HTTP/1.1\r\nhost: h.test:8443\r\ncontent-length: 5\r\n\r\n",
+                Coding::Plain,
+            ),
+            (
+                Request::get("https://h.test/")
+                    .header("cookie", "a=1")
+                    .header("cookie", "b=2"),
+                true,
+                "GET / HTTP/1.1\r\nhost: h.test\r\ncookie: a=1; b=2\r\n\r\n",
+                Coding::Nothing,
+            ),
+            (
+                Request::options("https://h.test"),
+                true,
+                "OPTIONS / HTTP/1.1\r\nhost: h.test\r\n\r\n",
+                Coding::Nothing,
+            ),
+        ] {
+            assert_eq!(asked(request, bodiless), Ok((expected.to_owned(), coding)));
+        }
+    }
+
+    #[test]
+    fn what_has_no_one_host_or_is_too_large_is_refused() {
+        for request in [
+            Request::get("https://h.test/").header("host", "other.test"),
+            Request::get("/").header("host", "a").header("host", "b"),
+            Request::connect("h.test:443"),
+            Request::get("https://h.test/").header("x", "y".repeat(70_000)),
+        ] {
+            assert!(asked(request, true).is_err());
+        }
+    }
+
+    #[test]
+    fn a_response_says_how_long_it_is_or_is_chunked() {
+        for (status, lengths, bodiless, method, framed, coding) in [
+            (200, None, false, Method::GET, true, Coding::Chunked),
+            (200, None, true, Method::GET, true, Coding::Chunked),
+            (200, Some("5"), false, Method::GET, false, Coding::Plain),
+            (200, Some("5"), true, Method::HEAD, false, Coding::Nothing),
+            (204, None, true, Method::GET, false, Coding::Nothing),
+            (304, Some("5"), true, Method::GET, false, Coding::Nothing),
+        ] {
+            let mut response = Response::builder().status(status);
+            if let Some(length) = lengths {
+                response = response.header("content-length", length);
+            }
+            let (parts, ()) = response.body(()).expect("a response").into_parts();
+            let (head, found) = response_to_http1(&parts, bodiless, &method);
+            let head = String::from_utf8(head).expect("text");
+            assert_eq!(head.contains("transfer-encoding: chunked\r\n"), framed, "{head}");
+            assert_eq!(found, coding, "{head}");
+            let parsed = ResponseHead::parse(head.into_bytes()).expect("a head");
+            assert_eq!(parsed.status, status);
+        }
+    }
+
+    #[test]
+    fn nothing_about_a_connection_goes_to_http2() {
+        let text = "POST /a HTTP/1.1\r\nHost: h.test\r\nX-One: 1\r\nConnection: TE\r\nTE: Trailers\r\nKeep-Alive: 5\r\n\
+                    Transfer-Encoding: chunked\r\nUpgrade: x\r\nx-one: 2\r\n\r\n";
+        let head = RequestHead::parse(text.as_bytes().to_vec()).expect("a head");
+        let request = request_to_http2(&head, false).expect("a request");
+        assert_eq!(request.uri(), "https://h.test/a");
+        let fields: Vec<(&str, &[u8])> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        assert_eq!(fields, [("x-one", &b"1"[..]), ("x-one", b"2"), ("te", b"trailers")]);
+    }
+
+    #[test]
+    fn a_websockets_upgrade_is_a_connect_and_back() {
+        let text = "GET /chat HTTP/1.1\r\nHost: h.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        let head = RequestHead::parse(text.as_bytes().to_vec()).expect("a head");
+        let request = request_to_http2(&head, true).expect("a request");
+        assert_eq!(request.method(), Method::CONNECT);
+        assert_eq!(request.headers().len(), 1, "{:?}", request.headers());
+        let (parts, ()) = request.into_parts();
+        let (back, coding) = request_to_http1(&parts, false).expect("a head");
+        assert_eq!(
+            (back.method(), back.target(), coding),
+            ("GET", &b"/chat"[..], Coding::Raw)
+        );
+        assert!(super::super::super::hop::asks_for_websocket(&back.fields));
+        assert_eq!(back.fields.first("sec-websocket-key").map(<[u8]>::len), Some(24));
+    }
+}

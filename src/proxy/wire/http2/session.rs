@@ -38,6 +38,8 @@ pub(crate) struct Session {
     driven: Rc<Driven>,
     /// Whether the server has said anything.
     heard: Rc<Heard>,
+    /// Whether the server has said that it goes: hyper hears of that only with its next turn.
+    pub(super) leaving: Cell<bool>,
     /// Streams that are open.
     open: Cell<usize>,
     /// When the last one ended, or it was opened itself.
@@ -82,6 +84,7 @@ impl Session {
             sender: RefCell::new(sender),
             driven: shared,
             heard,
+            leaving: Cell::new(false),
             open: Cell::new(0),
             since: Cell::new(Instant::now()),
         }))
@@ -89,7 +92,7 @@ impl Session {
 
     /// Whether it takes no more requests.
     pub(crate) fn is_over(&self) -> bool {
-        self.driven.driver.borrow().is_none() || self.sender.borrow().is_closed()
+        self.leaving.get() || self.driven.driver.borrow().is_none() || self.sender.borrow().is_closed()
     }
 
     /// Streams that are open.

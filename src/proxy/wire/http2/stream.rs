@@ -119,7 +119,10 @@ impl Stream {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(count)) => return Poll::Ready(Ok(count)),
             Poll::Ready(Err(broken)) => {
-                self.refused |= matches!(broken, Broken::Refused);
+                if let (Broken::Refused { leaving }, Role::Asks(ticket)) = (&broken, &self.role) {
+                    self.refused = true;
+                    ticket.session.leaving.set(ticket.session.leaving.get() || *leaving);
+                }
                 return Poll::Ready(Err(broken.into()));
             }
         }
