@@ -59,6 +59,7 @@ use crate::{
     policy::{
         Policy, PolicyOptions, Problem,
         breaker::BreakerOptions,
+        egress::EgressOptions,
         limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
@@ -118,6 +119,9 @@ pub struct Options {
     /// Whose TLS is decrypted, and which servers are believed
     #[command(flatten)]
     pub tls: TlsOptions,
+    /// Where requests may go
+    #[command(flatten)]
+    pub egress: EgressOptions,
     /// What holds for some requests only; the first route that fits counts [default: none]
     ///
     /// extend-route puts routes in front of those of weaker layers, and one whose id is known there takes the place of that.
@@ -232,7 +236,8 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
         }
     };
     let mut problems = Vec::new();
-    let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some());
+    let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some())
+        || options.egress.rule.iter().flatten().any(|rule| rule.when.is_some());
     let building = || build(options, &request.program, &request.environment, &mut problems);
     let config = if with_conditions {
         match with_room(building) {
@@ -288,6 +293,7 @@ fn build(
         upstream: options.upstream,
         headers: options.headers,
         tls: options.tls,
+        egress: options.egress,
     };
     let config = Config {
         name: run.name.unwrap_or_else(|| {

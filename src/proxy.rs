@@ -7,6 +7,7 @@
 mod access;
 mod answer;
 mod blame;
+mod clearance;
 mod crowd;
 mod deadline;
 mod error;

@@ -21,6 +21,7 @@ use self::{
     sessions::{Opening, Sessions},
 };
 use super::{
+    clearance::Clearance,
     deadline,
     error::ExchangeError,
     target::Authority,
@@ -176,6 +177,8 @@ impl Upstreams {
     ///
     /// `opened` is counted up by one if there is a connection, also if a parent proxy then refuses to go on from there.
     ///
+    /// Nothing is dialled that `clearance` does not admit.
+    ///
     /// # Errors
     /// Names whose fault it was. Lasts at most `limit`, and securing it as long as that may.
     pub(crate) async fn connect(
@@ -184,14 +187,15 @@ impl Upstreams {
         purpose: &Purpose,
         limit: Duration,
         opened: &mut u32,
+        clearance: Option<Clearance<'_>>,
     ) -> Result<Server, ExchangeError> {
         let started = Instant::now();
         let progress = Progress::default();
         let opening = async {
-            match self.open(authority, purpose, &progress).await {
+            match self.open(authority, purpose, &progress, clearance).await {
                 // What only waits in a pool must not keep a request from its server.
                 Err(ExchangeError::OutOfDescriptors(_)) if self.close_pooled() => {
-                    self.open(authority, purpose, &progress).await
+                    self.open(authority, purpose, &progress, clearance).await
                 }
                 result => result,
             }
@@ -277,6 +281,7 @@ impl Upstreams {
         purpose: &Purpose,
         limit: Duration,
         opened: &mut u32,
+        clearance: Option<Clearance<'_>>,
     ) -> Result<Server, ExchangeError> {
         let shares = client.as_stream().is_some() && purpose.aim().is_some_and(|aim| aim.offers_http2());
         let mut opening = shares.then(|| Opening::begin(&self.sessions, authority));
@@ -288,7 +293,7 @@ impl Upstreams {
             }
             opening = None;
         }
-        let server = self.connect(authority, purpose, limit, opened).await?;
+        let server = self.connect(authority, purpose, limit, opened, clearance).await?;
         self.note(authority, &server.connection, client);
         drop(opening);
         Ok(server)
@@ -308,7 +313,12 @@ impl Upstreams {
         authority: &Authority,
         purpose: &Purpose,
         progress: &Progress,
+        clearance: Option<Clearance<'_>>,
     ) -> Result<(Connection, Option<ParentForm>), ExchangeError> {
+        let admitted = |addresses| match clearance {
+            Some(clearance) => clearance.admitted(addresses),
+            None => Ok(addresses),
+        };
         let target = self.redirected(authority);
         let Some(parent) = self.parent(purpose, authority, &target) else {
             let addresses = match self.policy.reach.addresses(&target.host, target.port) {
@@ -318,7 +328,9 @@ impl Upstreams {
                     .collect(),
                 None => dial::resolve(&target, &progress.stage).await?,
             };
-            return Ok((self.dial(&target, addresses, progress).await?, None));
+            let mut connection = self.dial(&target, admitted(addresses)?, progress).await?;
+            connection.direct = true;
+            return Ok((connection, None));
         };
         let place = Authority {
             host: parent.host.clone(),
@@ -333,8 +345,7 @@ impl Upstreams {
             }
             (Kind::Socks5 | Kind::Socks5h, _) => {
                 let address = match (parent.kind, target.address()) {
-                    (Kind::Socks5, None) => dial::resolve(&target, &progress.stage)
-                        .await?
+                    (Kind::Socks5, None) => admitted(dial::resolve(&target, &progress.stage).await?)?
                         .first()
                         .map(SocketAddr::ip),
                     (_, literal) => literal,

@@ -7,7 +7,7 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     rc::{Rc, Weak},
     task::{Context, Poll, ready},
@@ -64,6 +64,8 @@ pub(crate) struct Connection {
     pub(crate) ended: bool,
     /// Whether the server knows one user by this connection, so that no other client may use it.
     pub(crate) personal: bool,
+    /// Whether what was asked for is at its other end, and no proxy on the way there.
+    pub(crate) direct: bool,
     /// How fast the bytes of bodies and tunnels may come from it and go to it; none for as fast as they can.
     pub(crate) pace: Option<Box<Pace>>,
     /// Lives as long as the connection does; none while nobody asks for it.
@@ -91,6 +93,7 @@ impl Connection {
             outbox: Buffer::default(),
             ended: false,
             personal: false,
+            direct: false,
             pace: None,
             presence: None,
         }
@@ -127,6 +130,17 @@ impl Connection {
     pub(crate) fn breaks_like(&mut self, reason: &io::Error) {
         if let (Medium::Stream(stream), Some(broken)) = (&mut self.medium, Broken::inside(reason)) {
             stream.breaks_like(broken);
+        }
+    }
+
+    /// The address that was asked for, if that is what is at its other end.
+    pub(crate) fn reached(&self) -> Option<IpAddr> {
+        match &self.medium {
+            Medium::Socket(_) => {
+                let peer = self.direct.then(|| self.peer().ok()).flatten();
+                peer.map(|peer| peer.ip())
+            }
+            Medium::Stream(stream) => stream.session().and_then(|session| session.reached()),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
+    net::IpAddr,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -38,6 +39,8 @@ pub(crate) struct Session {
     driven: Rc<Driven>,
     /// Whether the server has said anything.
     heard: Rc<Heard>,
+    /// See [`Connection::reached`].
+    reached: Option<IpAddr>,
     /// Whether the server has said that it goes: hyper hears of that only with its next turn.
     pub(super) leaving: Cell<bool>,
     /// Streams that are open.
@@ -60,6 +63,7 @@ impl Session {
     /// # Errors
     /// If not even the first bytes can be written.
     pub(crate) async fn open(connection: Connection) -> hyper::Result<Rc<Self>> {
+        let reached = connection.reached();
         let carrier = Carrier::new(connection);
         let heard = carrier.heard();
         let (sender, streams) = http2::Builder::new(Local)
@@ -84,10 +88,16 @@ impl Session {
             sender: RefCell::new(sender),
             driven: shared,
             heard,
+            reached,
             leaving: Cell::new(false),
             open: Cell::new(0),
             since: Cell::new(Instant::now()),
         }))
+    }
+
+    /// See [`Connection::reached`].
+    pub(crate) fn reached(&self) -> Option<IpAddr> {
+        self.reached
     }
 
     /// Whether it takes no more requests.

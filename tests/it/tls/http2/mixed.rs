@@ -262,3 +262,18 @@ fn a_request_that_the_server_wants_by_http1_goes_there_by_http1() {
     assert_eq!(records.exchanges("resends"), 1);
     server.join();
 }
+
+#[test]
+fn rules_about_addresses_hold_for_every_stream() {
+    let scene = Scene::with(&["--intercept", "--egress=enforce", "--allow=127.0.0.0/8"]);
+    let server = crate::support::http2::serve(scene.root.server("h.test").config(), |asked| async move {
+        asked.answer("hi");
+    });
+    scene.speak(&server, async |mut client| {
+        for _ in 0..3 {
+            client.expect("/", "hi").await;
+        }
+    });
+    scene.proxy.end().assert_exchanges(&[("ok", 3)]).assert_opened(1);
+    server.join();
+}
