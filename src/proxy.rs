@@ -2,7 +2,7 @@
 //!
 //! Read `exchange.rs` first. A request's way: `worker.rs` (accept, sniff) → `http.rs` or `socks.rs` → `exchange.rs` or
 //! `tunnel.rs` → `upstream.rs`; every end is a record (`recorder.rs`). TLS in a tunnel that is to be opened goes through
-//! `intercept.rs`, which makes requests of it; `tls.rs` has what that needs.
+//! `intercept.rs`, which makes requests of it for `http.rs` or `http2.rs`; `tls.rs` has what that needs.
 
 mod access;
 mod answer;
@@ -14,6 +14,7 @@ mod error;
 mod exchange;
 mod gate;
 mod http;
+mod http2;
 mod intercept;
 mod program;
 mod recorder;
@@ -385,6 +386,7 @@ impl Work {
                 stand_in: RefCell::default(),
                 run_id: self.run_id,
                 own: self.own,
+                draining: worker::Draining::default(),
             });
             let sockets = TcpListener::from_std(self.socket.into())
                 .map_err(|reason| format!("a worker could not listen: {reason}"))?;
@@ -419,6 +421,7 @@ async fn settle(worker: &Rc<Worker>, listener: &TcpListener, drain: Drain) {
     if !took {
         return;
     }
+    worker.draining.begin();
     drain.open.fetch_add(worker.recorder.open(), Ordering::Relaxed);
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(1)).await;

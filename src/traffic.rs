@@ -50,7 +50,7 @@ pub struct Record {
     pub status: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Wire bytes to the server: heads, bodies, tunnelled bytes.
+    /// Wire bytes to the server: heads, bodies, tunnelled bytes. Of HTTP/2 what HTTP/1.1 would have taken.
     pub bytes_sent: u64,
     /// Wire bytes from the server.
     pub bytes_received: u64,
@@ -145,6 +145,8 @@ pub enum Protocol {
     Http10,
     /// HTTP/1.1, `CONNECT` included.
     Http11,
+    /// HTTP/2: one of the streams of a connection.
+    Http2,
     /// SOCKS4 or `SOCKS4a`.
     Socks4,
     /// SOCKS5.
@@ -156,6 +158,7 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
             Self::Socks4 => "SOCKS4",
             Self::Socks5 => "SOCKS5",
         })

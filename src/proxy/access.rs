@@ -9,7 +9,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::task::JoinHandle;
+use tokio::{net::TcpStream, task::JoinHandle};
 
 use super::{error::is_exhaustion, program::Program, wire::connection::Connection};
 
@@ -82,7 +82,10 @@ pub fn recognises_clients() -> std::io::Result<()> {
 ///
 /// The two look alike on the wire; the kernel knows that nobody holds the socket any more.
 pub(crate) fn is_gone(client: &Connection) -> bool {
-    let (Ok(peer), Ok(own)) = (client.peer(), client.stream().local_addr()) else {
+    if let Some(stream) = client.as_stream() {
+        return stream.is_gone();
+    }
+    let (Ok(peer), Some(Ok(own))) = (client.peer(), client.socket().map(TcpStream::local_addr)) else {
         return true;
     };
     match peer_socket(peer, own) {
@@ -95,7 +98,7 @@ pub(crate) fn is_gone(client: &Connection) -> bool {
 ///
 /// Looks through the process table, in a thread of its own: for what is said once, and asked before it may be gone.
 pub(crate) fn program(client: &Connection) -> Option<JoinHandle<Option<Program>>> {
-    let (peer, own) = (client.peer().ok()?, client.stream().local_addr().ok()?);
+    let (peer, own) = (client.peer().ok()?, client.socket()?.local_addr().ok()?);
     let socket = peer_socket(peer, own).ok()??;
     Some(tokio::task::spawn_blocking(move || {
         processes::holder(socket.inode).and_then(Program::of)
@@ -105,7 +108,7 @@ pub(crate) fn program(client: &Connection) -> Option<JoinHandle<Option<Program>>
 /// Whether none of the last `sent` bytes has reached the server's machine, or at least that has not said so before it ended its
 /// half of the connection: then it ended it before it knew of them.
 pub(crate) fn is_unheard(server: &Connection, sent: usize) -> bool {
-    let (Ok(peer), Ok(own)) = (server.peer(), server.stream().local_addr()) else {
+    let (Ok(peer), Some(Ok(own))) = (server.peer(), server.socket().map(TcpStream::local_addr)) else {
         return false;
     };
     let found = peer_socket(own, peer).ok().flatten();

@@ -182,6 +182,7 @@ fn phrase(status: u16) -> &'static str {
         403 => "Forbidden",
         408 => "Request Timeout",
         414 => "URI Too Long",
+        421 => "Misdirected Request",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         499 => "Client Closed Request",

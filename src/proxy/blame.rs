@@ -6,12 +6,23 @@ use super::{
     access,
     error::ExchangeError,
     tls,
-    wire::{connection::Connection, head::ResponseHead, http1::ReadHeadError, pump::PumpError},
+    wire::{connection::Connection, head::ResponseHead, http1::ReadHeadError, http2::Broken, pump::PumpError},
 };
 use crate::traffic::{Blame, Failure};
 
 /// A server that could not be written to or read from before its answer.
 pub(super) fn closed_early(reason: &io::Error) -> ExchangeError {
+    match Broken::inside(reason) {
+        Some(Broken::Refused { .. }) => return ExchangeError::StreamRefused,
+        Some(Broken::Http11Required) => return ExchangeError::Http11Required,
+        Some(Broken::Protocol(how)) => return ExchangeError::ResponseMalformed(how.clone()),
+        Some(broken) => {
+            return ExchangeError::UpstreamClosedEarly {
+                how: broken.to_string(),
+            };
+        }
+        None => {}
+    }
     let inner = reason.get_ref().and_then(|inner| inner.downcast_ref());
     if let Some(error) = inner {
         return tls::client::explained("the server", error);
@@ -22,6 +33,14 @@ pub(super) fn closed_early(reason: &io::Error) -> ExchangeError {
         _ => format!("broke the connection ({reason})"),
     };
     ExchangeError::UpstreamClosedEarly { how }
+}
+
+/// Whether an error is about one stream of a connection, which goes on without it.
+pub(super) fn is_of_stream(reason: &io::Error) -> bool {
+    !matches!(
+        Broken::inside(reason),
+        None | Some(Broken::Closed | Broken::Refused { .. })
+    )
 }
 
 /// What it means that no response head came.
@@ -61,8 +80,12 @@ pub(super) fn response_body_error(broken: PumpError) -> ExchangeError {
         PumpError::Truncated => {
             ExchangeError::ResponseIncomplete("the connection was closed before the body's end".to_owned())
         }
-        PumpError::Read(reason) => ExchangeError::UpstreamClosedEarly {
-            how: format!("broke the connection inside the body ({reason})"),
+        PumpError::Read(reason) => match Broken::inside(&reason) {
+            Some(Broken::Protocol(how)) => ExchangeError::ResponseMalformed(how.clone()),
+            Some(broken) => ExchangeError::ResponseIncomplete(format!("the server {broken} inside the body")),
+            None => ExchangeError::UpstreamClosedEarly {
+                how: format!("broke the connection inside the body ({reason})"),
+            },
         },
         PumpError::Write(_) => ExchangeError::ClientGone,
         PumpError::Stalled(limit) => ExchangeError::UpstreamSilent(limit),

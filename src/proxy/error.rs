@@ -208,6 +208,20 @@ pub(crate) enum ExchangeError {
     /// Something that should not happen.
     #[error("{0}")]
     Internal(String),
+    /// A client asks one server's connection for another one.
+    #[error("the request is for {asked}, and this connection is to {connected}")]
+    Misdirected {
+        /// Whom it is for.
+        asked: String,
+        /// Whom the connection is to.
+        connected: String,
+    },
+    /// The server will not look at the request.
+    #[error("the server refused the stream: it has not looked at the request")]
+    StreamRefused,
+    /// The server wants the request by another version.
+    #[error("the server wants this request by HTTP/1.1, and was asked by HTTP/2")]
+    Http11Required,
     /// The task that carried it panicked.
     #[error("amb failed while it carried this: a bug, please report it")]
     Panicked,
@@ -237,6 +251,7 @@ impl ExchangeError {
             Self::RequestTimedOut(_) => (408, "http_request_error", Blame::Client),
             Self::VersionUnsupported => (505, "http_request_error", Blame::Client),
             Self::ClientGone => (499, "connection_terminated", Blame::Client),
+            Self::Misdirected { .. } => (421, "http_request_error", Blame::Client),
             Self::LoopDetected => (502, "proxy_loop_detected", Blame::Client),
             Self::OwnListener => (403, "http_request_denied", Blame::Client),
             Self::NameUnresolved { .. } => (502, "dns_error", Blame::Upstream),
@@ -249,14 +264,16 @@ impl ExchangeError {
             Self::CertificateRejected { .. } => (502, "tls_certificate_error", Blame::Upstream),
             Self::TlsFailed { .. } | Self::TlsBroken { .. } => (502, "tls_protocol_error", Blame::Upstream),
             Self::TlsAlertReceived { .. } => (502, "tls_alert_received", Blame::Upstream),
-            Self::UpstreamClosedEarly { .. } | Self::TunnelBroken(_) => (502, "connection_terminated", Blame::Upstream),
+            Self::UpstreamClosedEarly { .. } | Self::StreamRefused | Self::TunnelBroken(_) => {
+                (502, "connection_terminated", Blame::Upstream)
+            }
             Self::FirstByteTimedOut(_) | Self::UpstreamSilent(_) | Self::TunnelIdle(_) => {
                 (504, "connection_read_timeout", Blame::Upstream)
             }
             Self::UpstreamNotReading(_) => (504, "connection_write_timeout", Blame::Upstream),
             Self::AttemptTimedOut(_) | Self::ExchangeTimedOut(_) => (504, "http_response_timeout", Blame::Upstream),
             Self::ResponseIncomplete(_) => (502, "http_response_incomplete", Blame::Upstream),
-            Self::ResponseMalformed(_) => (502, "http_protocol_error", Blame::Upstream),
+            Self::ResponseMalformed(_) | Self::Http11Required => (502, "http_protocol_error", Blame::Upstream),
             Self::ResponseHeadTooLarge => (502, "http_response_header_section_size", Blame::Upstream),
             Self::ParentRefused { .. } => (502, "destination_unavailable", Blame::Upstream),
             Self::CircuitOpen { .. } => (503, "destination_unavailable", Blame::Upstream),
@@ -506,6 +523,12 @@ mod tests {
                 limit: Duration::ZERO,
             },
             ExchangeError::UpstreamClosedEarly { how: text() },
+            ExchangeError::StreamRefused,
+            ExchangeError::Http11Required,
+            ExchangeError::Misdirected {
+                asked: text(),
+                connected: text(),
+            },
             ExchangeError::FirstByteTimedOut(Duration::ZERO),
             ExchangeError::AttemptTimedOut(Duration::ZERO),
             ExchangeError::ExchangeTimedOut(Duration::ZERO),

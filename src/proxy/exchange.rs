@@ -288,9 +288,9 @@ impl Exchange<'_> {
     /// Makes the request what goes to the server: hop-by-hop fields off, `Host` as the target says, `Via` on.
     fn rewrite_request(&mut self) {
         let fields = &mut self.request.head.fields;
-        self.websocket = self.version == Version::Http11 && hop::asks_for_websocket(fields);
+        self.websocket = self.version != Version::Http10 && hop::asks_for_websocket(fields);
         self.said = hop::strip(fields, self.version, self.websocket);
-        if self.version == Version::Http11 && fields.has_member("expect", "100-continue") {
+        if self.version != Version::Http10 && fields.has_member("expect", "100-continue") {
             self.expects = Expects::Continue;
         }
         if let Some(host) = &self.request.host {

@@ -116,12 +116,12 @@ async fn turn_away(worker: &Rc<Worker>, client: &mut Connection, head: &RequestH
 }
 
 /// Sends a request on that a client makes inside its tunnel to `authority`: its target and `Host` are those for the server.
-async fn pass_inside(
+pub(super) async fn pass_inside(
     worker: &Rc<Worker>,
     client: &mut Connection,
     head: RequestHead,
     authority: Authority,
-    purpose: Purpose,
+    mut purpose: Purpose,
     prepared: Option<Result<Server, ExchangeError>>,
 ) -> Next {
     let mut open = begin(worker, &head);
@@ -135,6 +135,12 @@ async fn pass_inside(
     if let Err(error) = check_host(&head, &Target::Origin) {
         refuse(client, open, &error, Some(&head), Some(&authority)).await;
         return Next::Close;
+    }
+    // HTTP/2 has no way for the one, and not every server of it one for the other.
+    let upgrades = head.version != Version::Http2
+        && (hop::asks_for_other_protocol(&head.fields) || hop::asks_for_websocket(&head.fields));
+    if upgrades {
+        purpose.avoid_http2();
     }
     if hop::asks_for_other_protocol(&head.fields) {
         // Directly it would get it, and no policy for HTTP has a say in what follows.
@@ -305,11 +311,11 @@ async fn answer_options(client: &mut Connection, mut head: RequestHead, mut open
 }
 
 /// Opens the record of a request whose head is there.
-fn begin(worker: &Rc<Worker>, head: &RequestHead) -> Open {
-    let protocol = if head.version == Version::Http10 {
-        Protocol::Http10
-    } else {
-        Protocol::Http11
+pub(super) fn begin(worker: &Rc<Worker>, head: &RequestHead) -> Open {
+    let protocol = match head.version {
+        Version::Http10 => Protocol::Http10,
+        Version::Http11 => Protocol::Http11,
+        Version::Http2 => Protocol::Http2,
     };
     let kind = if head.method() == "CONNECT" {
         Kind::Tunnel
@@ -402,7 +408,7 @@ fn check_host(head: &RequestHead, target: &Target) -> Result<(), ExchangeError> 
 }
 
 /// Answers with an error before which the connection is closed, and ends the record.
-async fn refuse(
+pub(super) async fn refuse(
     client: &mut Connection,
     open: Open,
     error: &ExchangeError,

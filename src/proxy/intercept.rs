@@ -24,12 +24,14 @@ use super::{
     deadline,
     error::ExchangeError,
     http::{self, After, Terms},
+    http2::{self, Inside},
     program::Program,
+    recorder::Open,
     target::Authority,
     tls::{
         CRYPTOGRAPHY,
         authority::CertificateAuthority,
-        client::{Aim, Offer, name_of},
+        client::{Aim, HTTP2, Offer, name_of},
         leaves::{Leaves, Only},
         spared::Refusal,
         versions,
@@ -206,12 +208,19 @@ impl OpeningUp<'_> {
         let begun = Instant::now();
         let securing = &self.worker.upstreams.securing;
         let place = self.authority.to_string();
+        let mut protocol = None;
         let failed = match securing
             .secure(&mut opened.server.connection, &place, &self.aim, true, self.limit)
             .await
         {
             Ok(true) => {
                 opened.server.note_handshake(begun.elapsed());
+                protocol = opened
+                    .server
+                    .connection
+                    .tls()
+                    .and_then(Session::protocol)
+                    .map(<[u8]>::to_vec);
                 None
             }
             Ok(false) => {
@@ -228,44 +237,56 @@ impl OpeningUp<'_> {
             Err(error) => Some(error),
         };
         self.config.alpn_protocols = match (&failed, hello.offer) {
-            (None, _) => {
-                let chosen = opened.server.connection.tls().and_then(Session::protocol);
-                chosen.map(<[u8]>::to_vec).into_iter().collect()
-            }
+            (None, _) => protocol.into_iter().collect(),
             // So that it gets as far as to be told why.
             (Some(_), offer) => offer.map(Offer::protocols).unwrap_or_default(),
         };
         self.look_program_up().await;
+        let Opened { server, open, .. } = *opened;
+        let mut prepared = Some(match failed {
+            None => self.worker.upstreams.shared(server, &self.authority, &self.aim).await,
+            Some(error) => Err(error),
+        });
         if let Err(refused) = self.be_server(&mut client, hello).await {
-            return self.refused(client, opened, refused).await;
+            return self.refused(client, open, refused).await;
         }
-        let mut prepared = Some(failed.map_or(Ok(()), Err));
-        match self
-            .first_request(&mut client, &mut opened.server, &mut prepared, seat)
-            .await
-        {
+        match self.first_request(&mut client, &mut prepared, seat).await {
             Ok(Some(1..)) => {}
-            Ok(Some(0)) => return self.refused(client, opened, Refused::Left).await,
+            Ok(Some(0)) => return self.refused(client, open, Refused::Left).await,
             Ok(None) => {
-                opened.open.end(Outcome::Ok);
+                open.end(Outcome::Ok);
                 client.linger(LINGER).await;
                 return Opening::Ended;
             }
             Err(reason) => {
                 return self
-                    .refused(client, opened, Refused::of(HandshakeError::of(reason)))
+                    .refused(client, open, Refused::of(HandshakeError::of(reason)))
                     .await;
             }
         }
         self.worker.tls.spared.worked(&self.name);
-        let Opened { server, open, .. } = *opened;
         open.withdraw();
+        Opening::Served(self.serve(client, prepared, seat).await)
+    }
+
+    /// Serves the requests of a client that is content, by the protocol that it has chosen.
+    async fn serve(self, client: Connection, prepared: Option<Result<Server, ExchangeError>>, seat: &Seat) -> After {
+        if client.tls().and_then(Session::protocol) == Some(HTTP2) {
+            let inside = Inside {
+                authority: self.authority,
+                name: self.name,
+                aim: self.aim,
+                prepared,
+            };
+            Box::pin(http2::serve(self.worker, client, seat, inside)).await;
+            return After::Closed;
+        }
         let terms = Terms::Inside {
             authority: self.authority,
             aim: Some(self.aim),
-            prepared: prepared.map(|prepared| prepared.map(|()| server)),
+            prepared,
         };
-        Opening::Served(Box::pin(http::serve(self.worker, client, seat, terms)).await)
+        Box::pin(http::serve(self.worker, client, seat, terms)).await
     }
 
     /// Gives those who look up what the client is some time for it: when it has refused, it may be gone.
@@ -306,8 +327,7 @@ impl OpeningUp<'_> {
     async fn first_request(
         &self,
         client: &mut Connection,
-        server: &mut Server,
-        prepared: &mut Option<Result<(), ExchangeError>>,
+        prepared: &mut Option<Result<Server, ExchangeError>>,
         seat: &Seat,
     ) -> io::Result<Option<usize>> {
         seat.waits();
@@ -315,7 +335,9 @@ impl OpeningUp<'_> {
             if let Poll::Ready(read) = client.poll_fill(cx) {
                 return Poll::Ready(read);
             }
-            if matches!(prepared, Some(Ok(()))) && server.connection.poll_fill(cx).is_ready() {
+            if let Some(Ok(server)) = prepared
+                && server.connection.poll_fill(cx).is_ready()
+            {
                 *prepared = None;
             }
             Poll::Pending
@@ -347,7 +369,7 @@ impl OpeningUp<'_> {
     }
 
     /// Ends what the client does not want.
-    async fn refused(self, client: Connection, opened: Box<Opened>, refused: Refused) -> Opening {
+    async fn refused(self, client: Connection, open: Open, refused: Refused) -> Opening {
         let lasting = self.worker.policy.tls.on_pinning_failure == OnPinningFailure::Passthrough;
         let (refusal, how) = match refused {
             Refused::Said(alert) => (Refusal::Said, format!("with the alert {alert}")),
@@ -357,11 +379,11 @@ impl OpeningUp<'_> {
                 (refusal, "by closing the connection without a request".to_owned())
             }
             Refused::TimedOut => {
-                opened.open.fail(&ExchangeError::RequestTimedOut(HANDSHAKE_LIMIT));
+                open.fail(&ExchangeError::RequestTimedOut(HANDSHAKE_LIMIT));
                 return Opening::Ended;
             }
             Refused::Broken(detail) => {
-                opened.open.end(Outcome::Failed(Failure {
+                open.end(Outcome::Failed(Failure {
                     error_type: "tls_protocol_error".to_owned(),
                     blame: Blame::Client,
                     detail,
@@ -372,7 +394,7 @@ impl OpeningUp<'_> {
         let consequence = self.worker.tls.spared.refused(&self.name, refusal, lasting);
         if !consequence.counts {
             // Opened in advance and not needed, by somebody who trusts amb.
-            opened.open.end(Outcome::Ok);
+            open.end(Outcome::Ok);
             client.linger(LINGER).await;
             return Opening::Ended;
         }
@@ -404,7 +426,7 @@ impl OpeningUp<'_> {
             };
             tracing::warn!("{detail}; {then}");
         }
-        opened.open.end(Outcome::Failed(Failure {
+        open.end(Outcome::Failed(Failure {
             error_type: REFUSED.to_owned(),
             blame: Blame::Client,
             detail,

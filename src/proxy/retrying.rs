@@ -32,6 +32,7 @@ pub(super) fn fault(error: &ExchangeError, stage: Stage) -> Option<Fault> {
         ExchangeError::NameUnresolved { rcode: "NXDOMAIN", .. }
         | ExchangeError::ParentRefused { is_final: true, .. }
         | ExchangeError::ResponseMalformed(_)
+        | ExchangeError::Http11Required
         | ExchangeError::ResponseHeadTooLarge
         | ExchangeError::CertificateRejected { .. }
         | ExchangeError::TlsFailed { .. }
@@ -45,6 +46,7 @@ pub(super) fn fault(error: &ExchangeError, stage: Stage) -> Option<Fault> {
         | ExchangeError::TlsTimedOut { .. }
         | ExchangeError::ParentRefused { .. }
         | ExchangeError::OutOfDescriptors(_) => Some(Fault::Connect),
+        ExchangeError::StreamRefused => Some(Fault::Refused),
         ExchangeError::UpstreamClosedEarly { .. }
         | ExchangeError::ResponseIncomplete(_)
         | ExchangeError::FirstByteTimedOut(_)

@@ -3,6 +3,7 @@
 pub(crate) mod chain;
 pub(crate) mod dial;
 pub(crate) mod pool;
+mod sessions;
 
 use std::{
     borrow::Cow,
@@ -15,7 +16,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use self::pool::Pool;
+use self::{pool::Pool, sessions::Sessions};
 use super::{
     clearance::Clearance,
     deadline,
@@ -53,6 +54,19 @@ impl Purpose {
         match self {
             Self::Exchange | Self::Tunnel => None,
             Self::Secure(aim) => Some(aim),
+        }
+    }
+}
+
+impl Purpose {
+    /// Wants it by HTTP/1.1 from now on. False if it did before.
+    pub(crate) fn avoid_http2(&mut self) -> bool {
+        match self {
+            Self::Secure(aim) if aim.offers_http2() => {
+                *aim = aim.without_http2();
+                true
+            }
+            _ => false,
         }
     }
 }
@@ -96,6 +110,8 @@ pub(crate) struct Upstreams {
     pub(crate) securing: Securing,
     /// Connections that wait for the next request, by purpose: a parent proxy may be at the other end of one kind only.
     pools: [RefCell<Pool>; 2],
+    /// Connections that carry many requests at once.
+    sessions: RefCell<Sessions>,
 }
 
 /// How far the opening of a connection has come.
@@ -115,6 +131,7 @@ impl Upstreams {
             own,
             securing: Securing::new(tls),
             pools: Default::default(),
+            sessions: RefCell::default(),
         })
     }
 
@@ -130,6 +147,18 @@ impl Upstreams {
         client: &mut Connection,
         idempotent: bool,
     ) -> Option<Server> {
+        if let Some(aim) = purpose.aim().filter(|aim| aim.offers_http2()) {
+            let mut sessions = self.sessions.borrow_mut();
+            if let Some((session, served)) = sessions.take(authority, aim, &client.presence(), idempotent) {
+                return Some(Server {
+                    connection: session.stream(),
+                    connect: None,
+                    tls: None,
+                    foreign: !served,
+                    parent: None,
+                });
+            }
+        }
         let mut pool = self.pool(purpose).borrow_mut();
         let (connection, served) = pool.take(authority, purpose.aim(), &client.presence(), idempotent)?;
         let parent = match purpose {
@@ -156,7 +185,7 @@ impl Upstreams {
     /// # Errors
     /// Names whose fault it was. Lasts at most as long as connecting may, and securing it as long as that may.
     pub(crate) async fn connect(
-        &self,
+        self: &Rc<Self>,
         authority: &Authority,
         purpose: &Purpose,
         timeouts: &Timeouts,
@@ -196,7 +225,7 @@ impl Upstreams {
     /// # Errors
     /// Names whose fault it was; the one that there was before, if any.
     pub(crate) async fn secured(
-        &self,
+        self: &Rc<Self>,
         connected: Result<Server, ExchangeError>,
         authority: &Authority,
         purpose: &Purpose,
@@ -211,7 +240,7 @@ impl Upstreams {
         let connection = &mut server.connection;
         self.securing.secure(connection, &place, aim, false, limit).await?;
         server.note_handshake(started.elapsed());
-        Ok(server)
+        self.shared(server, authority, aim).await
     }
 
     /// See [`Upstreams::connect`], which bounds it.
@@ -294,6 +323,10 @@ impl Upstreams {
         connection: Connection,
         client: &mut Connection,
     ) {
+        if connection.as_stream().is_some() {
+            // The connection that it is a part of is kept.
+            return;
+        }
         let mut pool = self.pool(purpose).borrow_mut();
         pool.put(authority, purpose.aim().cloned(), connection, client.presence());
         if pool.wants_sweeper() {
@@ -312,7 +345,7 @@ impl Upstreams {
     /// Closes all pooled connections. False if there was none.
     fn close_pooled(&self) -> bool {
         let closed: usize = self.pools.iter().map(|pool| pool.borrow_mut().close()).sum();
-        closed > 0
+        closed + self.sessions.borrow_mut().close() > 0
     }
 
     /// Notes, as long as what is returned lives, that a request waits for its turn at `authority`.

@@ -12,8 +12,8 @@ use super::{
 pub(crate) struct Via {
     /// `amb-` and some letters of the run's own, so that one amb inside another is not taken for a loop.
     pseudonym: String,
-    /// The entry for a message that came as HTTP/1.0, and as HTTP/1.1; none with `--no-via`.
-    entries: Option<[String; 2]>,
+    /// The entry for a message that came as HTTP/1.0, as HTTP/1.1 and as HTTP/2; none with `--no-via`.
+    entries: Option<[String; 3]>,
 }
 
 impl Via {
@@ -21,14 +21,19 @@ impl Via {
     pub(crate) fn new(run_id: &str, shown: bool) -> Self {
         let letters: String = run_id.chars().filter(char::is_ascii_alphanumeric).collect();
         let pseudonym = format!("amb-{}", &letters[letters.len().saturating_sub(6)..]).to_ascii_lowercase();
-        let entries = shown.then(|| [format!("1.0 {pseudonym}"), format!("1.1 {pseudonym}")]);
+        let entries = shown.then(|| ["1.0", "1.1", "2.0"].map(|version| format!("{version} {pseudonym}")));
         Self { pseudonym, entries }
     }
 
     /// Adds the entry behind those that are there.
     pub(crate) fn add(&self, fields: &mut Fields, version: Version) {
-        if let Some([old, new]) = &self.entries {
-            fields.append("Via", (if version == Version::Http10 { old } else { new }).as_bytes());
+        if let Some([http10, http11, http2]) = &self.entries {
+            let entry = match version {
+                Version::Http10 => http10,
+                Version::Http11 => http11,
+                Version::Http2 => http2,
+            };
+            fields.append("Via", entry.as_bytes());
         }
     }
 

@@ -1,9 +1,18 @@
 //! One worker: a current-thread runtime with its own listening socket, pool and books. Workers share nothing on the request
 //! path but the policies.
 
-use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
 
 use super::{
     access,
@@ -67,6 +76,32 @@ pub(crate) struct Worker {
     pub(crate) run_id: String,
     /// The listener's address.
     pub(crate) own: SocketAddr,
+    /// Whether the run comes to its end.
+    pub(crate) draining: Draining,
+}
+
+/// Whether the run comes to its end, so that no client should begin anything new.
+#[derive(Debug, Default)]
+pub(crate) struct Draining {
+    /// Whether it does.
+    begun: Cell<bool>,
+    /// Told when it does.
+    told: Notify,
+}
+
+impl Draining {
+    /// It does.
+    pub(crate) fn begin(&self) {
+        self.begun.set(true);
+        self.told.notify_waiters();
+    }
+
+    /// Waits until it does. Cancel safe.
+    pub(crate) async fn begun(&self) {
+        while !self.begun.get() {
+            self.told.notified().await;
+        }
+    }
 }
 
 impl Worker {

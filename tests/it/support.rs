@@ -7,6 +7,7 @@
 
 mod amb;
 mod child;
+pub(crate) mod http2;
 mod outcome;
 mod raw;
 mod running;

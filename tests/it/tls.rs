@@ -5,6 +5,7 @@ mod bytes;
 mod certificates;
 mod clients;
 mod diagnosis;
+mod http2;
 mod refusals;
 mod reported;
 mod routes;

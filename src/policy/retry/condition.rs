@@ -13,6 +13,8 @@ pub enum Fault {
     Connect,
     /// The connection broke before the server could have heard of the request.
     Unsent,
+    /// The server said that it has not looked at the request.
+    Refused,
     /// It broke or ended behind that and before the answer's head was there.
     Reset,
     /// There was no answer in time.
@@ -26,7 +28,7 @@ pub enum Fault {
 impl Fault {
     /// Whether the server certainly has not executed the request.
     pub fn proves_unexecuted(self) -> bool {
-        matches!(self, Self::Connect | Self::Unsent)
+        matches!(self, Self::Connect | Self::Unsent | Self::Refused)
     }
 
     /// Whether nobody would call it a failure, unless it is listed.
@@ -40,7 +42,7 @@ impl Fault {
 pub enum Condition {
     /// `connect-failure`
     ConnectFailure,
-    /// `refused-stream`: an HTTP/2 server says that it has not looked at the request. There is none of it in HTTP/1.1.
+    /// `refused-stream`: an HTTP/2 server says that it has not looked at the request.
     RefusedStream,
     /// `reset-before-request`
     ResetBeforeRequest,
@@ -72,9 +74,9 @@ impl Condition {
     pub fn holds(self, fault: Fault, asked: bool) -> bool {
         match self {
             Self::ConnectFailure => fault == Fault::Connect,
-            Self::RefusedStream => false,
+            Self::RefusedStream => fault == Fault::Refused,
             Self::ResetBeforeRequest => fault == Fault::Unsent,
-            Self::Reset => matches!(fault, Fault::Unsent | Fault::Reset | Fault::TimedOut),
+            Self::Reset => matches!(fault, Fault::Unsent | Fault::Refused | Fault::Reset | Fault::TimedOut),
             Self::GatewayError => matches!(fault, Fault::TimedOut | Fault::Status(502..=504)),
             Self::ServerError => !matches!(fault, Fault::Pointless | Fault::Status(..500)),
             Self::Retriable4xx => fault == Fault::Status(409),

@@ -27,6 +27,9 @@ use crate::policy::retry::is_idempotent;
 /// How long a new connection may go without an answer before it looks as if its server were busy with another one.
 const TURN_AFTER: Duration = Duration::from_millis(20);
 
+/// How often a request is sent again unseen that a server has refused to look at, before that is an answer.
+const REFUSALS: u32 = 2;
+
 /// Why a request that was sent has no final response head.
 enum SendError {
     /// As the error says.
@@ -81,10 +84,11 @@ impl Exchange<'_> {
         let prepared = self.request.prepared.take().transpose()?;
         let mut ready = prepared.or_else(|| self.pooled(client, idempotent));
         let mut counted = false;
+        let mut refusals = 0;
         loop {
             let mut server = match ready.take() {
                 Some(server) => server,
-                None => self.connect().await?,
+                None => self.connect(client).await?,
             };
             if let Some(clearance) = Clearance::of(self.worker, self.request.asked()) {
                 clearance.by_server(&server, &mut self.open.record)?;
@@ -96,10 +100,20 @@ impl Exchange<'_> {
             self.open.record.attempts += u32::from(!std::mem::replace(&mut counted, true));
             match self.exchange_heads(client, &mut server, conversation).await {
                 Ok(head) => return Ok((server, head)),
+                Err(SendError::Failed(ExchangeError::Http11Required))
+                    if self.request.purpose.avoid_http2() && (bodiless || conversation.upload.moved == moved) =>
+                {
+                    conversation.again(bodiless);
+                    self.open.record.resends += 1;
+                    ready = self.pooled(client, idempotent);
+                }
                 Err(SendError::Failed(error)) => {
                     // Whatever it got so far must not look complete to it.
                     server.connection.reset();
                     return Err(error);
+                }
+                Err(SendError::Stale { .. }) if server.connection.was_refused() && refusals == REFUSALS => {
+                    return Err(ExchangeError::StreamRefused);
                 }
                 // A client that had called directly would not have met a connection of somebody else's.
                 Err(SendError::Stale { unsent })
@@ -107,7 +121,11 @@ impl Exchange<'_> {
                 {
                     conversation.again(bodiless);
                     self.open.record.resends += 1;
+                    refusals += u32::from(server.connection.was_refused());
                     ready = self.pooled(client, idempotent);
+                }
+                Err(SendError::Stale { .. }) if server.connection.was_refused() => {
+                    return Err(ExchangeError::StreamRefused);
                 }
                 Err(SendError::Stale { .. }) => {
                     return Err(ExchangeError::UpstreamClosedEarly {
@@ -125,13 +143,13 @@ impl Exchange<'_> {
     }
 
     /// Opens a connection. Boxed, since most requests find one in the pool and should not carry the room for this.
-    async fn connect(&mut self) -> Result<Server, ExchangeError> {
+    async fn connect(&mut self, client: &mut Connection) -> Result<Server, ExchangeError> {
         let Request { authority, purpose, .. } = &self.request;
         let timeouts = &self.rules.timeouts;
         let clearance = Clearance::of(self.worker, self.request.asked());
         let opened = &mut self.open.record.opened;
         let upstreams = &self.worker.upstreams;
-        Box::pin(upstreams.connect(authority, purpose, timeouts, opened, clearance)).await
+        Box::pin(upstreams.connect_for(client, authority, purpose, timeouts, opened, clearance)).await
     }
 
     /// Sends the request once and waits for the final head of its answer, passing interim ones on.
@@ -189,14 +207,20 @@ impl Exchange<'_> {
                     let ended = matches!(error, ReadHeadError::Ended);
                     let unsent = self.note_unsent(&server.connection, queued.saturating_add(body), ended);
                     return Err(match error {
-                        ReadHeadError::Ended | ReadHeadError::Io(_, false) if reused => SendError::Stale { unsent },
+                        ReadHeadError::Ended if reused => SendError::Stale { unsent },
+                        ReadHeadError::Io(reason, false)
+                            if server.connection.was_refused() || reused && !blame::is_of_stream(&reason) =>
+                        {
+                            SendError::Stale { unsent }
+                        }
                         error => blame::no_head(error).into(),
                     });
                 }
             };
             self.open.record.first_byte.get_or_insert_with(|| sent_at.elapsed());
             self.open.record.bytes_received += head.len() as u64;
-            let head = ResponseHead::parse(head).map_err(ExchangeError::of_response_head)?;
+            let mut head = ResponseHead::parse(head).map_err(ExchangeError::of_response_head)?;
+            head.version = server.connection.version(head.version);
             match head.status {
                 101 if self.websocket && hop::switches_to_websocket(&head.fields) => return Ok(head),
                 101 => {

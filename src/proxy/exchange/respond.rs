@@ -123,6 +123,9 @@ impl Exchange<'_> {
                 client.outbox.consume(unsent);
                 self.answered = false;
             }
+            if let PumpError::Read(reason) = &broken {
+                client.breaks_like(reason);
+            }
             return Err(blame::response_body_error(broken));
         }
         if !conversation.upload_over {
@@ -182,7 +185,7 @@ impl Exchange<'_> {
             }
             return Coding::Kept;
         }
-        if self.version == Version::Http11 {
+        if self.version != Version::Http10 {
             return Coding::Kept;
         }
         head.fields.remove("transfer-encoding");

@@ -7,7 +7,14 @@ use rustls::{
     server::{Accepted, Acceptor, ClientHello},
 };
 
-use super::super::{deadline, tls::CRYPTOGRAPHY, tls::client::Offer, wire::connection::Connection};
+use super::super::{
+    deadline,
+    tls::{
+        CRYPTOGRAPHY,
+        client::{HTTP2, HTTP11, Offer},
+    },
+    wire::connection::Connection,
+};
 
 /// How long a client may take to say it once it has begun.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
@@ -62,9 +69,15 @@ fn understood(accepted: Accepted, length: usize) -> Hello {
     let protocols: Option<Vec<&[u8]>> = hello.alpn().map(Iterator::collect);
     let offer = match &protocols {
         None => Some(Offer::Nothing),
-        Some(protocols) => protocols.contains(&&b"http/1.1"[..]).then_some(Offer::Http11),
+        Some(protocols) => match [HTTP2, HTTP11].map(|known| protocols.contains(&known)) {
+            [true, true] => Some(Offer::Both),
+            [true, false] => Some(Offer::Http2),
+            [false, true] => Some(Offer::Http11),
+            [false, false] => None,
+        },
     };
-    let offers_more = protocols.is_some_and(|protocols| protocols.len() > 1);
+    let known = offer.map_or(0, |offer| offer.protocols().len());
+    let offers_more = protocols.is_some_and(|protocols| protocols.len() > known);
     let fits = fits(&hello);
     Hello {
         accepted,

@@ -31,14 +31,25 @@ pub(crate) enum Offer {
     Nothing,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2 alone.
+    Http2,
+    /// HTTP/2, and HTTP/1.1 for servers that do not speak it.
+    Both,
 }
+
+/// What HTTP/2 is called.
+pub(crate) const HTTP2: &[u8] = b"h2";
+/// What HTTP/1.1 is called.
+pub(crate) const HTTP11: &[u8] = b"http/1.1";
 
 impl Offer {
     /// As TLS has it.
     pub(crate) fn protocols(self) -> Vec<Vec<u8>> {
         match self {
             Self::Nothing => Vec::new(),
-            Self::Http11 => vec![b"http/1.1".to_vec()],
+            Self::Http11 => vec![HTTP11.to_vec()],
+            Self::Http2 => vec![HTTP2.to_vec()],
+            Self::Both => vec![HTTP2.to_vec(), HTTP11.to_vec()],
         }
     }
 }
@@ -93,6 +104,22 @@ impl Aim {
                 demands: Arc::clone(demands),
                 ..self.clone()
             })
+        })
+    }
+
+    /// Whether a server may choose HTTP/2.
+    pub(crate) fn offers_http2(&self) -> bool {
+        matches!(self.offer, Offer::Http2 | Offer::Both)
+    }
+
+    /// The same, to be asked for what HTTP/2 has no way for.
+    pub(crate) fn without_http2(self: &Rc<Self>) -> Rc<Self> {
+        if !self.offers_http2() {
+            return Rc::clone(self);
+        }
+        Rc::new(Self {
+            offer: Offer::Http11,
+            ..Self::clone(self)
         })
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct Chunked {
     trailer_bytes: usize,
     /// The trailer line that is being read.
     trailer: Vec<u8>,
+    /// Those that were, if somebody wants them.
+    kept: Option<Vec<u8>>,
 }
 
 impl Chunked {
@@ -78,7 +80,20 @@ impl Chunked {
             extensions: 0,
             trailer_bytes: 0,
             trailer: Vec::new(),
+            kept: None,
         }
+    }
+
+    /// The same, for somebody who wants the trailers.
+    pub(crate) fn keeping_trailers() -> Self {
+        let mut chunked = Self::new();
+        chunked.kept = Some(Vec::new());
+        chunked
+    }
+
+    /// The lines of the trailers, as far as they were read and if they were to be kept.
+    pub(crate) fn kept(&self) -> &[u8] {
+        self.kept.as_deref().unwrap_or_default()
     }
 
     /// Whether the body has ended.
@@ -174,13 +189,17 @@ impl Chunked {
             return Ok(());
         }
         check_trailer(line)?;
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(&self.trailer);
+            kept.push(b'\n');
+        }
         self.trailer.clear();
         Ok(())
     }
 }
 
 /// Whether a trailer line is a field that may stand there.
-fn check_trailer(line: &[u8]) -> Result<(), &'static str> {
+pub(crate) fn check_trailer(line: &[u8]) -> Result<(), &'static str> {
     let Some(colon) = memchr::memchr(b':', line) else {
         return Err("a trailer without a colon");
     };

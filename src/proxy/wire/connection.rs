@@ -26,6 +26,8 @@ use tokio::{
 
 use super::{
     buffer::Buffer,
+    head::Version,
+    http2::{Broken, Stream},
     pace::Pace,
     tls::{HandshakeError, Session},
 };
@@ -38,11 +40,20 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
 }
 
+/// What a connection is made of.
+#[derive(Debug)]
+enum Medium {
+    /// A socket.
+    Socket(TcpStream),
+    /// A stream of a connection of HTTP/2, in the shape of one of its own.
+    Stream(Box<Stream>),
+}
+
 /// A connection to the client or to a server.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// The socket.
-    stream: TcpStream,
+    /// What it is made of.
+    medium: Medium,
     /// TLS on it; none if what is on the wire is what is meant.
     tls: Option<Box<Session>>,
     /// Bytes that were read and not yet understood.
@@ -65,8 +76,18 @@ impl Connection {
     /// Takes over `stream`. Without Nagle's algorithm: it costs 40 ms a small message, whatever side it is left on.
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
+        Ok(Self::of(Medium::Socket(stream)))
+    }
+
+    /// One that is a stream of a connection of HTTP/2.
+    pub(crate) fn of_stream(stream: Stream) -> Self {
+        Self::of(Medium::Stream(Box::new(stream)))
+    }
+
+    /// One of this.
+    fn of(medium: Medium) -> Self {
+        Self {
+            medium,
             tls: None,
             inbox: Buffer::default(),
             outbox: Buffer::default(),
@@ -75,13 +96,52 @@ impl Connection {
             direct: false,
             pace: None,
             presence: None,
-        })
+        }
+    }
+
+    /// Is a part of another one, as far as [`Connection::presence`] goes.
+    pub(crate) fn within(mut self, presence: &Rc<()>) -> Self {
+        self.presence = Some(Rc::clone(presence));
+        self
+    }
+
+    /// The stream that it is; none if it is a connection of its own.
+    pub(crate) fn as_stream(&self) -> Option<&Stream> {
+        match &self.medium {
+            Medium::Socket(_) => None,
+            Medium::Stream(stream) => Some(stream),
+        }
+    }
+
+    /// The version of what comes from it, where its head says `version`.
+    pub(crate) fn version(&self, version: Version) -> Version {
+        match &self.medium {
+            Medium::Socket(_) => version,
+            Medium::Stream(_) => Version::Http2,
+        }
+    }
+
+    /// Whether a request that it failed with was certainly not executed: HTTP/2 says so, and HTTP/1.1 cannot.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.as_stream().is_some_and(Stream::was_refused)
+    }
+
+    /// Breaks off, when the time comes, as the other side of an exchange did, if it is a stream and that was one.
+    pub(crate) fn breaks_like(&mut self, reason: &io::Error) {
+        if let (Medium::Stream(stream), Some(broken)) = (&mut self.medium, Broken::inside(reason)) {
+            stream.breaks_like(broken);
+        }
     }
 
     /// The address that was asked for, if that is what is at its other end.
     pub(crate) fn reached(&self) -> Option<IpAddr> {
-        let peer = self.direct.then(|| self.stream.peer_addr().ok()).flatten();
-        peer.map(|peer| peer.ip())
+        match &self.medium {
+            Medium::Socket(_) => {
+                let peer = self.direct.then(|| self.peer().ok()).flatten();
+                peer.map(|peer| peer.ip())
+            }
+            Medium::Stream(stream) => stream.session().and_then(|session| session.reached()),
+        }
     }
 
     /// Speaks TLS from now on, once both sides agree. Cancel safe, but of no use then.
@@ -90,8 +150,11 @@ impl Connection {
     /// If they do not. The other side was told so, if it can be.
     pub(crate) async fn secure(&mut self, session: Session) -> Result<(), HandshakeError> {
         debug_assert!(self.outbox.is_empty(), "plain bytes before the handshake");
+        let Medium::Socket(socket) = &mut self.medium else {
+            return Err(HandshakeError::Ended);
+        };
         let session = self.tls.insert(Box::new(session));
-        poll_fn(|cx| session.poll_handshake(cx, &mut self.stream)).await
+        poll_fn(|cx| session.poll_handshake(cx, socket)).await
     }
 
     /// TLS on it, if any.
@@ -101,7 +164,7 @@ impl Connection {
 
     /// Whether what is on the wire is what is meant, so that the kernel can move it.
     pub(crate) fn is_plain(&self) -> bool {
-        self.tls.is_none()
+        self.tls.is_none() && matches!(self.medium, Medium::Socket(_))
     }
 
     /// Whether the other side ended, and with TLS did not say so as it must: somebody may have cut it off.
@@ -111,12 +174,19 @@ impl Connection {
 
     /// Ends, when the time comes, as if it were cut off, if the other side can tell: with TLS it can.
     pub(crate) fn end_as_cut_off(&mut self) -> bool {
+        if let Medium::Stream(stream) = &mut self.medium {
+            stream.end_as_cut_off();
+            return true;
+        }
         self.tls.as_mut().map(|session| session.end_unsaid()).is_some()
     }
 
-    /// The socket, for its options and for splicing.
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+    /// The socket, for its options and for splicing; none if it is a stream.
+    pub(crate) fn socket(&self) -> Option<&TcpStream> {
+        match &self.medium {
+            Medium::Socket(socket) => Some(socket),
+            Medium::Stream(_) => None,
+        }
     }
 
     /// What tells, later, whether this connection is still there.
@@ -126,7 +196,8 @@ impl Connection {
 
     /// Who is at the other end.
     pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
+        let socket = self.socket().ok_or(io::ErrorKind::NotConnected)?;
+        socket.peer_addr()
     }
 
     /// Reads once into the thread's scratch buffer and lets `use_bytes` have what came; an empty slice is the end.
@@ -147,12 +218,14 @@ impl Connection {
     ) -> Poll<io::Result<T>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let most = most.min(scratch.len());
-            let count = if let Some(session) = &mut self.tls {
-                ready!(session.poll_read(cx, &mut self.stream, &mut scratch[..most]))?
-            } else {
-                let mut space = ReadBuf::new(&mut scratch[..most]);
-                ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))?;
-                space.filled().len()
+            let count = match (&mut self.medium, &mut self.tls) {
+                (Medium::Socket(socket), None) => {
+                    let mut space = ReadBuf::new(&mut scratch[..most]);
+                    ready!(Pin::new(socket).poll_read(cx, &mut space))?;
+                    space.filled().len()
+                }
+                (Medium::Socket(socket), Some(session)) => ready!(session.poll_read(cx, socket, &mut scratch[..most]))?,
+                (Medium::Stream(stream), _) => ready!(stream.poll_read(cx, &mut scratch[..most]))?,
             };
             self.ended |= count == 0;
             Poll::Ready(Ok(use_bytes(self, cx, &scratch[..count])))
@@ -176,19 +249,21 @@ impl Connection {
     pub(crate) fn poll_write_or_queue(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
         debug_assert!(self.outbox.is_empty(), "bytes would overtake those in the outbox");
         let mut rest = bytes;
-        if let Some(session) = &mut self.tls {
-            while !rest.is_empty() {
-                let count = session.encrypt(rest)?;
-                rest = &rest[count..];
-                if session.poll_send(cx, &mut self.stream)?.is_pending() {
-                    self.outbox.extend(rest);
-                    break;
-                }
-            }
-            return Ok(());
-        }
         while !rest.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, rest)? {
+            let written = match (&mut self.medium, &mut self.tls) {
+                (Medium::Socket(socket), None) => Pin::new(socket).poll_write(cx, rest)?,
+                (Medium::Socket(socket), Some(session)) => {
+                    let count = session.encrypt(rest)?;
+                    rest = &rest[count..];
+                    if session.poll_send(cx, socket)?.is_pending() {
+                        self.outbox.extend(rest);
+                        break;
+                    }
+                    continue;
+                }
+                (Medium::Stream(stream), _) => stream.poll_write(cx, rest)?,
+            };
+            match written {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => rest = &rest[count..],
                 Poll::Pending => {
@@ -202,23 +277,32 @@ impl Connection {
 
     /// Writes the outbox until it is empty.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(session) = &mut self.tls {
-            loop {
-                ready!(session.poll_send(cx, &mut self.stream))?;
+        match (&mut self.medium, &mut self.tls) {
+            (Medium::Socket(socket), None) => {
+                while !self.outbox.is_empty() {
+                    match ready!(Pin::new(&mut *socket).poll_write(cx, self.outbox.as_slice()))? {
+                        0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                        count => self.outbox.consume(count),
+                    }
+                }
+                Poll::Ready(Ok(()))
+            }
+            (Medium::Socket(socket), Some(session)) => loop {
+                ready!(session.poll_send(cx, socket))?;
                 if self.outbox.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
                 let count = session.encrypt(self.outbox.as_slice())?;
                 self.outbox.consume(count);
+            },
+            (Medium::Stream(stream), _) => {
+                while !self.outbox.is_empty() {
+                    let count = ready!(stream.poll_write(cx, self.outbox.as_slice()))?;
+                    self.outbox.consume(count);
+                }
+                stream.poll_flush(cx)
             }
         }
-        while !self.outbox.is_empty() {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, self.outbox.as_slice()))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.outbox.consume(count),
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Writes the outbox until it is empty. Cancel safe: what was not written stays queued.
@@ -242,12 +326,12 @@ impl Connection {
         if !self.inbox.is_empty() || self.ended {
             return false;
         }
-        if self.tls.is_some() {
-            return self.is_idle();
+        match &self.medium {
+            Medium::Socket(socket) if self.tls.is_none() => socket
+                .poll_read_ready(&mut Context::from_waker(std::task::Waker::noop()))
+                .is_pending(),
+            _ => self.is_idle(),
         }
-        self.stream
-            .poll_read_ready(&mut Context::from_waker(std::task::Waker::noop()))
-            .is_pending()
     }
 
     /// Whether the kernel knows of neither bytes nor an end: the certain form of [`Connection::seems_idle`].
@@ -255,14 +339,18 @@ impl Connection {
         if !self.inbox.is_empty() || self.ended {
             return false;
         }
+        let Medium::Socket(socket) = &self.medium else {
+            // It carries one exchange.
+            return false;
+        };
         // Not by tokio, which asks the kernel only about what the event loop has heard of.
         if let Some(session) = &mut self.tls {
             return session.is_idle(|scratch| {
-                let (received, _) = recv(&self.stream, scratch, RecvFlags::DONTWAIT)?;
+                let (received, _) = recv(socket, scratch, RecvFlags::DONTWAIT)?;
                 Ok(received)
             });
         }
-        let peeked = recv(&self.stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let peeked = recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         peeked == Err(Errno::WOULDBLOCK)
     }
 
@@ -274,9 +362,11 @@ impl Connection {
     }
 
     /// How many bytes the kernel took, of `queued` ones that were put in the empty outbox since [`Connection::mark`]; with TLS,
-    /// of what they were made to.
+    /// of what they were made to. Of a stream nobody knows, unless it was refused.
     pub(crate) fn taken(&self, queued: usize) -> usize {
         match &self.tls {
+            None if self.was_refused() => 0,
+            None if self.as_stream().is_some() => queued,
             Some(session) => session.sent,
             None => queued.saturating_sub(self.outbox.len()),
         }
@@ -284,11 +374,16 @@ impl Connection {
 
     /// Ends our half: the other side reads an end of file, its own half goes on.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(session) = &mut self.tls {
-            session.end();
-            ready!(session.poll_send(cx, &mut self.stream))?;
+        match &mut self.medium {
+            Medium::Socket(socket) => {
+                if let Some(session) = &mut self.tls {
+                    session.end();
+                    ready!(session.poll_send(cx, socket))?;
+                }
+                Pin::new(socket).poll_shutdown(cx)
+            }
+            Medium::Stream(stream) => stream.poll_end(cx),
         }
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     /// Closes by a reset, so that the other side sees a failure and not an end.
@@ -301,7 +396,9 @@ impl Connection {
         if let Some(session) = &mut self.tls {
             session.end_unsaid();
         }
-        if let Err(reason) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
+        if let Some(socket) = self.socket()
+            && let Err(reason) = SockRef::from(socket).set_linger(Some(Duration::ZERO))
+        {
             tracing::debug!(%reason, "a connection could not be made to end by a reset");
         }
     }
@@ -333,8 +430,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(session) = &mut self.tls {
-            session.part(&self.stream);
+        if let (Medium::Socket(socket), Some(session)) = (&self.medium, &mut self.tls) {
+            session.part(socket);
         }
     }
 }

@@ -29,13 +29,15 @@ pub(crate) enum HeadError {
     Version,
 }
 
-/// HTTP/1.0 or HTTP/1.1.
+/// A version of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     /// HTTP/1.0: no chunked coding, no interim responses, keep-alive only if asked for.
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2, in the shape of HTTP/1.1.
+    Http2,
 }
 
 /// A stretch of the head's bytes.

@@ -211,12 +211,12 @@ impl Pump {
         from: &mut Connection,
         to: &mut Connection,
     ) -> Poll<Result<bool, PumpError>> {
-        let Some(pipe) = &mut self.pipe else {
+        let (Some(pipe), Some(source), Some(sink)) = (&mut self.pipe, from.socket(), to.socket()) else {
             return Poll::Ready(Ok(false));
         };
         while pipe.held > 0 {
-            ready!(to.stream().poll_write_ready(cx)).map_err(PumpError::Write)?;
-            match pipe.drain(to.stream()) {
+            ready!(sink.poll_write_ready(cx)).map_err(PumpError::Write)?;
+            match pipe.drain(sink) {
                 Ok(_) => {}
                 Err(reason) if reason.kind() == io::ErrorKind::WouldBlock => {}
                 Err(reason) => return Poll::Ready(Err(PumpError::Write(reason))),
@@ -232,8 +232,8 @@ impl Pump {
             return Poll::Ready(Ok(false));
         }
         loop {
-            ready!(from.stream().poll_read_ready(cx)).map_err(PumpError::Read)?;
-            match pipe.fill(from.stream(), limit) {
+            ready!(source.poll_read_ready(cx)).map_err(PumpError::Read)?;
+            match pipe.fill(source, limit) {
                 Ok(0) => {
                     from.ended = true;
                     self.pipe = None;

@@ -95,6 +95,7 @@ fn worker(recorder: &Rc<Recorder>, own: SocketAddr) -> Rc<Worker> {
         gate: Gate::new(),
         run_id: "1".to_owned(),
         own,
+        draining: Draining::default(),
     })
 }
 

@@ -52,6 +52,7 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     let (protocol, version) = match record.protocol {
         Protocol::Http10 => ("http", "1.0"),
         Protocol::Http11 => ("http", "1.1"),
+        Protocol::Http2 => ("http", "2"),
         Protocol::Socks4 => ("socks", "4"),
         Protocol::Socks5 => ("socks", "5"),
     };

@@ -235,8 +235,9 @@ pub(crate) fn serve(config: ServerConfig, serve: impl Fn(Server, usize) + Clone 
     })
 }
 
-/// A server that answers every request with 200 and this.
-pub(crate) fn hello(config: ServerConfig, body: &'static str) -> Upstream {
+/// A server of HTTP/1.1 that answers every request with 200 and this.
+pub(crate) fn hello(mut config: ServerConfig, body: &'static str) -> Upstream {
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     serve(config, move |mut peer, _| {
         while let Ok(head) = peer.until(b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&head).into_owned();
