@@ -34,8 +34,8 @@ pub mod trust;
 mod variables;
 
 use std::{
-    ffi::{OsStr, OsString},
-    io,
+    ffi::OsString,
+    fs, io,
     net::SocketAddr,
     panic,
     path::{Path, PathBuf},
@@ -57,8 +57,14 @@ use self::{
 use crate::{
     inject,
     policy::{
-        Policy, PolicyOptions, Problem,
+        Policy, PolicyOptions, Problem, Surroundings,
         breaker::BreakerOptions,
+        edit::{
+            header::{HeaderOptions, HeadersOptions},
+            json::JsonOptions,
+            reply::{ReplyOptions, StatusOptions},
+            rewrite::RewriteOptions,
+        },
         limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
@@ -67,7 +73,7 @@ use crate::{
         rules::RuleOptions,
         timeout::TimeoutOptions,
         tls::TlsOptions,
-        via::ViaOptions,
+        trace::OtelOptions,
     },
     report::{AccessLogOptions, AccessLogTarget, InvalidOption, LogOptions, Report, ReportOptions, log::Log},
     supervise,
@@ -112,9 +118,28 @@ pub struct Options {
     #[command(flatten)]
     #[serde(skip_serializing_if = "ResolveOptions::is_empty")]
     pub resolve: ResolveOptions,
-    /// What amb adds to requests and responses
+    /// Headers of requests
     #[command(flatten)]
-    pub headers: ViaOptions,
+    pub headers: HeadersOptions,
+    /// Headers of responses
+    #[arg(skip)]
+    pub response_headers: HeaderOptions,
+    /// What is changed in JSON that requests carry
+    #[arg(skip)]
+    pub json: JsonOptions,
+    /// What is changed in JSON that responses carry
+    #[arg(skip)]
+    pub response_json: JsonOptions,
+    /// Statuses that the command gets instead of the server's: 404 = 204 [default: the server's]
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "StatusOptions::is_empty")]
+    pub response_status: StatusOptions,
+    /// A body in the place of the server's
+    #[arg(skip)]
+    pub response_body: ReplyOptions,
+    /// The trace that requests are part of
+    #[arg(skip)]
+    pub otel: OtelOptions,
     /// Whose TLS is decrypted, and which servers are believed
     #[command(flatten)]
     pub tls: TlsOptions,
@@ -233,7 +258,7 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
     };
     let mut problems = Vec::new();
     let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some());
-    let building = || build(options, &request.program, &request.environment, &mut problems);
+    let building = || build(options, request, &mut problems);
     let config = if with_conditions {
         match with_room(building) {
             Ok(config) => config,
@@ -266,12 +291,7 @@ fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
 }
 
 /// Makes valid values of readable ones; `problems` gets what is wrong with them.
-fn build(
-    options: Options,
-    program: &OsStr,
-    environment: &[(OsString, OsString)],
-    problems: &mut Vec<Problem>,
-) -> Config {
+fn build(options: Options, request: &Request, problems: &mut Vec<Problem>) -> Config {
     let run = options.run.build(problems);
     let policy = PolicyOptions {
         rules: RuleOptions {
@@ -281,6 +301,13 @@ fn build(
             rate_limit: options.rate_limit,
             concurrency: options.concurrency,
             bandwidth: options.bandwidth,
+            headers: options.headers.edits(),
+            response_headers: options.response_headers,
+            rewrite: RewriteOptions::default(),
+            json: options.json,
+            response_json: options.response_json,
+            response_status: options.response_status,
+            response_body: options.response_body,
         },
         route: options.route.unwrap_or_default(),
         connect_to: options.connect_to,
@@ -288,10 +315,21 @@ fn build(
         upstream: options.upstream,
         headers: options.headers,
         tls: options.tls,
+        otel: options.otel,
     };
+    let surroundings = Surroundings {
+        environment: &request.environment,
+        read: &|path| fs::read(request.directory.join(path)).map_err(|reason| reason.to_string()),
+        dice: (fastrand::u128(..), fastrand::u64(..)),
+    };
+    let policy = policy.build(&surroundings, problems);
+    let trace = policy.trace.as_ref().map(|trace| inject::TraceContext {
+        parent: trace.run.to_string(),
+        keeps_state: trace.joined,
+    });
     let config = Config {
         name: run.name.unwrap_or_else(|| {
-            let program = Path::new(program);
+            let program = Path::new(&request.program);
             program
                 .file_name()
                 .unwrap_or(program.as_os_str())
@@ -300,13 +338,13 @@ fn build(
         }),
         listen: run.listen,
         threads: run.threads,
-        inject: run.inject,
+        inject: inject::Settings { trace, ..run.inject },
         supervise: run.supervise,
         drain: run.drain,
         report: valid(options.report.build(), problems),
         access_log: valid(options.access_log.build(), problems),
         log: valid(options.log.build(), problems),
-        policy: Arc::new(policy.build(environment, problems)),
+        policy: Arc::new(policy),
     };
     check_across(&config, problems);
     config

@@ -1,4 +1,4 @@
-//! The JSON report, schema 1.1: all there is, for programs.
+//! The JSON report, schema 1.2: all there is, for programs.
 //!
 //! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
 //! may be added, which bumps the minor version; readers ignore those they do not know.
@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::traffic::{
     circuit::{Circuit, CircuitState},
+    edits::EditCounts,
     failures::FailureGroup,
     held::Held,
     latency::{Latency, in_seconds},
@@ -23,7 +24,7 @@ use crate::traffic::{
 };
 
 /// The version of the report's schema.
-pub const SCHEMA_VERSION: &str = "1.1";
+pub const SCHEMA_VERSION: &str = "1.2";
 
 /// What names the schema.
 const SCHEMA: &str = "urn:amb:report:1";
@@ -79,6 +80,9 @@ struct Report<'a> {
     denials: Vec<Group<'a>>,
     /// What circuit breakers did.
     breakers: Breakers<'a>,
+    /// What was changed on the way; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edits: Option<&'a EditCounts>,
     /// Processes of the child's that live on; absent if it could not be found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     leftovers: Option<usize>,
@@ -98,6 +102,9 @@ struct Amb<'a> {
 struct Run<'a> {
     /// See [`crate::traffic::summary::Run`], as for all of these.
     id: &'a str,
+    /// The trace that its requests are in; absent if it put them in none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
     /// Its name.
     name: &'a str,
     /// The command and its arguments.
@@ -374,6 +381,9 @@ struct Group<'a> {
     not_retried: Option<&'static str>,
     /// When the first began.
     first_at: String,
+    /// What tells the first from all other requests.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    first_request_id: &'a str,
 }
 
 impl<'a> Group<'a> {
@@ -390,6 +400,7 @@ impl<'a> Group<'a> {
             detail: &group.detail,
             not_retried: group.refused.map(|refused| refused.why.name()),
             first_at: time(group.first_at),
+            first_request_id: &group.first_request_id,
         }
     }
 }
@@ -407,6 +418,7 @@ impl<'a> Report<'a> {
             },
             run: Run {
                 id: &run.id,
+                trace_id: run.trace_id.as_deref(),
                 name: &run.name,
                 command: &run.command,
                 started_at: time(run.started_at),
@@ -426,6 +438,7 @@ impl<'a> Report<'a> {
             failures: traffic.failures.iter().map(Group::of).collect(),
             denials: traffic.denials.iter().map(Group::of).collect(),
             breakers: Breakers::of(&traffic.circuits),
+            edits: (!traffic.edits.is_nothing()).then_some(&traffic.edits),
             leftovers: summary.leftovers,
             warnings: summary.all_warnings(),
         }
@@ -482,7 +495,7 @@ mod tests {
     fn the_schema_is_what_programs_were_told() {
         let report = report(&summary());
         assert_eq!(report["$schema"], "urn:amb:report:1");
-        assert_eq!(report["schema_version"], "1.1");
+        assert_eq!(report["schema_version"], "1.2");
         assert_eq!(
             report["run"],
             json!({

@@ -17,6 +17,7 @@ use foldhash::fast::RandomState;
 use crate::traffic::{
     Outcome, Record,
     circuit::Circuit,
+    edits::EditCounts,
     failures::{FailureGroup, FailureGroups},
     held::Held,
     latency::{Latency, seconds},
@@ -51,6 +52,8 @@ pub struct Meter {
     denials: FailureGroups,
     /// What circuit breakers did.
     circuits: Vec<Circuit>,
+    /// What was changed on the way.
+    edits: EditCounts,
 }
 
 impl Meter {
@@ -60,6 +63,7 @@ impl Meter {
         if let Some(id) = &record.route {
             self.route(id).add(record);
         }
+        self.edits.add(record);
         match &record.outcome {
             Outcome::Failed(failure) => self.failures.add(record, failure),
             Outcome::Denied(failure) => self.denials.add(record, failure),
@@ -113,6 +117,7 @@ impl Meter {
         }
         self.failures.merge(other.failures);
         self.denials.merge(other.denials);
+        self.edits.merge(other.edits);
     }
 
     /// The sums, hosts with the most traffic first.
@@ -152,6 +157,7 @@ impl Meter {
             denials,
             denials_beyond,
             circuits: self.circuits,
+            edits: self.edits,
         }
     }
 }
@@ -191,6 +197,8 @@ pub struct Traffic {
     pub denials_beyond: u64,
     /// The circuits that opened, by name.
     pub circuits: Vec<Circuit>,
+    /// What was changed on the way.
+    pub edits: EditCounts,
 }
 
 impl Traffic {
