@@ -17,6 +17,7 @@ pub mod check;
 pub mod error;
 pub mod explain;
 pub mod files;
+mod heads;
 pub mod init;
 mod layer;
 mod mistake;

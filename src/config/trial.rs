@@ -11,8 +11,12 @@ use super::{
     show::{self, Effective},
 };
 use crate::policy::{
+    edit::{
+        rewrite::{Place, Scheme},
+        value::Ids,
+    },
     matching::{Subject, host::of_request},
-    rules::{Asked, Fields},
+    rules::{Asked, Fields, Rules},
     tls::Tls,
 };
 
@@ -188,6 +192,60 @@ struct Tried {
     misfit: Option<String>,
 }
 
+/// What is changed on the way.
+struct Changes {
+    /// Where the request goes instead, as a URL; none if it goes where it asks.
+    sent_to: Option<String>,
+    /// The id of each change, and what it does.
+    edits: Vec<(String, String)>,
+}
+
+impl Changes {
+    /// What these rules change. A tunnel is changed by none.
+    fn of(trial: &Trial, rules: &Rules) -> Self {
+        let edits = rules.edits.as_ref().filter(|_| !trial.tunnel);
+        let sent_to = edits.and_then(|edits| edits.rewrite.as_ref()).and_then(|rewrite| {
+            let ids = Ids {
+                run: "RUN-ID",
+                request: "REQUEST-ID",
+            };
+            let asked = Place {
+                scheme: if trial.encrypted { Scheme::Https } else { Scheme::Http },
+                host: trial.host.clone(),
+                port: trial.port,
+            };
+            let (place, path) = (rewrite.place(&asked), rewrite.path(trial.path.as_bytes(), &ids));
+            let changes = place.is_some() || path.is_some();
+            let path = path.map_or_else(
+                || trial.path.clone(),
+                |path| String::from_utf8_lossy(&path).into_owned(),
+            );
+            changes.then(|| format!("{}{path}", place.unwrap_or(asked)))
+        });
+        Self {
+            sent_to,
+            edits: edits.map(|edits| edits.said()).unwrap_or_default(),
+        }
+    }
+
+    /// Appends them, a line each.
+    fn write_to(&self, text: &mut String) {
+        if self.edits.is_empty() {
+            return;
+        }
+        text.push_str("\nchanged on the way\n");
+        // Writing to a string cannot fail.
+        if let Some(place) = &self.sent_to {
+            writeln!(text, "  sent to {place}").unwrap_or_default();
+        }
+        let width = self.edits.iter().map(|(id, _)| id.chars().count()).max();
+        for (id, does) in &self.edits {
+            let width = width.unwrap_or_default();
+            writeln!(text, "  {id:<width$}  {does}").unwrap_or_default();
+        }
+    }
+}
+
 /// What a trial comes to, as text or as JSON.
 pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> String {
     let trial = &trial.seen(&config.policy.tls);
@@ -208,7 +266,9 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
         }
     }
     let at = tried.iter().position(|route| route.misfit.is_none());
-    let template = config.policy.rules_for(&asked).url_template.map(ToString::to_string);
+    let chosen = config.policy.rules_for(&asked);
+    let template = chosen.url_template.map(ToString::to_string);
+    let changes = Changes::of(trial, chosen.rules);
     let mark = if as_json { "" } else { " (route)" };
     let values = values(sources, at, mark);
     if as_json {
@@ -223,15 +283,17 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
                 .filter(|route| route.misfit.is_some())
                 .map(|route| json!({ "id": route.id, "place": route.place, "reason": route.misfit }))
                 .collect::<Vec<_>>(),
+            "sent_to": changes.sent_to,
+            "edits": changes.edits.iter().map(|(id, does)| json!({ "id": id, "does": does })).collect::<Vec<_>>(),
             "values": show::as_json(&values, true),
         });
         return format!("{json:#}\n");
     }
-    text(trial, &tried, template.as_deref(), &values)
+    text(trial, &tried, template.as_deref(), &changes, &values)
 }
 
 /// A trial as text.
-fn text(trial: &Trial, tried: &[Tried], template: Option<&str>, values: &[Effective]) -> String {
+fn text(trial: &Trial, tried: &[Tried], template: Option<&str>, changes: &Changes, values: &[Effective]) -> String {
     let mut text = trial.line();
     text.push('\n');
     text.push_str(match (trial.encrypted, trial.tunnel) {
@@ -264,6 +326,7 @@ fn text(trial: &Trial, tried: &[Tried], template: Option<&str>, values: &[Effect
         (Some(_), Some(template)) => writeln!(text, "  reported as {template}").unwrap_or_default(),
         (Some(_), None) => {}
     }
+    changes.write_to(&mut text);
     text.push('\n');
     for line in show::as_toml(values, true).lines() {
         text.extend(["  ", line, "\n"]);

@@ -42,7 +42,7 @@ impl Dice {
             (name, _) if name.ends_with("headers.set") || name.ends_with("headers.add") => {
                 json!(format!("value{number}"))
             }
-            (name, _) if name.ends_with("json.set") => json!({ "a": number }),
+            (name, _) if name.ends_with("json.set") => json!(number),
             (name, _) if name.ends_with("json.patch") => json!([{ "op": "remove", "path": format!("/{number}") }]),
             ("response-status", _) => json!(200 + number),
             ("response-body.file", _) => json!(format!("f{number}.json")),

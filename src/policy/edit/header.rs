@@ -216,12 +216,46 @@ impl HeaderEdits {
         self.0.iter().map(move |HeaderEdit { id, name, change }| {
             let does = match change {
                 Change::Remove => format!("{messages} lose {name}"),
-                Change::Set(value) => format!("{messages} say {name}: {value}"),
-                Change::Add(value) => format!("{messages} say {name}: {value} as well"),
+                Change::Set(value) => format!("{messages} say {name}: {}", shown(name, value)),
+                Change::Add(value) => format!("{messages} say {name}: {} as well", shown(name, value)),
             };
             (id.to_string(), does)
         })
     }
+}
+
+/// A value as it may be shown.
+fn shown(name: &str, value: &Value) -> String {
+    let written = value.to_string();
+    if is_exposed(name, &written) {
+        "***".to_owned()
+    } else {
+        written
+    }
+}
+
+/// Whether this value of a field, as it was written, looks like a credential and not like a reference to one.
+pub fn is_exposed(name: &str, written: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let refers = written.starts_with('@') && !written.starts_with("@@")
+        || written.starts_with("secret:")
+        || written.contains("${env.");
+    let names = [
+        "cookie",
+        "token",
+        "secret",
+        "password",
+        "api-key",
+        "apikey",
+        "credential",
+    ];
+    let schemes = ["basic ", "bearer ", "token ", "digest "];
+    let lower = written.to_ascii_lowercase();
+    !refers
+        && !written.is_empty()
+        && (name.ends_with("authorization")
+            || names.iter().any(|part| name.contains(part))
+            || schemes.iter().any(|scheme| lower.starts_with(scheme)))
 }
 
 /// Why a field cannot be changed, as a sentence fragment; none if it can.

@@ -220,7 +220,7 @@ pub struct ReplyOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
 
-    /// Only of responses with one of these statuses, such as ["404", "5xx"] [default: any]
+    /// Only of responses with one of these statuses, such as 404 and 5xx [default: any]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
     #[schemars(schema_with = "statuses_schema")]
     pub on: Option<Vec<Status>>,

@@ -79,7 +79,11 @@ fn what_leads_elsewhere_or_reads_is_trusted_first() {
     ] {
         let said = refused(
             file,
-            &["--profile=x"][..usize::from(file.contains("profile"))].into(),
+            if file.contains("profile") {
+                &["--profile=x"]
+            } else {
+                &[]
+            },
             false,
         );
         assert!(said.contains(does) && said.contains("amb trust"), "{file}\n{said}");
