@@ -39,9 +39,9 @@ pub struct Record {
     pub host: String,
     /// The port that was asked for; 0 if the request was unreadable.
     pub port: u16,
-    /// Path and query as they were sent, already redacted. Empty for tunnels.
+    /// Path and query as they were asked for, already redacted. Empty for tunnels.
     pub path: String,
-    /// Where it was sent instead of where it asked, as `https://host:port`; none if it went there.
+    /// The URL that it was sent to instead of the one that it asked for, already redacted; none if it is that one.
     pub sent_to: Option<String>,
     /// What tells it from all other requests of all runs: the run's id and a number. Only where somebody will read it.
     pub request_id: String,

@@ -8,6 +8,7 @@
 pub mod back;
 pub mod header;
 pub mod json;
+pub mod plain;
 pub mod reply;
 pub mod rewrite;
 pub mod table;

@@ -97,7 +97,7 @@ pub struct RouteOptions {
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(transform = inherits)]
     pub response_json: JsonOptions,
-    /// Statuses that the command gets instead of the server's, such as 404 = 204, beside and over `[response-status]`
+    /// Statuses that the command gets instead of the server's, such as 404 = 204, beside and over those for all
     #[serde(skip_serializing_if = "is_default")]
     pub response_status: StatusOptions,
     /// A body in the place of the server's, beside and over what `[response-body]` says
@@ -309,7 +309,10 @@ impl RouteOptions {
         let said = serde_json::to_value(self).unwrap_or_default();
         let is_own = |key: &[String]| {
             key.iter()
-                .try_fold(&said, |table, name| table.get(name))
+                .try_fold(&said, |within, name| match within {
+                    Value::Array(elements) => elements.get(name.parse::<usize>().ok()?),
+                    table => table.get(name),
+                })
                 .is_some_and(|it| !it.is_null())
         };
         let mut found = Vec::new();

@@ -129,6 +129,7 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         answered: false,
         truncation_shows: true,
         trip: None,
+        asked_path: None,
         passage: Passage::default(),
         stage: Stage::Connecting,
         time: None,
@@ -208,6 +209,8 @@ struct Exchange<'a> {
     truncation_shows: bool,
     /// From where to where it was rewritten; none if it was not.
     trip: Option<Trip>,
+    /// The path that was asked for; none if it is the one that is sent.
+    asked_path: Option<Vec<u8>>,
     /// What lets the attempt go that is under way, and hears how it went.
     passage: Passage,
     /// How far its attempt has come.
@@ -220,7 +223,10 @@ impl Exchange<'_> {
     /// Ends the record. The path is written down only where somebody will read it.
     fn end(mut self, outcome: Outcome) {
         if outcome != Outcome::Ok || self.worker.recorder.is_listened_to() {
-            self.open.record.path = self.worker.redact.path(&self.request.path);
+            let (redact, sent) = (&self.worker.redact, &self.request.path);
+            self.open.record.path = redact.path(self.asked_path.as_ref().unwrap_or(sent));
+            let trip = self.trip.as_ref();
+            self.open.record.sent_to = trip.map(|trip| format!("{}{}", trip.sent, redact.path(sent)));
         }
         self.open.end(outcome);
     }

@@ -8,13 +8,14 @@
 //! [RFC 6901]: https://www.rfc-editor.org/rfc/rfc6901
 //! [RFC 6902]: https://www.rfc-editor.org/rfc/rfc6902
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use json_patch::Patch;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::plain::Plain;
 use crate::{
     policy::{Problem, words::list},
     units::ByteSize,
@@ -45,9 +46,9 @@ pub enum OnLimit {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct JsonOptions {
     /// Values by JSON Pointer, such as "/user/name"; objects on the way are made [default: none]
-    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "set_schema")]
-    pub set: Map<String, Value>,
+    pub set: BTreeMap<String, Plain>,
 
     /// What is removed, by JSON Pointer, if it is there [default: none]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
@@ -57,7 +58,7 @@ pub struct JsonOptions {
     /// A JSON Patch: a list of tables such as { op = "replace", path = "/a", value = 1 }, or a text of JSON [default: none]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "patch_schema")]
-    pub patch: Option<Value>,
+    pub patch: Option<Plain>,
 
     /// The largest body that is edited, before and after it is decoded [default: 1MiB]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -233,11 +234,11 @@ impl JsonOptions {
         }
         let mut set = Vec::new();
         for (written, value) in &self.set {
-            set.extend(pointer(&[table, "set", written], written).map(|pointer| (pointer, value.clone())));
+            set.extend(pointer(&[table, "set", written], written).map(|pointer| (pointer, value.json())));
         }
         let patch = self.patch.as_ref().map(|patch| match patch {
-            Value::String(text) => serde_json::from_str(text),
-            other => serde_json::from_value(other.clone()),
+            Plain::Text(text) => serde_json::from_str(text),
+            other => serde_json::from_value(other.json()),
         });
         let patch = patch.unwrap_or_else(|| Ok(Patch::default())).unwrap_or_else(|reason| {
             let reason = format!("this is no JSON Patch: {reason}");
@@ -356,11 +357,11 @@ mod tests {
 
     #[test]
     fn members_are_set_and_removed_where_pointers_lead() {
-        let set = r#"{ "set": { "/a/b": 1, "/list/-": 9, "/list/0": true, "/x~1y/~0": null } }"#;
+        let set = r#"{ "set": { "/a/b": 1, "/list/-": 9, "/list/0": true, "/x~1y/~0": "t" } }"#;
         check(
             set,
             r#"{"z":0,"list":[1,2],"a":{"c":2}}"#,
-            Some(r#"{"z":0,"list":[true,2,9],"a":{"c":2,"b":1},"x/y":{"~":null}}"#),
+            Some(r#"{"z":0,"list":[true,2,9],"a":{"c":2,"b":1},"x/y":{"~":"t"}}"#),
         );
         check(r#"{ "set": { "": [] } }"#, "5", Some("[]"));
         check(
@@ -385,15 +386,15 @@ mod tests {
     fn a_patch_is_applied_as_a_whole_or_not_at_all() {
         let patch = r#"{ "patch": [
             { "op": "test", "path": "/a", "value": 1 },
-            { "op": "replace", "path": "/a", "value": 1.50 },
+            { "op": "replace", "path": "/a", "value": 1.5 },
             { "op": "move", "from": "/b", "path": "/c" },
-            { "op": "add", "path": "/list/0", "value": null },
+            { "op": "add", "path": "/list/0", "value": {} },
             { "op": "copy", "from": "/a", "path": "/d" }
         ] }"#;
         check(
             patch,
             r#"{"a":1,"b":2,"list":[]}"#,
-            Some(r#"{"a":1.50,"list":[null],"c":2,"d":1.50}"#),
+            Some(r#"{"a":1.5,"list":[{}],"c":2,"d":1.5}"#),
         );
         let other = json(patch).apply(br#"{"a":2,"b":2,"list":[]}"#);
         assert!(matches!(other, Edited::Misfit(why) if why.contains("patch cannot be applied")));

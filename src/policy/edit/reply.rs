@@ -220,9 +220,9 @@ pub struct ReplyOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
 
-    /// Only of responses with one of these statuses, such as 404 and 5xx [default: any]
+    /// Only of responses with one of these statuses, such as 404 and 5xx; of all without any [default: none]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
-    #[schemars(schema_with = "statuses_schema")]
+    #[schemars(schema_with = "statuses_schema", extend("default" = []))]
     pub on: Option<Vec<Status>>,
 }
 
@@ -280,7 +280,10 @@ impl ReplyOptions {
                 (body, usual, path.display().to_string())
             }
             (None, None) => {
-                for (key, said) in [("content-type", self.content_type.is_some()), ("on", self.on.is_some())] {
+                for (key, said) in [
+                    ("content-type", self.content_type.is_some()),
+                    ("on", self.on.as_ref().is_some_and(|on| !on.is_empty())),
+                ] {
                     if said {
                         let reason = "there is no body to go with it: say `text` or `file`";
                         problems.push(Problem::at(&[BODY_ID, key], reason));

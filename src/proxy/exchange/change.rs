@@ -107,7 +107,7 @@ impl Exchange<'_> {
         let written = request.host.as_deref().or_else(|| request.head.fields.first("host"));
         let written = written.map(|host| String::from_utf8_lossy(host).into_owned());
         if let Some(path) = path {
-            request.path = path;
+            self.asked_path = Some(std::mem::replace(&mut request.path, path));
         }
         if let Some(place) = &place {
             request.authority = Authority {
@@ -126,7 +126,6 @@ impl Exchange<'_> {
             }
             request.host = Some(host);
             self.open.record.scheme = Some(request.scheme());
-            self.open.record.sent_to = Some(place.to_string());
         }
         self.trip = Some(Trip {
             written: written.unwrap_or_else(|| asked.authority()),

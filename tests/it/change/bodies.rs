@@ -54,9 +54,9 @@ fn json_is_edited_both_ways_and_what_is_not_named_stays() {
     );
     assert_eq!(
         answer.head(),
-        "HTTP/1.1 200 OK\r\nContent-Type: application/problem+json\r\nX: y\r\nContent-Length: 23\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Type: application/problem+json\r\nX: y\r\nContent-Length: 25\r\n\r\n"
     );
-    assert_eq!(answer.body(), "{\"z\":1.10,\"list\":[1,2,3]}"[..25].to_owned());
+    assert_eq!(answer.body(), "{\"z\":1.10,\"list\":[1,2,3]}");
     proxy.end();
 }
 
@@ -230,7 +230,7 @@ fn a_body_that_breaks_off_is_not_made_whole() {
             ),
             Step::Close,
         ],
-        vec![Step::ReadHead],
+        vec![Step::ReadHead, Step::Close],
     ]);
     let proxy = proxy(FILE, &[&lead("api.test", server.address())]);
     let answer = proxy.ask("GET http://api.test/ HTTP/1.1\r\nHost: api.test\r\n\r\n");

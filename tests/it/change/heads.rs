@@ -112,7 +112,7 @@ fn a_route_lies_over_what_holds_for_all_whatever_the_case_of_names() {
     let requests = server.join();
     assert_eq!(
         requests[0].head(),
-        "GET / HTTP/1.1\r\nHost: api.test\r\nX-B: 2\r\nX-Team: all\r\nX-All: 1\r\n\r\n"
+        "GET / HTTP/1.1\r\nHost: api.test\r\nX-B: 2\r\nX-All: 1\r\nX-Team: all\r\n\r\n"
     );
     assert_eq!(
         requests[1].head(),
@@ -149,26 +149,43 @@ fn a_retry_sends_the_changed_request_again() {
 
 #[test]
 fn a_hedge_is_the_changed_request_too() {
-    let server = Upstream::script([
-        vec![Step::Read, Step::Stall],
-        answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
-    ]);
+    // One request in twenty may be hedged.
+    let quick = std::iter::repeat_n(status(200), 20);
+    let late = [vec![Step::Read, Step::Stall], status(200)];
+    let server = Upstream::script(quick.chain(late));
     let flags = [
         "--no-via",
         "--retry=idempotent",
-        "--set=retry.hedge.after=\"20ms\"",
+        "--set=retry.hedge.after=\"50ms\"",
         "-H",
         "X-Id: ${request.id}",
         &lead("api.test", server.address()),
     ];
     let proxy = proxy("", &flags);
-    let answer = proxy.ask("GET http://api.test/ HTTP/1.1\r\nHost: api.test\r\n\r\n");
-    assert_eq!(answer.status(), 200);
+    let mut client = proxy.connect();
+    for _ in 0..21 {
+        client.send("GET http://api.test/ HTTP/1.1\r\nHost: api.test\r\n\r\n");
+        assert_eq!(client.answer().status(), 200);
+    }
+    drop(client);
     server.release();
     let requests = server.join();
-    assert_eq!(requests.len(), 2);
-    assert_eq!(requests[0].head, requests[1].head);
-    assert!(requests[0].field("x-id").is_some());
+    assert_eq!(requests.len(), 22);
+    assert_eq!(requests[20].head, requests[21].head);
+    assert!(requests[20].field("x-id").is_some_and(|id| id.ends_with("-21")));
+    proxy.end();
+}
+
+#[test]
+fn a_flag_wins_over_a_file_whatever_the_case_of_names() {
+    let server = Upstream::script([status(200)]);
+    let file = "[headers]\nvia = false\nset = { X-Team = 'file', X-Other = 'file' }\n";
+    let proxy = proxy(file, &["-H", "x-team: flag", &lead("api.test", server.address())]);
+    proxy.ask("GET http://api.test/ HTTP/1.1\r\nHost: api.test\r\n\r\n");
+    assert_eq!(
+        got(server),
+        "GET / HTTP/1.1\r\nHost: api.test\r\nX-Other: file\r\nx-team: flag\r\n\r\n"
+    );
     proxy.end();
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{answering, got, lead, proxy, record};
 use crate::support::{
-    Upstream,
+    Peer, Upstream,
     secure::{Scene, serve},
     status,
 };
@@ -54,7 +54,7 @@ fn a_request_goes_to_the_host_and_the_path_that_are_named() {
             &record["server.address"]
         ],
         [
-            &json!("http://soap-v2.test"),
+            &json!("http://soap-v2.test/v2/a%2fb/../c?x=%2F&v=2"),
             &json!("rewrite,rewrite.response"),
             &json!("soap"),
             &json!("soap.test")
@@ -112,7 +112,7 @@ fn a_command_that_speaks_plain_http_is_served_by_tls() {
 #[test]
 fn a_request_inside_a_tunnel_goes_elsewhere_too() {
     let (first, second) = (
-        Upstream::serve(|stream, _| drop(stream)),
+        Upstream::serve(|stream, _| drop(Peer::new(stream).rest())),
         Upstream::script([status(200)]),
     );
     let file = "headers.via = false\n[[route]]\nmatch = { host = '127.0.0.1', path = '/away' }\n\

@@ -42,9 +42,7 @@ fn every_mistake_has_its_place() {
         ("amb.toml:13:", "this is no JSON Patch"),
         ("amb.toml:14:", "gone.json: No such file or directory"),
     ] {
-        let found = said
-            .split("error")
-            .any(|error| error.contains(place) && error.contains(reason));
+        let found = said.lines().any(|line| line.contains(place) && line.contains(reason));
         assert!(found, "{place} {reason}\n{said}");
     }
     let said = refused("", &["-H", "X"], true);
