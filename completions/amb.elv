@@ -53,6 +53,8 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --upstream-proxy 'Reach the network through this proxy [default: amb''s own environment]'
             cand --connect-to 'Connect to HOST2:PORT2 instead of HOST:PORT; an empty HOST or PORT fits any'
             cand --resolve 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *'
+            cand -H 'Set this header on every request; VALUE may be @FILE, and may hold ${run.id}, ${request.id}, ${env.NAME}'
+            cand --header 'Set this header on every request; VALUE may be @FILE, and may hold ${run.id}, ${request.id}, ${env.NAME}'
             cand --intercept 'Decrypt these hosts (all, if none named) with a CA only the command trusts [default: none]'
             cand --extra-root 'Trust the certificates in this PEM file upstream, beside those of the system [default: none]'
             cand --summary 'How much to say at the end [default: auto]'

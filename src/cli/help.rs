@@ -30,7 +30,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 8] = [
+pub(super) const TOPICS: [Topic; 9] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -60,6 +60,12 @@ pub(super) const TOPICS: [Topic; 8] = [
         about: "what holds for some requests only",
         heading: "Routes",
         page: "amb-routes",
+    },
+    Topic {
+        name: "changes",
+        about: "what is changed in requests and responses",
+        heading: "Changes on the way",
+        page: "amb-changes",
     },
     Topic {
         name: "resilience",

@@ -172,7 +172,7 @@ mod tests {
     fn a_bomb_stops_at_the_limit() {
         let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
         for _ in 0..64 {
-            bomb.write_all(&[b' '; 1 << 20]).unwrap();
+            bomb.write_all(&vec![b' '; 1 << 20]).unwrap();
         }
         let bomb = bomb.finish().unwrap();
         assert!(bomb.len() < 1 << 17);

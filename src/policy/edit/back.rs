@@ -118,40 +118,68 @@ impl Rewrite {
         let mut changed = false;
         let mut back: Vec<Vec<u8>> = Vec::new();
         for (at, part) in value.split(|byte| *byte == b';').enumerate() {
-            let equals = memchr::memchr(b'=', part);
-            let name = part[..equals.unwrap_or(part.len())].trim_ascii().to_ascii_lowercase();
-            let worth = equals.map(|equals| part[equals + 1..].trim_ascii());
-            let other = match (name.as_slice(), worth) {
-                _ if at == 0 => None,
-                (b"domain", Some(domain)) => domain_back(domain, trip),
-                (b"path", Some(path)) => self
-                    .path_back(path)
-                    .map(|path| Some([b" Path=", path.as_slice()].concat())),
-                // A client that asks in the clear would not send it again.
-                (b"secure", None) => (trip.asked.scheme, trip.sent.scheme)
-                    .eq(&(Scheme::Http, Scheme::Https))
-                    .then_some(None),
-                _ => None,
+            let other = if at == 0 {
+                Attribute::Stays
+            } else {
+                self.attribute_back(part, trip)
             };
-            changed |= other.is_some();
-            back.extend(other.unwrap_or_else(|| Some(part.to_vec())));
+            changed |= other != Attribute::Stays;
+            match other {
+                Attribute::Stays => back.push(part.to_vec()),
+                Attribute::Goes => {}
+                Attribute::Becomes(other) => back.push(other),
+            }
         }
         changed.then(|| back.join(&b';'))
     }
+
+    /// An attribute of a cookie.
+    fn attribute_back(&self, part: &[u8], trip: &Trip) -> Attribute {
+        let equals = memchr::memchr(b'=', part);
+        let name = part[..equals.unwrap_or(part.len())].trim_ascii().to_ascii_lowercase();
+        let worth = equals.map(|equals| part[equals + 1..].trim_ascii());
+        match (name.as_slice(), worth) {
+            (b"domain", Some(domain)) => domain_back(domain, trip),
+            (b"path", Some(path)) => self.path_back(path).map_or(Attribute::Stays, |path| {
+                Attribute::Becomes([b" Path=", path.as_slice()].concat())
+            }),
+            // A client that asks in the clear would not send it again.
+            (b"secure", None) if trip.asked.scheme == Scheme::Http && trip.sent.scheme == Scheme::Https => {
+                Attribute::Goes
+            }
+            _ => Attribute::Stays,
+        }
+    }
 }
 
-/// The attribute `Domain` of a cookie; nothing for a cookie of the host alone. None if it stays as it is.
-fn domain_back(domain: &[u8], trip: &Trip) -> Option<Option<Vec<u8>>> {
-    let domain = str::from_utf8(domain).ok()?;
+/// What becomes of an attribute of a cookie.
+#[derive(Debug, PartialEq, Eq)]
+enum Attribute {
+    /// It stays as it is.
+    Stays,
+    /// It goes: a cookie without `Domain` is one of the host alone.
+    Goes,
+    /// It becomes this.
+    Becomes(Vec<u8>),
+}
+
+/// The attribute `Domain` of a cookie.
+fn domain_back(domain: &[u8], trip: &Trip) -> Attribute {
+    let Ok(domain) = str::from_utf8(domain) else {
+        return Attribute::Stays;
+    };
     let domain = domain.strip_prefix('.').unwrap_or(domain).to_ascii_lowercase();
     let (asked, sent) = (&trip.asked.host, &trip.sent.host);
     let is_of = |host: &str| host == domain || host.strip_suffix(&domain).is_some_and(|rest| rest.ends_with('.'));
     if asked == sent || is_of(asked) || !is_of(sent) {
-        return None;
+        return Attribute::Stays;
     }
     // Neither an address nor a name without a dot can be a domain.
-    let is_domain = asked.contains('.') && asked.parse::<std::net::IpAddr>().is_err();
-    Some(is_domain.then(|| [b" Domain=", asked.as_bytes()].concat()))
+    if asked.contains('.') && asked.parse::<std::net::IpAddr>().is_err() {
+        Attribute::Becomes([b" Domain=", asked.as_bytes()].concat())
+    } else {
+        Attribute::Goes
+    }
 }
 
 #[cfg(test)]

@@ -163,45 +163,75 @@ impl HeaderOptions {
                 change: Change::Remove,
             });
         }
-        let tables: [(&str, &[Entry], &[Entry], fn(Value) -> Change); 2] = [
-            ("set", &self.set, weaker.map_or(&[], |weaker| &weaker.set), Change::Set),
-            ("add", &self.add, weaker.map_or(&[], |weaker| &weaker.add), Change::Add),
-        ];
-        for (operation, entries, covered, change) in tables {
-            for (at, Entry { name, value }) in entries.iter().enumerate() {
-                let key = [table, operation, name];
-                let others = entries.iter().enumerate().filter(|(other, _)| *other != at);
-                let mut same = others.filter(|(_, other)| other.name.eq_ignore_ascii_case(name));
-                if let Some((other, twin)) = same.next() {
-                    let is_covered = |entry: &Entry| covered.contains(entry);
-                    if is_covered(&entries[at]) && !is_covered(twin) {
-                        continue;
-                    }
-                    if at > other && !is_covered(twin) {
-                        let reason = format!("`{name}` and `{}` are the same header", twin.name);
-                        problems.push(Problem::at(&key, reason));
-                        continue;
-                    }
-                }
-                if let Some(reason) = misfit(name, judge) {
-                    problems.push(Problem::at(&key, reason));
-                    continue;
-                }
-                let Some(value) = valid(value, &key, known, problems) else {
-                    continue;
-                };
-                if let Some(reason) = value.misfit() {
-                    problems.push(Problem::at(&key, reason));
-                    continue;
-                }
-                edits.push(HeaderEdit {
-                    id: format!("{table}.{operation}.{name}").into(),
-                    name: name.clone(),
-                    change: change(value),
-                });
-            }
-        }
+        let covered = weaker.map_or(&[][..], |weaker| &weaker.set);
+        let mut entries = Entries {
+            table,
+            judge,
+            known,
+            problems,
+        };
+        edits.extend(entries.build("set", &self.set, covered, Change::Set));
+        let covered = weaker.map_or(&[][..], |weaker| &weaker.add);
+        edits.extend(entries.build("add", &self.add, covered, Change::Add));
         HeaderEdits(edits)
+    }
+}
+
+/// What the entries of a table are built with.
+struct Entries<'a, 'b> {
+    /// The table of both.
+    table: &'a str,
+    /// Who judges their names.
+    judge: Judge,
+    /// What their values may refer to.
+    known: &'a Known<'b>,
+    /// Gets what is wrong.
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Entries<'_, '_> {
+    /// The valid entries of the table's table `operation`, which was laid over `covered`.
+    fn build(
+        &mut self,
+        operation: &str,
+        entries: &[Entry],
+        covered: &[Entry],
+        change: fn(Value) -> Change,
+    ) -> Vec<HeaderEdit> {
+        let mut edits = Vec::new();
+        for (at, entry) in entries.iter().enumerate() {
+            let Entry { name, value } = entry;
+            let key = [self.table, operation, name];
+            let others = entries.iter().enumerate().filter(|(other, _)| *other != at);
+            let mut same = others.filter(|(_, other)| other.name.eq_ignore_ascii_case(name));
+            if let Some((other, twin)) = same.next() {
+                if covered.contains(entry) && !covered.contains(twin) {
+                    continue;
+                }
+                if at > other && !covered.contains(twin) {
+                    let reason = format!("`{name}` and `{}` are the same header", twin.name);
+                    self.problems.push(Problem::at(&key, reason));
+                    continue;
+                }
+            }
+            if let Some(reason) = misfit(name, self.judge) {
+                self.problems.push(Problem::at(&key, reason));
+                continue;
+            }
+            let Some(value) = valid(value, &key, self.known, self.problems) else {
+                continue;
+            };
+            if let Some(reason) = value.misfit() {
+                self.problems.push(Problem::at(&key, reason));
+                continue;
+            }
+            edits.push(HeaderEdit {
+                id: format!("{}.{operation}.{name}", self.table).into(),
+                name: name.clone(),
+                change: change(value),
+            });
+        }
+        edits
     }
 }
 
