@@ -66,6 +66,7 @@ use crate::{
             reply::{ReplyOptions, StatusOptions},
             rewrite::RewriteOptions,
         },
+        egress::EgressOptions,
         limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
@@ -144,6 +145,9 @@ pub struct Options {
     /// Whose TLS is decrypted, and which servers are believed
     #[command(flatten)]
     pub tls: TlsOptions,
+    /// Where requests may go
+    #[command(flatten)]
+    pub egress: EgressOptions,
     /// What holds for some requests only; the first route that fits counts [default: none]
     ///
     /// extend-route puts routes in front of those of weaker layers, and one whose id is known there takes the place of that.
@@ -258,7 +262,8 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
         }
     };
     let mut problems = Vec::new();
-    let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some());
+    let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some())
+        || options.egress.rule.iter().flatten().any(|rule| rule.when.is_some());
     let building = || build(options, request, &mut problems);
     let config = if with_conditions {
         match with_room(building) {
@@ -317,6 +322,7 @@ fn build(options: Options, request: &Request, problems: &mut Vec<Problem>) -> Co
         headers: options.headers,
         tls: options.tls,
         otel: options.otel,
+        egress: options.egress,
     };
     let surroundings = Surroundings {
         environment: &request.environment,

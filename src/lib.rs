@@ -20,6 +20,7 @@
 //! | [`config`] | layers, their sources, all mistakes at once; `config/stack.rs` has the layers in their order |
 //! | [`cli`] | subcommands, flags, help, and how amb's own lines are written |
 //! | [`exit`] | every way in which amb ends |
+//! | [`spelling`] | the word that was meant |
 //! | [`units`] | durations and sizes as people write them |
 //! | [`demo`] | a program and its servers, to show all this |
 //! | `sabotage` | what tests need to see amb itself fail; nothing in a release build |
@@ -50,7 +51,7 @@
 //! Each names what holds it: a test in `tests/it`, a lint of `Cargo.toml` or `clippy.toml`, or a type.
 //!
 //! 1. **A module uses only modules below it.** `run` alone knows everything; `supervise` and `proxy` do not know each
-//!    other; `policy` knows `units` alone, `inject` the files of `trust`, which knows nothing. Test: `layers::every_module_keeps_to_its_layer`.
+//!    other; `policy` knows `units` and `spelling` alone, `inject` the files of `trust`, which knows nothing. Test: `layers::every_module_keeps_to_its_layer`.
 //! 2. **A policy is pure**: no input or output, no clock, no dice; what it needs is an argument. It cannot fail once it
 //!    was built. Test: `layers::every_module_keeps_to_its_layer`, which knows what a decision has no need of.
 //! 3. **The supervisor is synchronous, alone on the main thread**, which also starts the child: the kernel ties "tell me
@@ -110,6 +111,7 @@ pub mod cli;
 
 pub mod exit;
 
+pub mod spelling;
 pub mod units;
 
 pub mod demo;

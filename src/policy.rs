@@ -7,9 +7,11 @@ pub mod breaker;
 pub mod budget;
 pub mod condition;
 pub mod edit;
+pub mod egress;
 pub mod hedge;
 pub mod limit;
 pub mod matching;
+mod named;
 pub mod parent;
 pub mod reach;
 pub mod redact;
@@ -31,6 +33,7 @@ use self::{
         header::HeadersOptions,
         value::{Known, Reader},
     },
+    egress::{Egress, EgressOptions},
     hedge::Pace,
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
@@ -96,6 +99,8 @@ pub struct PolicyOptions {
     pub headers: HeadersOptions,
     /// `[tls]`
     pub tls: TlsOptions,
+    /// `[egress]`
+    pub egress: EgressOptions,
     /// `[otel]`
     pub otel: OtelOptions,
 }
@@ -138,6 +143,8 @@ pub struct Policy {
     pub via: bool,
     /// Whose TLS is decrypted, and which servers are believed.
     pub tls: Tls,
+    /// Where requests may go; none for everywhere.
+    pub egress: Option<Egress>,
     /// What must not be written down.
     pub redact: Arc<Redact>,
     /// The trace that requests are put in; none if none is.
@@ -188,6 +195,7 @@ impl Policy {
             let routes = routes.join(", ");
             rules.push(format!("the first route that fits says what holds: {routes}{more}"));
         }
+        rules.extend(self.egress.iter().flat_map(Egress::said));
         rules.extend(self.rules.said());
         rules.extend(self.reach.rules());
         let parents = self.parent.proxies();
@@ -228,6 +236,7 @@ impl PolicyOptions {
             parent,
             via: self.headers.via.unwrap_or(true),
             tls: self.tls.build(problems),
+            egress: self.egress.build(problems),
             redact: Arc::new(Redact),
             trace: self.otel.build(surroundings.environment, surroundings.dice),
         }

@@ -7,6 +7,7 @@
 mod access;
 mod answer;
 mod blame;
+mod clearance;
 mod coding;
 mod crowd;
 mod deadline;

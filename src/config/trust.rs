@@ -40,6 +40,11 @@ pub(super) const VARIABLE: &str = "AMB_TRUST";
 const DANGEROUS: &[(&[&str], bool)] = &[
     (&["access-log", "file"], true),
     (&["connect-to"], false),
+    (&["egress", "allow"], false),
+    (&["egress", "default"], false),
+    (&["egress", "deny"], false),
+    (&["egress", "mode"], false),
+    (&["egress", "rule"], false),
     (&["headers", "add"], true),
     (&["headers", "env"], false),
     (&["headers", "set"], true),

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use thiserror::Error;
 
-use super::wire::head::HeadError;
+use super::{clearance::Denial, wire::head::HeadError};
 use crate::{
     traffic::{Blame, Failure, Outcome},
     units::Rate,
@@ -195,6 +195,9 @@ pub(crate) enum ExchangeError {
         /// How long the request waited; none if too many waited already.
         waited: Option<Duration>,
     },
+    /// A rule of the user's keeps it from going there.
+    #[error("{0}")]
+    EgressDenied(Box<Denial>),
     /// The proxy that amb itself goes through refused.
     #[error("the parent proxy {parent} answered {answer}")]
     ParentRefused {
@@ -242,7 +245,6 @@ impl ExchangeError {
             Self::ClientGone => (499, "connection_terminated", Blame::Client),
             Self::LoopDetected => (502, "proxy_loop_detected", Blame::Client),
             Self::OwnListener => (403, "http_request_denied", Blame::Client),
-            Self::StrangerRefused(_) => (403, "http_request_denied", Blame::Policy),
             Self::NameUnresolved { .. } => (502, "dns_error", Blame::Upstream),
             Self::NameTimedOut(_) => (504, "dns_timeout", Blame::Upstream),
             Self::UpstreamRefused(_) => (502, "connection_refused", Blame::Upstream),
@@ -268,6 +270,8 @@ impl ExchangeError {
             Self::CircuitOpen { .. } => (503, "destination_unavailable", Blame::Upstream),
             Self::RateLimited { .. } => (429, "http_request_denied", Blame::Policy),
             Self::ConcurrencyLimited { .. } => (503, "connection_limit_reached", Blame::Policy),
+            Self::EgressDenied(denial) if denial.address.is_some() => (403, "destination_ip_prohibited", Blame::Policy),
+            Self::EgressDenied(_) | Self::StrangerRefused(_) => (403, "http_request_denied", Blame::Policy),
             Self::OutOfDescriptors(_) | Self::TooManyClients(_) => (503, "connection_limit_reached", Blame::Amb),
             Self::Internal(_) => (500, "proxy_internal_error", Blame::Amb),
             // For the client it is as if the server could not be reached, which it may try again.
@@ -293,6 +297,7 @@ impl ExchangeError {
             Self::CircuitOpen { .. } => "circuit_open",
             Self::RateLimited { .. } => "rate_limited",
             Self::ConcurrencyLimited { .. } => "concurrency_limited",
+            Self::EgressDenied(_) => "egress_denied",
             _ => self.verdict().error,
         }
     }
@@ -315,7 +320,8 @@ impl ExchangeError {
             | Self::RateLimited { .. }
             | Self::ConcurrencyLimited { .. }
             | Self::RequestUnedited(_)
-            | Self::ResponseUnedited(_) => Outcome::Denied(self.failure()),
+            | Self::ResponseUnedited(_)
+            | Self::EgressDenied(_) => Outcome::Denied(self.failure()),
             _ => Outcome::Failed(self.failure()),
         }
     }

@@ -1,7 +1,8 @@
 //! ONE exchange: a request of the child, all the way to its answer. The policies in their order, each a line.
 //!
-//! The order is a contract: framing and loops → where to → what is sent, and what of it is changed → attempts, as the retry policy has it { pooled or
-//! fresh connection → send → answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
+//! The order is a contract: framing and loops → where to → whether it may go there → what is sent, and what of it is changed
+//! → attempts, as the retry policy has it { pooled or fresh connection → send → answer } → what the child sees → record.
+//! Nothing is decided in here that a policy could decide.
 
 mod again;
 mod attempt;
@@ -23,12 +24,13 @@ use std::{
 };
 
 use super::{
+    clearance::Clearance,
     deadline::Countdown,
     error::ExchangeError,
     gate::{Passage, Who},
     recorder::Open,
     retrying::Stage,
-    target::Authority,
+    target::{self, Authority},
     tunnel,
     upstream::{Purpose, Server},
     wire::{
@@ -255,6 +257,7 @@ impl Exchange<'_> {
         if let Some(own) = self.last_hop() {
             return self.answer_here(client, &own, framing).await;
         }
+        self.clear_names()?;
         self.prepare_request();
         let mut conversation = if self.rules.edits.is_some() || self.worker.policy.trace.is_some() {
             Box::pin(self.change_request(client, framing)).await?
@@ -279,6 +282,26 @@ impl Exchange<'_> {
                 .keep(authority, purpose, server.connection, client);
         }
         Ok(Ended::With(next, outcome))
+    }
+
+    /// Asks whether it may go where it wants. A server that serves many names goes by what the client calls it inside TLS and in
+    /// `Host`, so that these count as well.
+    fn clear_names(&mut self) -> Result<(), ExchangeError> {
+        if self.worker.policy.egress.is_none() {
+            return Ok(());
+        }
+        let asked = self.request.asked();
+        let aim = self.request.purpose.aim().map(|aim| aim.server());
+        let field = asked.fields.first("host").filter(|_| self.request.host.is_none());
+        let field = field.and_then(|host| target::authority(host, Some(asked.port)).ok());
+        let others = [aim, field.map(|field| field.host)];
+        let others: Vec<String> = others.into_iter().flatten().filter(|name| name != asked.host).collect();
+        for host in others.iter().map(String::as_str).chain([asked.host]) {
+            if let Some(clearance) = Clearance::of(self.worker, Asked { host, ..asked }) {
+                clearance.by_name(&mut self.open.record)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the request what goes to the server: hop-by-hop fields off, `Host` as the target says, `Via` on.

@@ -97,6 +97,7 @@ impl Recorder {
             resends: 0,
             waited: Duration::ZERO,
             limited: None,
+            egress: None,
             reused: false,
             user_agent: None,
             referer: None,
@@ -108,11 +109,6 @@ impl Recorder {
             recorder: Rc::clone(self),
             ended: false,
         }
-    }
-
-    /// The time since the books were opened, which all workers do at the start of the run.
-    pub(crate) fn since_start(&self) -> Duration {
-        self.begun.1.elapsed()
     }
 
     /// How many exchanges and tunnels are open.

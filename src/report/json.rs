@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::traffic::{
     circuit::{Circuit, CircuitState},
     edits::EditCounts,
+    egress::{Decisions, Verdict},
     failures::FailureGroup,
     held::Held,
     latency::{Latency, in_seconds},
@@ -78,6 +79,9 @@ struct Report<'a> {
     failures: Vec<Group<'a>>,
     /// What amb refused, grouped in the same way.
     denials: Vec<Group<'a>>,
+    /// What the rules of egress said; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    egress: Option<Egress<'a>>,
     /// What circuit breakers did.
     breakers: Breakers<'a>,
     /// What was changed on the way; absent if nothing was.
@@ -255,6 +259,53 @@ impl<'a> Host<'a> {
                 connect: host.connect.as_ref(),
                 first_byte: host.first_byte.as_ref(),
             },
+        }
+    }
+}
+
+/// What the rules of egress said.
+#[derive(Serialize, JsonSchema)]
+struct Egress<'a> {
+    /// What becomes of what they deny: enforce or audit.
+    mode: &'static str,
+    /// Requests and tunnels that were refused.
+    denied: u64,
+    /// Requests and tunnels that would have been refused if they were enforced.
+    would_deny: u64,
+    /// By place and rule, what was refused first.
+    decisions: Vec<Decision<'a>>,
+}
+
+/// What was said about a place.
+#[derive(Serialize, JsonSchema)]
+struct Decision<'a> {
+    /// The host; empty for all beyond the first thousand.
+    host: &'a str,
+    /// The port.
+    port: u16,
+    /// What was said: deny, would-deny or allow.
+    action: &'static str,
+    /// What said so: the id of a rule, an entry of a list, or default.
+    rule: &'a str,
+    /// How often.
+    count: u64,
+}
+
+impl<'a> Egress<'a> {
+    /// The part of the report about these decisions.
+    fn of(mode: &'static str, decisions: &'a Decisions) -> Self {
+        let each = decisions.iter().map(|(place, count)| Decision {
+            host: &place.host,
+            port: place.port,
+            action: place.verdict.name(),
+            rule: &place.rule,
+            count,
+        });
+        Self {
+            mode,
+            denied: decisions.total(Verdict::Denied),
+            would_deny: decisions.total(Verdict::WouldDeny),
+            decisions: each.collect(),
         }
     }
 }
@@ -437,6 +488,7 @@ impl<'a> Report<'a> {
             routes: traffic.routes.iter().map(Route::of).collect(),
             failures: traffic.failures.iter().map(Group::of).collect(),
             denials: traffic.denials.iter().map(Group::of).collect(),
+            egress: summary.egress.map(|mode| Egress::of(mode, &traffic.decisions)),
             breakers: Breakers::of(&traffic.circuits),
             edits: (!traffic.edits.is_nothing()).then_some(&traffic.edits),
             leftovers: summary.leftovers,

@@ -6,6 +6,7 @@ mod change;
 mod completion;
 mod config;
 mod demo;
+mod egress;
 mod fuzz;
 mod generated;
 mod layers;

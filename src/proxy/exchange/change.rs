@@ -66,6 +66,10 @@ impl Exchange<'_> {
             };
             if let Some(rewrite) = &edits.rewrite {
                 self.redirect(rewrite, &ids)?;
+                if self.trip.is_some() {
+                    // Whether it may go where it goes now.
+                    self.clear_names()?;
+                }
             }
             change_fields(
                 &mut self.request.head.fields,

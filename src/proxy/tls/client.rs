@@ -60,6 +60,11 @@ pub(crate) struct Aim {
 }
 
 impl Aim {
+    /// Who the server must prove to be: a name or an address.
+    pub(crate) fn server(&self) -> String {
+        self.name.to_str().into_owned()
+    }
+
     /// A server of this name or address: lower case, no brackets.
     ///
     /// # Errors

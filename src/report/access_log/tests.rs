@@ -42,6 +42,7 @@ fn record() -> Record {
         resends: 0,
         waited: Duration::ZERO,
         limited: None,
+        egress: None,
         reused: false,
         user_agent: Some("curl/8 \"x\"\n".to_owned()),
         referer: None,

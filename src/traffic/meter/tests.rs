@@ -38,6 +38,7 @@ fn exchange() -> Record {
         resends: 0,
         waited: Duration::ZERO,
         limited: None,
+        egress: None,
         reused: true,
         user_agent: None,
         referer: None,
