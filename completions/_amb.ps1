@@ -37,7 +37,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('policy', 'policy', [CompletionResultType]::ParameterValue, 'Try out what holds for a request')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Trust this project''s amb.toml')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Write what makes a shell complete amb''s words and those of the wrapped command')
-            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Help on a subcommand or a topic: exit-codes, env, config, resilience, routes, filters, differences')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Help on a subcommand or a topic: exit-codes, env, config, resilience, routes, changes, filters, differences')
             break
         }
         'amb;run' {

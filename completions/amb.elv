@@ -34,7 +34,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand policy 'Try out what holds for a request'
             cand trust 'Trust this project''s amb.toml'
             cand completions 'Write what makes a shell complete amb''s words and those of the wrapped command'
-            cand help 'Help on a subcommand or a topic: exit-codes, env, config, resilience, routes, filters, differences'
+            cand help 'Help on a subcommand or a topic: exit-codes, env, config, resilience, routes, changes, filters, differences'
         }
         &'amb;run'= {
             cand -c 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]'

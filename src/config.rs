@@ -36,7 +36,8 @@ mod variables;
 
 use std::{
     ffi::OsString,
-    fs, io,
+    fs,
+    io::{self, Read},
     net::SocketAddr,
     panic,
     path::{Path, PathBuf},
@@ -84,6 +85,9 @@ use crate::{
 /// Room on the stack to read conditions in, in bytes: the parser takes some 150 KB for each parenthesis in an unoptimised
 /// build, more than a main thread has for those that a condition may have. What is not used is never there.
 const CONDITION_ROOM: usize = 64 << 20;
+
+/// The most that is read of a file that an option names, in bytes: more than any option takes.
+const MOST_READ: u64 = 32 << 20;
 
 /// Everything that can be configured, as it is written: the tables of `amb.toml`, the flags of `amb run`.
 ///
@@ -264,7 +268,9 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
     let mut problems = Vec::new();
     let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some())
         || options.egress.rule.iter().flatten().any(|rule| rule.when.is_some());
-    let building = || build(options, request, &mut problems);
+    // What a file that is not trusted names is not even looked at.
+    let reads = errors.is_empty();
+    let building = || build(options, request, reads, &mut problems);
     let config = if with_conditions {
         match with_room(building) {
             Ok(config) => config,
@@ -297,7 +303,9 @@ fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
 }
 
 /// Makes valid values of readable ones; `problems` gets what is wrong with them.
-fn build(options: Options, request: &Request, problems: &mut Vec<Problem>) -> Config {
+///
+/// Files that are named count as empty unless it `reads` them.
+fn build(options: Options, request: &Request, reads: bool, problems: &mut Vec<Problem>) -> Config {
     let run = options.run.build(problems);
     let policy = PolicyOptions {
         rules: RuleOptions {
@@ -326,7 +334,14 @@ fn build(options: Options, request: &Request, problems: &mut Vec<Problem>) -> Co
     };
     let surroundings = Surroundings {
         environment: &request.environment,
-        read: &|path| fs::read(request.directory.join(path)).map_err(|reason| reason.to_string()),
+        read: &|path| {
+            let content = if reads {
+                read_file(&request.directory.join(path))
+            } else {
+                Ok(Vec::new())
+            };
+            content.map_err(|reason| reason.to_string())
+        },
         dice: (fastrand::u128(..), fastrand::u64(..)),
     };
     let policy = policy.build(&surroundings, problems);
@@ -355,6 +370,13 @@ fn build(options: Options, request: &Request, problems: &mut Vec<Problem>) -> Co
     };
     check_across(&config, problems);
     config
+}
+
+/// What is in a file, but no more of it than anybody wants: a device may have no end.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    fs::File::open(path)?.take(MOST_READ).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// Finds values that are at odds with each other.

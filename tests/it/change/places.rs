@@ -168,3 +168,22 @@ fn a_parent_proxy_is_asked_for_the_place_that_a_request_goes_to() {
     );
     proxy.end();
 }
+
+#[test]
+fn the_rules_of_egress_hold_for_the_place_that_a_request_goes_to() {
+    let server = Upstream::script([status(200)]);
+    let file = "[egress]\nmode = 'enforce'\nallow = ['a.test', 'b.test', 'good.test']\n\
+        [[route]]\nmatch = { host = 'a.test' }\nrewrite = { host = 'good.test' }\n\
+        [[route]]\nmatch = { host = 'b.test' }\nrewrite = { host = 'bad.test' }\n\
+        [[route]]\nmatch = { host = 'c.test' }\nrewrite = { host = 'good.test' }\n";
+    let proxy = proxy(file, &[&lead("good.test", server.address())]);
+    let ask = |host: &str| proxy.ask(format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    assert_eq!(ask("a.test").status(), 200);
+    for (host, denied) in [("b.test", "bad.test:80"), ("c.test", "c.test:80")] {
+        let answer = ask(host);
+        answer.assert_own(403, "http_request_denied");
+        assert!(answer.body().contains(denied), "{}", answer.body());
+    }
+    server.join();
+    proxy.end();
+}
