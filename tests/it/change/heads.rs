@@ -1,10 +1,12 @@
 //! Fields that are set, added and removed.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::json;
 
 use super::{answering, got, lead, proxy, record, run};
 use crate::support::{
-    Amb, Proxy, Step, Upstream,
+    Amb, Peer, Proxy, Upstream,
     secure::{Scene, serve},
     status,
 };
@@ -149,31 +151,48 @@ fn a_retry_sends_the_changed_request_again() {
 
 #[test]
 fn a_hedge_is_the_changed_request_too() {
-    // One request in twenty may be hedged.
-    let quick = std::iter::repeat_n(status(200), 20);
-    let late = [vec![Step::Read, Step::Stall], status(200)];
-    let server = Upstream::script(quick.chain(late));
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&heads);
+    let server = Upstream::serve(move |stream, _| {
+        let mut peer = Peer::new(stream);
+        while let Ok(head) = peer.until(b"\r\n\r\n") {
+            let is_first = {
+                let mut seen = seen.lock().unwrap();
+                seen.push(String::from_utf8(head.clone()).unwrap());
+                seen.iter().filter(|head| head.starts_with("GET /late ")).count() == 1
+            };
+            if head.starts_with(b"GET /late ") && is_first {
+                drop(peer.rest());
+                return;
+            }
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
     let flags = [
         "--no-via",
         "--retry=idempotent",
-        "--set=retry.hedge.after=\"50ms\"",
+        "--set=retry.hedge.after=\"500ms\"",
         "-H",
         "X-Id: ${request.id}",
         &lead("api.test", server.address()),
     ];
     let proxy = proxy("", &flags);
     let mut client = proxy.connect();
-    for _ in 0..21 {
-        client.send("GET http://api.test/ HTTP/1.1\r\nHost: api.test\r\n\r\n");
+    // One request in twenty may be hedged.
+    for path in std::iter::repeat_n("/", 20).chain(["/late"]) {
+        client.send(format!("GET http://api.test{path} HTTP/1.1\r\nHost: api.test\r\n\r\n"));
         assert_eq!(client.answer().status(), 200);
     }
     drop(client);
-    server.release();
-    let requests = server.join();
-    assert_eq!(requests.len(), 22);
-    assert_eq!(requests[20].head, requests[21].head);
-    assert!(requests[20].field("x-id").is_some_and(|id| id.ends_with("-21")));
     proxy.end();
+    drop(server);
+    let heads = heads.lock().unwrap();
+    let late: Vec<&String> = heads.iter().filter(|head| head.starts_with("GET /late ")).collect();
+    assert!(late.len() == 2 && late[0] == late[1], "{late:?}");
+    assert!(
+        late[0].contains("\r\nX-Id: ") && late[0].ends_with("-21\r\n\r\n"),
+        "{late:?}"
+    );
 }
 
 #[test]

@@ -167,7 +167,7 @@ fn values_are_exchanged_where_there_is_another() {
 #[test]
 fn a_status_becomes_another_with_its_phrase() {
     let other = response_after("HTTP/1.0 404 Not here\r\nA:1\r\n\r\n", |head| {
-        head.set_status(204, "No Content")
+        head.set_status(204, "No Content");
     });
     assert_eq!(other, "HTTP/1.1 204 No Content\r\nA:1\r\n\r\n");
 }
