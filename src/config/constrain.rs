@@ -19,14 +19,23 @@ use super::{
 use crate::{policy::Problem, spelling::nearest};
 
 /// The tables that routes can say something else about.
-pub(super) const OF_ROUTES: [&str; 6] = [
+pub(super) const OF_ROUTES: [&str; 12] = [
     "timeout",
     "retry",
     "circuit-breaker",
     "rate-limit",
     "concurrency",
     "bandwidth",
+    "headers",
+    "response-headers",
+    "json",
+    "response-json",
+    "response-status",
+    "response-body",
 ];
+
+/// What of these tables holds for all requests alike, whatever their route.
+pub(super) const OF_ALL: [[&str; 2]; 2] = [["headers", "env"], ["headers", "via"]];
 
 /// The words of a bound.
 const WORDS: [&str; 10] = [
@@ -184,7 +193,11 @@ impl Constraint {
         } else {
             keys.push(self.key.clone());
         }
+        let of_all = OF_ALL
+            .iter()
+            .any(|key| self.key.len() >= 2 && *key == [&*self.key[0], &*self.key[1]]);
         if OF_ROUTES.contains(&&*self.key[0])
+            && !of_all
             && let Some(Value::Array(_, routes)) = values.get("route")
         {
             let of_route = |at: usize| [&["route".to_owned(), at.to_string()], self.key.as_slice()].concat();
