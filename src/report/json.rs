@@ -3,15 +3,17 @@
 //! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
 //! may be added, which bumps the minor version; readers ignore those they do not know.
 
+mod policies;
+
 use std::{collections::BTreeMap, time::SystemTime};
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 
+use self::policies::{Breakers, Egress};
 use crate::traffic::{
-    circuit::{Circuit, CircuitState},
-    egress::{Decisions, Verdict},
+    edits::EditCounts,
     failures::FailureGroup,
     held::Held,
     latency::{Latency, in_seconds},
@@ -84,6 +86,9 @@ struct Report<'a> {
     egress: Option<Egress<'a>>,
     /// What circuit breakers did.
     breakers: Breakers<'a>,
+    /// What was changed on the way; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edits: Option<&'a EditCounts>,
     /// Processes of the child's that live on; absent if it could not be found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     leftovers: Option<usize>,
@@ -103,6 +108,9 @@ struct Amb<'a> {
 struct Run<'a> {
     /// See [`crate::traffic::summary::Run`], as for all of these.
     id: &'a str,
+    /// The trace that its requests are in; absent if it put them in none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
     /// Its name.
     name: &'a str,
     /// The command and its arguments.
@@ -303,78 +311,6 @@ impl<'a> Host<'a> {
     }
 }
 
-/// What the rules of egress said.
-#[derive(Serialize, JsonSchema)]
-struct Egress<'a> {
-    /// What becomes of what they deny: enforce or audit.
-    mode: &'static str,
-    /// Requests and tunnels that were refused.
-    denied: u64,
-    /// Requests and tunnels that would have been refused if they were enforced.
-    would_deny: u64,
-    /// By place and rule, what was refused first.
-    decisions: Vec<Decision<'a>>,
-}
-
-/// What was said about a place.
-#[derive(Serialize, JsonSchema)]
-struct Decision<'a> {
-    /// The host; empty for all beyond the first thousand.
-    host: &'a str,
-    /// The port.
-    port: u16,
-    /// What was said: deny, would-deny or allow.
-    action: &'static str,
-    /// What said so: the id of a rule, an entry of a list, or default.
-    rule: &'a str,
-    /// How often.
-    count: u64,
-}
-
-impl<'a> Egress<'a> {
-    /// The part of the report about these decisions.
-    fn of(mode: &'static str, decisions: &'a Decisions) -> Self {
-        let each = decisions.iter().map(|(place, count)| Decision {
-            host: &place.host,
-            port: place.port,
-            action: place.verdict.name(),
-            rule: &place.rule,
-            count,
-        });
-        Self {
-            mode,
-            denied: decisions.total(Verdict::Denied),
-            would_deny: decisions.total(Verdict::WouldDeny),
-            decisions: each.collect(),
-        }
-    }
-}
-
-/// What circuit breakers did.
-#[derive(Serialize, JsonSchema)]
-struct Breakers<'a> {
-    /// Times that circuits opened.
-    opened: u64,
-    /// Requests and tunnels that were answered at once.
-    rejected: u64,
-    /// Circuits that are open, or half open, at the end.
-    open: usize,
-    /// The circuits that opened.
-    circuits: &'a [Circuit],
-}
-
-impl<'a> Breakers<'a> {
-    /// The part of the report about these circuits.
-    fn of(circuits: &'a [Circuit]) -> Self {
-        Self {
-            opened: circuits.iter().map(|circuit| circuit.opened).sum(),
-            rejected: circuits.iter().map(|circuit| circuit.rejected).sum(),
-            open: circuits.iter().filter(|it| it.state != CircuitState::Closed).count(),
-            circuits,
-        }
-    }
-}
-
 /// One route.
 #[derive(Serialize, JsonSchema)]
 struct Route<'a> {
@@ -472,6 +408,9 @@ struct Group<'a> {
     not_retried: Option<&'static str>,
     /// When the first began.
     first_at: String,
+    /// What tells the first from all other requests.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    first_request_id: &'a str,
 }
 
 impl<'a> Group<'a> {
@@ -488,6 +427,7 @@ impl<'a> Group<'a> {
             detail: &group.detail,
             not_retried: group.refused.map(|refused| refused.why.name()),
             first_at: time(group.first_at),
+            first_request_id: &group.first_request_id,
         }
     }
 }
@@ -505,6 +445,7 @@ impl<'a> Report<'a> {
             },
             run: Run {
                 id: &run.id,
+                trace_id: run.trace_id.as_deref(),
                 name: &run.name,
                 command: &run.command,
                 started_at: time(run.started_at),
@@ -526,6 +467,7 @@ impl<'a> Report<'a> {
             denials: traffic.denials.iter().map(Group::of).collect(),
             egress: summary.egress.map(|mode| Egress::of(mode, &traffic.decisions)),
             breakers: Breakers::of(&traffic.circuits),
+            edits: (!traffic.edits.is_nothing()).then_some(&traffic.edits),
             leftovers: summary.leftovers,
             warnings: summary.all_warnings(),
         }

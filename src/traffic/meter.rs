@@ -17,6 +17,7 @@ use foldhash::fast::RandomState;
 use crate::traffic::{
     Outcome, Record,
     circuit::Circuit,
+    edits::EditCounts,
     egress::{Decisions, Verdict},
     failures::{FailureGroup, FailureGroups},
     held::Held,
@@ -55,6 +56,8 @@ pub struct Meter {
     decisions: Decisions,
     /// What circuit breakers did.
     circuits: Vec<Circuit>,
+    /// What was changed on the way.
+    edits: EditCounts,
 }
 
 impl Meter {
@@ -64,6 +67,7 @@ impl Meter {
         if let Some(id) = &record.route {
             self.route(id).add(record);
         }
+        self.edits.add(record);
         self.decisions.add(record);
         match &record.outcome {
             Outcome::Failed(failure) => self.failures.add(record, failure),
@@ -123,6 +127,7 @@ impl Meter {
         }
         self.failures.merge(other.failures);
         self.denials.merge(other.denials);
+        self.edits.merge(other.edits);
         self.decisions.merge(other.decisions);
     }
 
@@ -164,6 +169,7 @@ impl Meter {
             denials_beyond,
             decisions: self.decisions,
             circuits: self.circuits,
+            edits: self.edits,
         }
     }
 }
@@ -205,6 +211,8 @@ pub struct Traffic {
     pub decisions: Decisions,
     /// The circuits that opened, by name.
     pub circuits: Vec<Circuit>,
+    /// What was changed on the way.
+    pub edits: EditCounts,
 }
 
 impl Traffic {
