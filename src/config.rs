@@ -34,6 +34,7 @@ pub mod trust;
 mod variables;
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     io,
     net::SocketAddr,
@@ -58,10 +59,12 @@ use crate::{
     inject,
     policy::{
         Policy, PolicyOptions, Problem,
+        auth::AuthsOptions,
         breaker::BreakerOptions,
         limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
+        redact::RedactOptions,
         retry::RetryOptions,
         route::RouteOptions,
         rules::RuleOptions,
@@ -70,6 +73,7 @@ use crate::{
         via::ViaOptions,
     },
     report::{AccessLogOptions, AccessLogTarget, InvalidOption, LogOptions, Report, ReportOptions, log::Log},
+    secret::{Recipe, options::SecretsOptions},
     supervise,
 };
 
@@ -118,6 +122,17 @@ pub struct Options {
     /// Whose TLS is decrypted, and which servers are believed
     #[command(flatten)]
     pub tls: TlsOptions,
+    /// Values that are used by name and shown to nobody
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "SecretsOptions::is_empty")]
+    pub secret: SecretsOptions,
+    /// Which hosts requests are signed in at, and how
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "AuthsOptions::is_empty")]
+    pub auth: AuthsOptions,
+    /// What is written down nowhere
+    #[command(flatten)]
+    pub redact: RedactOptions,
     /// What holds for some requests only; the first route that fits counts [default: none]
     ///
     /// extend-route puts routes in front of those of weaker layers, and one whose id is known there takes the place of that.
@@ -185,6 +200,8 @@ pub struct Config {
     pub log: Log,
     /// What is to happen to a request.
     pub policy: Arc<Policy>,
+    /// How each secret is to be had.
+    pub secrets: BTreeMap<String, Recipe>,
 }
 
 /// Reads all layers and makes of them what the run is to do.
@@ -273,6 +290,7 @@ fn build(
     problems: &mut Vec<Problem>,
 ) -> Config {
     let run = options.run.build(problems);
+    let (secrets, bindings) = options.secret.build(problems);
     let policy = PolicyOptions {
         rules: RuleOptions {
             timeout: options.timeout,
@@ -288,6 +306,9 @@ fn build(
         upstream: options.upstream,
         headers: options.headers,
         tls: options.tls,
+        auth: options.auth,
+        secrets: bindings,
+        redact: options.redact,
     };
     let config = Config {
         name: run.name.unwrap_or_else(|| {
@@ -306,7 +327,8 @@ fn build(
         report: valid(options.report.build(), problems),
         access_log: valid(options.access_log.build(), problems),
         log: valid(options.log.build(), problems),
-        policy: Arc::new(policy.build(environment, problems)),
+        policy: Arc::new(policy.build(environment, crate::veil::keyed_style, problems)),
+        secrets,
     };
     check_across(&config, problems);
     config

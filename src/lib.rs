@@ -110,6 +110,10 @@ pub mod cli;
 
 pub mod exit;
 
+pub mod secret;
+
+pub mod veil;
+
 pub mod units;
 
 pub mod demo;

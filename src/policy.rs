@@ -2,6 +2,7 @@
 //!
 //! A policy does no IO, reads no clock and rolls no dice: what it needs is an argument. It cannot fail once it was built.
 
+pub mod auth;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
@@ -21,15 +22,16 @@ pub mod tls;
 pub mod via;
 mod words;
 
-use std::{ffi::OsString, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, ops::Range, sync::Arc};
 
 use self::{
+    auth::{AuthsOptions, Binding, Guard},
     breaker::Breaker,
     budget::Spending,
     hedge::Pace,
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
-    redact::Redact,
+    redact::{Redact, RedactOptions},
     retry::Kept,
     route::{Route, RouteOptions, Routes},
     rules::{Asked, Chosen, RuleOptions, Rules},
@@ -37,6 +39,7 @@ use self::{
     tls::{Tls, TlsOptions},
     via::ViaOptions,
 };
+use crate::veil::Style;
 
 /// Routes that are named where all are told of in a sentence.
 const MOST_NAMED: usize = 20;
@@ -91,6 +94,12 @@ pub struct PolicyOptions {
     pub headers: ViaOptions,
     /// `[tls]`
     pub tls: TlsOptions,
+    /// `[auth]`
+    pub auth: AuthsOptions,
+    /// Where each entry of `[secret]` may go.
+    pub secrets: BTreeMap<String, Binding>,
+    /// `[redact]`
+    pub redact: RedactOptions,
 }
 
 /// Every policy of a run.
@@ -172,15 +181,27 @@ impl Policy {
             )
         }));
         rules.extend(self.tls.rules());
+        rules.extend(self.redact.rules());
         rules
     }
 }
 
 impl PolicyOptions {
-    /// The valid policies; `problems` gets what is wrong. `environment` is amb's own, for the parent proxy it names.
-    pub fn build(self, environment: &[(OsString, OsString)], problems: &mut Vec<Problem>) -> Policy {
-        let rules = Arc::new(self.rules.build(NO_ROUTE, None, problems));
-        let routes = Routes::build(self.route, &self.rules, &rules, problems);
+    /// The valid policies; `problems` gets what is wrong. `environment` is amb's own, for the parent proxy it names; `keyed`
+    /// makes what hashes stand in the place of secrets.
+    pub fn build(
+        self,
+        environment: &[(OsString, OsString)],
+        keyed: impl FnOnce() -> Style,
+        problems: &mut Vec<Problem>,
+    ) -> Policy {
+        let secrets = Arc::new(self.secrets);
+        let rules = Rules {
+            guard: Guard::build(self.auth, &secrets, problems),
+            ..self.rules.build(NO_ROUTE, None, problems)
+        };
+        let rules = Arc::new(rules);
+        let routes = Routes::build(self.route, &self.rules, &rules, &secrets, problems);
         let parent = Parent::build(&self.upstream, environment).unwrap_or_else(|reason| {
             // Whoever tells it says where it comes from.
             let reason = reason.strip_prefix("--upstream-proxy: ").unwrap_or(&reason);
@@ -197,7 +218,7 @@ impl PolicyOptions {
             parent,
             via: self.headers.via.unwrap_or(true),
             tls: self.tls.build(problems),
-            redact: Arc::new(Redact),
+            redact: Arc::new(self.redact.build(keyed, problems)),
         }
     }
 }

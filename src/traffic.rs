@@ -4,6 +4,7 @@
 //! Plain data. The proxy makes records, the reports read them; neither knows the other.
 
 pub mod circuit;
+pub mod credentials;
 pub mod failures;
 pub mod held;
 pub mod latency;
@@ -17,7 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::retries::Retries;
+use self::{credentials::SignedIn, retries::Retries};
 
 /// One HTTP exchange, or one opaque tunnel: exactly one of these for each that began.
 #[derive(Clone, Debug)]
@@ -69,6 +70,8 @@ pub struct Record {
     pub resends: u32,
     /// How long it was held back by limits before it was sent.
     pub waited: Duration,
+    /// What was done about its credentials.
+    pub signed_in: SignedIn,
     /// What limits did about it; none if it kept within them.
     pub limited: Option<Limited>,
     /// Whether the server's connection had carried an earlier exchange.

@@ -38,9 +38,12 @@ pub(super) const VARIABLE: &str = "AMB_TRUST";
 /// A list, because making the schema for it takes longer than a run may. A test compares it with the marks.
 const DANGEROUS: &[(&[&str], bool)] = &[
     (&["access-log", "file"], true),
+    (&["auth"], false),
     (&["connect-to"], false),
     (&["report", "files"], true),
     (&["resolve"], false),
+    (&["route", "*", "auth"], false),
+    (&["secret"], false),
     (&["tls", "client-cert"], false),
     (&["tls", "client-key"], false),
     (&["tls", "extra-roots"], false),

@@ -9,7 +9,7 @@
 //! found. What is here can do no more than name requests and give up on them sooner or later.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Problem,
+    auth::{AuthOptions, Binding, Guard},
     breaker::BreakerOptions,
     condition::Condition,
     limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
@@ -47,6 +48,10 @@ pub struct RouteOptions {
     /// What paths are called in reports, such as /v1/charges/{id}; the first that fits [default: none]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_templates: Option<Vec<PathPattern>>,
+    /// How its requests are signed in, instead of what `[auth]` says: secret:NAME for a bearer token, or a table [default: as for all]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-danger" = "signs requests in with a secret of its choice"))]
+    pub auth: Option<AuthOptions>,
     /// How long things may take, instead of what `[timeout]` says
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(transform = inherits)]
@@ -165,6 +170,7 @@ impl Routes {
         options: Vec<RouteOptions>,
         weaker: &RuleOptions,
         rules: &Arc<Rules>,
+        secrets: &Arc<BTreeMap<String, Binding>>,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
         if options.is_empty() {
@@ -185,7 +191,9 @@ impl Routes {
                 }
                 None => routes.others.push(at),
             }
-            routes.list.push(options.build(at, id, weaker, rules, problems));
+            routes
+                .list
+                .push(options.build(at, id, weaker, rules, secrets, problems));
         }
         Some(routes)
     }
@@ -228,9 +236,21 @@ impl RouteOptions {
         id: Arc<str>,
         weaker: &RuleOptions,
         rules: &Arc<Rules>,
+        secrets: &Arc<BTreeMap<String, Binding>>,
         problems: &mut Vec<Problem>,
     ) -> Route {
-        let rules = self.rules(at, &id, weaker, rules, problems);
+        let mut rules = self.rules(at, &id, weaker, rules, problems);
+        if let Some(auth) = self.auth {
+            let hosts = self.matches.host.as_ref().map(|hosts| hosts.0.as_slice());
+            let key = ["route".to_owned(), at.to_string(), "auth".to_owned()];
+            if let Some(auth) = auth.build(hosts, &key, secrets, problems) {
+                let guard = Some(Guard::with(rules.guard.as_ref(), secrets, auth));
+                rules = Arc::new(Rules {
+                    guard,
+                    ..(*rules).clone()
+                });
+            }
+        }
         let when = self.when.as_deref().and_then(|when| {
             let mistakes = Condition::compile(when).map_err(|mistakes| {
                 problems.extend(mistakes.into_iter().map(|mistake| Problem {

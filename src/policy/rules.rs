@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     Problem,
+    auth::Guard,
     breaker::{Breaker, BreakerOptions},
     limit::{Limits, bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
     retry::{Retry, RetryOptions},
@@ -72,6 +73,7 @@ impl RuleOptions {
                 concurrency: concurrency.unwrap_or_else(|| self.concurrency.clone().build(route, problems)),
                 bandwidth: bandwidth.unwrap_or_else(|| self.bandwidth.clone().build(route)),
             },
+            guard: weaker.and_then(|(_, rules)| rules.guard.clone()),
         }
     }
 
@@ -118,6 +120,8 @@ pub struct Rules {
     pub breaker: Option<Arc<Breaker>>,
     /// How much of a server is asked.
     pub limits: Limits,
+    /// What requests are signed in with; none if there is nothing to do.
+    pub guard: Option<Arc<Guard>>,
 }
 
 impl Rules {
@@ -133,10 +137,9 @@ impl Rules {
         let breaker = self.breaker.as_ref().map(ToString::to_string);
         let bandwidth = bandwidth.as_ref().map(ToString::to_string);
         let retry = self.retry.rule();
-        [rate, concurrency, retry, breaker, bandwidth]
-            .into_iter()
-            .flatten()
-            .collect()
+        let guard = self.guard.as_ref().map(|guard| guard.said()).unwrap_or_default();
+        let others = [rate, concurrency, retry, breaker, bandwidth];
+        guard.into_iter().chain(others.into_iter().flatten()).collect()
     }
 }
 

@@ -199,6 +199,20 @@ pub(crate) enum ExchangeError {
         /// Whether it would answer so again.
         is_final: bool,
     },
+    /// A secret that the request needs cannot be had.
+    #[error("{0}")]
+    SecretUnavailable(String),
+    /// A token server does not give amb a token.
+    #[error("no token from {server}: {reason}")]
+    TokenUnavailable {
+        /// The server, with its port.
+        server: String,
+        /// What it answered, or what went wrong on the way.
+        reason: String,
+    },
+    /// A body that is to be signed cannot be.
+    #[error("the request's body cannot be signed: {0}")]
+    BodyNotSignable(String),
     /// amb cannot open more connections.
     #[error("amb is out of file descriptors or ports: {0}")]
     OutOfDescriptors(io::Error),
@@ -260,6 +274,9 @@ impl ExchangeError {
             Self::CircuitOpen { .. } => (503, "destination_unavailable", Blame::Upstream),
             Self::RateLimited { .. } => (429, "http_request_denied", Blame::Policy),
             Self::ConcurrencyLimited { .. } => (503, "connection_limit_reached", Blame::Policy),
+            Self::SecretUnavailable(_) => (502, "proxy_configuration_error", Blame::Policy),
+            Self::TokenUnavailable { .. } => (502, "destination_unavailable", Blame::Upstream),
+            Self::BodyNotSignable(_) => (413, "http_request_denied", Blame::Policy),
             Self::OutOfDescriptors(_) | Self::TooManyClients(_) => (503, "connection_limit_reached", Blame::Amb),
             Self::Internal(_) => (500, "proxy_internal_error", Blame::Amb),
             // For the client it is as if the server could not be reached, which it may try again.
@@ -285,6 +302,9 @@ impl ExchangeError {
             Self::CircuitOpen { .. } => "circuit_open",
             Self::RateLimited { .. } => "rate_limited",
             Self::ConcurrencyLimited { .. } => "concurrency_limited",
+            Self::SecretUnavailable(_) => "secret_unavailable",
+            Self::TokenUnavailable { .. } => "token_unavailable",
+            Self::BodyNotSignable(_) => "body_not_signable",
             _ => self.verdict().error,
         }
     }
@@ -303,9 +323,10 @@ impl ExchangeError {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::ClientGone => Outcome::ClientAborted,
-            Self::StrangerRefused(_) | Self::RateLimited { .. } | Self::ConcurrencyLimited { .. } => {
-                Outcome::Denied(self.failure())
-            }
+            Self::StrangerRefused(_)
+            | Self::RateLimited { .. }
+            | Self::ConcurrencyLimited { .. }
+            | Self::BodyNotSignable(_) => Outcome::Denied(self.failure()),
             _ => Outcome::Failed(self.failure()),
         }
     }

@@ -5,6 +5,7 @@
 
 mod again;
 mod attempt;
+mod authenticate;
 mod hedge;
 mod limits;
 mod own;
@@ -20,6 +21,7 @@ use std::{
     task::Poll,
 };
 
+use self::authenticate::{Carried, Room};
 use super::{
     deadline::Countdown,
     error::ExchangeError,
@@ -123,6 +125,8 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, request
         expects: Expects::Nothing,
         answered: false,
         truncation_shows: true,
+        carried: None,
+        room: None,
         passage: Passage::default(),
         stage: Stage::Connecting,
         time: None,
@@ -200,6 +204,10 @@ struct Exchange<'a> {
     answered: bool,
     /// Whether an answer that breaks off can be told from a complete one by its framing.
     truncation_shows: bool,
+    /// The token that it goes with; none if it needs none, or has had a second one.
+    carried: Option<Box<Carried>>,
+    /// Room for its body, where all of that had to be there first.
+    room: Option<Room>,
     /// What lets the attempt go that is under way, and hears how it went.
     passage: Passage,
     /// How far its attempt has come.
@@ -242,13 +250,16 @@ impl Exchange<'_> {
             return self.answer_here(client, &own, framing).await;
         }
         self.rewrite_request();
+        if let Some(guard) = self.rules.guard.clone() {
+            Box::pin(self.sign_in(client, &guard, framing)).await?;
+        }
         let (limits, record) = (&self.rules.limits, &mut self.open.record);
         let (authority, tunnelled) = (&self.request.authority, self.request.prepared.is_some());
         let who = Who::Exchange { client, tunnelled };
         let _admission = self.worker.gate.admit(limits, authority, who, record).await?;
         let upload = Pump::new(framing, Coding::Kept);
         let mut conversation = Conversation::new(upload);
-        let (mut server, head) = self.send(client, &mut conversation).await?;
+        let (mut server, head) = self.send_signed_in(client, &mut conversation).await?;
         if head.status == 101 {
             return self.upgrade(client, server, head).await;
         }

@@ -14,6 +14,7 @@ use crate::{
     policy::rules::{Chosen, Rules},
     traffic::{
         Blame, Failure, Kind, Outcome, Protocol, Record,
+        credentials::SignedIn,
         meter::Meter,
         retries::{NotRetried, Retries},
     },
@@ -83,6 +84,7 @@ impl Recorder {
             retries: Retries::default(),
             resends: 0,
             waited: Duration::ZERO,
+            signed_in: SignedIn::default(),
             limited: None,
             reused: false,
             user_agent: None,
@@ -100,6 +102,11 @@ impl Recorder {
     /// The time since the books were opened, which all workers do at the start of the run.
     pub(crate) fn since_start(&self) -> Duration {
         self.begun.1.elapsed()
+    }
+
+    /// Counts a request of amb's own for a token, which is nobody's exchange.
+    pub(crate) fn note_token_request(&self, succeeded: bool) {
+        self.meter.borrow_mut().credentials.add_token_request(succeeded);
     }
 
     /// How many exchanges and tunnels are open.

@@ -337,6 +337,19 @@ impl Upstreams {
         }
     }
 
+    /// Whether a plain connection for `authority` leads nowhere but to this machine, as far as that is known without asking
+    /// the resolver.
+    pub(crate) fn stays_here(&self, authority: &Authority, purpose: &Purpose) -> bool {
+        let target = self.redirected(authority);
+        if self.parent(purpose, authority, &target).is_some() {
+            return false;
+        }
+        match self.policy.reach.addresses(&target.host, target.port) {
+            Some(addresses) => addresses.iter().all(|address| address.to_canonical().is_loopback()),
+            None => target.is_loopback(),
+        }
+    }
+
     /// Whether `address` leads to amb's own listener.
     fn is_own(&self, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();

@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{
     access,
+    credentials::Credentials,
     crowd::{Crowd, Seat},
     deadline,
     error::{ExchangeError, is_exhaustion},
@@ -52,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) policy: Arc<Policy>,
     /// What lets requests go.
     pub(crate) gate: Gate,
+    /// What the workers share of secrets.
+    pub(crate) credentials: Arc<Credentials>,
     /// The servers.
     pub(crate) upstreams: Rc<Upstreams>,
     /// What the workers share about TLS.

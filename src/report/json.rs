@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::traffic::{
     circuit::{Circuit, CircuitState},
+    credentials::Credentials,
     failures::FailureGroup,
     held::Held,
     latency::{Latency, in_seconds},
@@ -173,6 +174,9 @@ struct Totals<'a> {
     /// What retries did, and why others were not made; absent if there was nothing to retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     retries: Option<&'a RetryCounts>,
+    /// What was done about credentials; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<&'a Credentials>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -444,6 +448,7 @@ impl<'a> Totals<'a> {
             connections: &traffic.connections,
             bytes: &traffic.bytes,
             held: (!traffic.held.is_nothing()).then_some(&traffic.held),
+            credentials: Some(&traffic.credentials).filter(|credentials| !credentials.is_nothing()),
             retries: retries(&traffic.retries),
             times: Times {
                 latency: traffic.latency.as_ref(),

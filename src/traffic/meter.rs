@@ -17,6 +17,7 @@ use foldhash::fast::RandomState;
 use crate::traffic::{
     Outcome, Record,
     circuit::Circuit,
+    credentials::Credentials,
     failures::{FailureGroup, FailureGroups},
     held::Held,
     latency::{Latency, seconds},
@@ -51,12 +52,15 @@ pub struct Meter {
     denials: FailureGroups,
     /// What circuit breakers did.
     circuits: Vec<Circuit>,
+    /// What was done about credentials.
+    pub credentials: Credentials,
 }
 
 impl Meter {
     /// Counts one exchange or tunnel.
     pub fn add(&mut self, record: &Record) {
         self.tally(&record.host, record.port).add(record);
+        self.credentials.add(record);
         if let Some(id) = &record.route {
             self.route(id).add(record);
         }
@@ -113,6 +117,7 @@ impl Meter {
         }
         self.failures.merge(other.failures);
         self.denials.merge(other.denials);
+        self.credentials.merge(other.credentials);
     }
 
     /// The sums, hosts with the most traffic first.
@@ -152,6 +157,7 @@ impl Meter {
             denials,
             denials_beyond,
             circuits: self.circuits,
+            credentials: self.credentials,
         }
     }
 }
@@ -191,6 +197,8 @@ pub struct Traffic {
     pub denials_beyond: u64,
     /// The circuits that opened, by name.
     pub circuits: Vec<Circuit>,
+    /// What was done about credentials.
+    pub credentials: Credentials,
 }
 
 impl Traffic {

@@ -16,7 +16,7 @@ fn built(table: &Value) -> (Option<Routes>, Vec<Problem>) {
     let weaker: RuleOptions = serde_json::from_value(json!({ "timeout": { "connect": "5s" } })).unwrap();
     let mut problems = Vec::new();
     let rules = Arc::new(weaker.build("default", None, &mut problems));
-    let routes = Routes::build(options(table), &weaker, &rules, &mut problems);
+    let routes = Routes::build(options(table), &weaker, &rules, &Arc::default(), &mut problems);
     (routes, problems)
 }
 

@@ -137,7 +137,7 @@ impl Exchange<'_> {
     }
 
     /// Ends the connection of an answer that the client will not get, unless all of it is there, or as good as.
-    async fn discard(
+    pub(super) async fn discard(
         &mut self,
         client: &mut Connection,
         conversation: &Conversation,

@@ -60,6 +60,11 @@ pub(crate) struct Aim {
 }
 
 impl Aim {
+    /// The name, or the address, that its certificate must be for.
+    pub(crate) fn name(&self) -> String {
+        self.name.to_str().to_ascii_lowercase()
+    }
+
     /// A server of this name or address: lower case, no brackets.
     ///
     /// # Errors

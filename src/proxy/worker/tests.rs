@@ -82,12 +82,13 @@ fn served(pieces: &[&'static [u8]]) -> Served {
 /// A worker with nothing configured.
 fn worker(recorder: &Rc<Recorder>, own: SocketAddr) -> Rc<Worker> {
     let mut problems = Vec::new();
-    let policy = Arc::new(PolicyOptions::default().build(&[], &mut problems));
+    let policy = Arc::new(PolicyOptions::default().build(&[], Default::default, &mut problems));
     Rc::new(Worker {
         crowd: Crowd::of_worker(1),
         recorder: Rc::clone(recorder),
         via: Via::new("1", true),
         redact: Arc::clone(&policy.redact),
+        credentials: Credentials::new(Arc::default()),
         upstreams: Upstreams::new(Arc::clone(&policy), own, Arc::default()),
         tls: Arc::default(),
         stand_in: RefCell::default(),

@@ -37,6 +37,7 @@ fn record() -> Record {
         opened: 1,
         resends: 0,
         waited: Duration::ZERO,
+        signed_in: crate::traffic::credentials::SignedIn::default(),
         limited: None,
         reused: false,
         user_agent: Some("curl/8 \"x\"\n".to_owned()),

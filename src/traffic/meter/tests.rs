@@ -32,6 +32,7 @@ fn exchange() -> Record {
         retries: Retries::default(),
         resends: 0,
         waited: Duration::ZERO,
+        signed_in: crate::traffic::credentials::SignedIn::default(),
         limited: None,
         reused: true,
         user_agent: None,
