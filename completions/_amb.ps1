@@ -37,7 +37,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('policy', 'policy', [CompletionResultType]::ParameterValue, 'Try out what holds for a request')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Trust this project''s amb.toml')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Write what makes a shell complete amb''s words and those of the wrapped command')
-            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Help on a subcommand or a topic: exit-codes, env, config, resilience, routes, filters, differences')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Help on a subcommand or a topic: exit-codes, env, config, secrets, resilience, routes, filters, differences')
             break
         }
         'amb;run' {
@@ -59,6 +59,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--resolve', '--resolve', [CompletionResultType]::ParameterName, 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *')
             [CompletionResult]::new('--intercept', '--intercept', [CompletionResultType]::ParameterName, 'Decrypt these hosts (all, if none named) with a CA only the command trusts [default: none]')
             [CompletionResult]::new('--extra-root', '--extra-root', [CompletionResultType]::ParameterName, 'Trust the certificates in this PEM file upstream, beside those of the system [default: none]')
+            [CompletionResult]::new('--auth', '--auth', [CompletionResultType]::ParameterName, 'Sign requests to HOST in as bearer of this secret: api.example.com=secret:NAME; repeatable [default: none]')
             [CompletionResult]::new('--summary', '--summary', [CompletionResultType]::ParameterName, 'How much to say at the end [default: auto]')
             [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable [default: none]')
             [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable [default: none]')

@@ -34,7 +34,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand policy 'Try out what holds for a request'
             cand trust 'Trust this project''s amb.toml'
             cand completions 'Write what makes a shell complete amb''s words and those of the wrapped command'
-            cand help 'Help on a subcommand or a topic: exit-codes, env, config, resilience, routes, filters, differences'
+            cand help 'Help on a subcommand or a topic: exit-codes, env, config, secrets, resilience, routes, filters, differences'
         }
         &'amb;run'= {
             cand -c 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]'
@@ -55,6 +55,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --resolve 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *'
             cand --intercept 'Decrypt these hosts (all, if none named) with a CA only the command trusts [default: none]'
             cand --extra-root 'Trust the certificates in this PEM file upstream, beside those of the system [default: none]'
+            cand --auth 'Sign requests to HOST in as bearer of this secret: api.example.com=secret:NAME; repeatable [default: none]'
             cand --summary 'How much to say at the end [default: auto]'
             cand -r 'Write a report to this file: report.json or json=FILE; repeatable [default: none]'
             cand --report 'Write a report to this file: report.json or json=FILE; repeatable [default: none]'

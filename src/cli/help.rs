@@ -30,7 +30,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 8] = [
+pub(super) const TOPICS: [Topic; 9] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -54,6 +54,12 @@ pub(super) const TOPICS: [Topic; 8] = [
         about: "where the configuration comes from",
         heading: "Configuration",
         page: "amb-configuration",
+    },
+    Topic {
+        name: "secrets",
+        about: "secrets, and how requests are signed in",
+        heading: "Secrets",
+        page: "amb-secrets",
     },
     Topic {
         name: "routes",

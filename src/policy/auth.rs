@@ -11,6 +11,7 @@ mod options;
 mod reference;
 pub mod signature;
 pub mod sigv4;
+mod table;
 pub mod write;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};

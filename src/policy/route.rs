@@ -6,7 +6,7 @@
 //!
 //! To let routes override another table, give [`RouteOptions`] a field with the table's name and options. A key that can lead
 //! a request elsewhere, or add credentials to it, is to be marked `x-danger`: a route may stand in a file that was merely
-//! found. What is here can do no more than name requests and give up on them sooner or later.
+//! found. All that is here but `auth` can do no more than name requests and give up on them sooner or later.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

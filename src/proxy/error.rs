@@ -270,12 +270,13 @@ impl ExchangeError {
             Self::ResponseIncomplete(_) => (502, "http_response_incomplete", Blame::Upstream),
             Self::ResponseMalformed(_) => (502, "http_protocol_error", Blame::Upstream),
             Self::ResponseHeadTooLarge => (502, "http_response_header_section_size", Blame::Upstream),
-            Self::ParentRefused { .. } => (502, "destination_unavailable", Blame::Upstream),
+            Self::ParentRefused { .. } | Self::TokenUnavailable { .. } => {
+                (502, "destination_unavailable", Blame::Upstream)
+            }
             Self::CircuitOpen { .. } => (503, "destination_unavailable", Blame::Upstream),
             Self::RateLimited { .. } => (429, "http_request_denied", Blame::Policy),
             Self::ConcurrencyLimited { .. } => (503, "connection_limit_reached", Blame::Policy),
             Self::SecretUnavailable(_) => (502, "proxy_configuration_error", Blame::Policy),
-            Self::TokenUnavailable { .. } => (502, "destination_unavailable", Blame::Upstream),
             Self::BodyNotSignable(_) => (413, "http_request_denied", Blame::Policy),
             Self::OutOfDescriptors(_) | Self::TooManyClients(_) => (503, "connection_limit_reached", Blame::Amb),
             Self::Internal(_) => (500, "proxy_internal_error", Blame::Amb),

@@ -10,6 +10,8 @@ mod hedge;
 mod limits;
 mod own;
 mod respond;
+mod signing;
+mod stand_ins;
 
 use std::{
     future::poll_fn,
@@ -21,7 +23,7 @@ use std::{
     task::Poll,
 };
 
-use self::authenticate::{Carried, Room};
+use self::{authenticate::Carried, signing::Room};
 use super::{
     deadline::Countdown,
     error::ExchangeError,

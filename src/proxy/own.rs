@@ -58,7 +58,7 @@ pub(crate) struct Reply {
 /// A sentence fragment that says what went wrong on the way.
 pub(crate) async fn ask(upstreams: &Upstreams, question: Question) -> Result<Reply, String> {
     let limit = humantime::format_duration(LIMIT);
-    deadline::within(LIMIT, exchange(upstreams, question))
+    Box::pin(deadline::within(LIMIT, exchange(upstreams, question)))
         .await
         .unwrap_or_else(|| Err(format!("it was not over within {limit}")))
 }

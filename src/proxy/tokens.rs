@@ -7,13 +7,14 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
@@ -127,19 +128,18 @@ impl Tokens {
         if let Some(known) = known {
             return known.map_err(failed);
         }
-        let turn = match slot.turn.try_acquire() {
-            Ok(turn) => turn,
-            Err(_) => {
-                // Somebody is at it. What is still good will do for the others.
-                let known = slot.state().at_hand(false);
-                if let Some(known) = known {
-                    return known.map_err(failed);
-                }
-                let Ok(turn) = slot.turn.acquire().await else {
-                    return Err(ExchangeError::Internal("nobody asks for tokens any more".to_owned()));
-                };
-                turn
+        let turn = if let Ok(turn) = slot.turn.try_acquire() {
+            turn
+        } else {
+            // Somebody is at it. What is still good will do for the others.
+            let known = slot.state().at_hand(false);
+            if let Some(known) = known {
+                return known.map_err(failed);
             }
+            let Ok(turn) = slot.turn.acquire().await else {
+                return Err(ExchangeError::Internal("nobody asks for tokens any more".to_owned()));
+            };
+            turn
         };
         let known = slot.state().at_hand(true);
         if let Some(known) = known {
@@ -156,7 +156,8 @@ impl Tokens {
                     number: state.count,
                 };
                 let now = Instant::now();
-                let times = lifetime.map(|lifetime| (now + lifetime - EARLY.min(lifetime / 10), now + lifetime));
+                let times =
+                    lifetime.map(|lifetime| (now + lifetime.saturating_sub(EARLY.min(lifetime / 10)), now + lifetime));
                 state.held = Some((token.clone(), times));
                 state.failed = None;
                 Ok(token)
@@ -273,7 +274,8 @@ fn form(bytes: &[u8]) -> String {
             b' ' => text.push('+'),
             b'-' | b'.' | b'_' | b'*' => text.push(char::from(*byte)),
             _ if byte.is_ascii_alphanumeric() => text.push(char::from(*byte)),
-            _ => text.push_str(&format!("%{byte:02X}")),
+            // Writing to a string cannot fail.
+            _ => write!(text, "%{byte:02X}").unwrap_or_default(),
         }
     }
     text

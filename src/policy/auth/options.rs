@@ -11,8 +11,9 @@ use serde::{
 
 use super::{
     Auth, AuthStyle, Binding, Method, Reference, Text, TokenSource,
-    signature::{HmacOptions, Signing},
+    signature::Signing,
     sigv4::{SigV4Options, Signer},
+    table::{AuthTable, BasicOptions, HeaderOptions, QueryOptions, TokenOptions},
 };
 use crate::policy::{
     Problem,
@@ -30,99 +31,6 @@ pub struct AuthsOptions(pub BTreeMap<String, AuthOptions>);
 /// How requests are signed in: one method, and what holds for it. A text by itself is a bearer token.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthOptions(pub AuthTable);
-
-/// An entry of `[auth]`, or the `auth` of a route.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct AuthTable {
-    /// Authorization: Bearer, with this secret
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bearer: Option<Reference>,
-    /// Authorization: Basic, with a user and a password
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub basic: Option<BasicOptions>,
-    /// A header of this name
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<HeaderOptions>,
-    /// A parameter of the query
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub query: Option<QueryOptions>,
-    /// A bearer token that a token server gives amb for its own credentials
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub oauth2_client_credentials: Option<TokenOptions>,
-    /// A signature of AWS, version 4
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub aws_sigv4: Option<SigV4Options>,
-    /// A keyed hash of parts of the request, in a header
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hmac: Option<HmacOptions>,
-    /// The hosts that it is for, in a route [default: those of its match]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hosts: Option<Several<HostPattern>>,
-    /// Take the place of what the application has put there itself [default: true]
-    #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = true))]
-    pub overrides: Option<bool>,
-    /// Send it by plain http, too; what stays on this machine always may [default: false]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = false))]
-    pub allow_plain_http: Option<bool>,
-}
-
-/// `basic`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct BasicOptions {
-    /// The user, or secret:NAME
-    pub user: Text,
-    /// The password, as secret:NAME
-    pub password: Reference,
-}
-
-/// `header`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct HeaderOptions {
-    /// The header's name
-    pub name: String,
-    /// The header's value, as secret:NAME
-    pub value: Reference,
-    /// What stands before the value, with the space if there is to be one [default: nothing]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefix: Option<String>,
-}
-
-/// `query`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct QueryOptions {
-    /// The parameter's name
-    pub name: String,
-    /// The parameter's value, as secret:NAME
-    pub value: Reference,
-}
-
-/// `oauth2-client-credentials`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct TokenOptions {
-    /// Where tokens are got: https, or http on this machine
-    pub token_url: String,
-    /// Who asks, or secret:NAME
-    pub client_id: Text,
-    /// The client's secret, as secret:NAME
-    pub client_secret: Reference,
-    /// What the token is to be good for; of a list, all of it [default: what the server gives]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<Several<String>>,
-    /// Whom it is to be good for, where the server asks that [default: not said]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audience: Option<String>,
-    /// Where the proof stands: in a header or in the body [default: header]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = "header"))]
-    pub auth_style: Option<AuthStyle>,
-}
 
 impl AuthsOptions {
     /// Whether there are none.
@@ -231,7 +139,11 @@ impl AuthOptions {
         problems: &mut Vec<Problem>,
     ) -> Option<Auth> {
         let table = self.0;
-        let hosts = table.hosts.map(|hosts| hosts.0).or_else(|| hosts.map(<[_]>::to_vec));
+        let hosts = table
+            .hosts
+            .clone()
+            .map(|hosts| hosts.0)
+            .or_else(|| hosts.map(<[_]>::to_vec));
         let mut site = Site { key, secrets, problems };
         if hosts.is_none() {
             site.refuse(
@@ -241,12 +153,39 @@ impl AuthOptions {
         }
         let of_key: Vec<&str> = key.iter().map(String::as_str).collect();
         let binding = Binding::build(&of_key, hosts, table.allow_plain_http.unwrap_or(false), site.problems);
-        let mut methods: Vec<(&str, Option<Method>)> = Vec::new();
-        if let Some(bearer) = table.bearer {
+        let overrides = table.overrides.unwrap_or(true);
+        let methods = table.methods(&mut site);
+        let mut methods = methods.into_iter();
+        let Some((first, method)) = methods.next() else {
+            site.refuse(
+                &[],
+                "it does not say how: set bearer, basic, header, query, oauth2-client-credentials, aws-sigv4 or hmac",
+            );
+            return None;
+        };
+        if let Some((other, _)) = methods.next() {
+            site.refuse(
+                &[other],
+                format!("a request is signed in in one way: `{first}` is set, too"),
+            );
+        }
+        Some(Auth {
+            method: method?,
+            binding,
+            overrides,
+        })
+    }
+}
+
+impl AuthTable {
+    /// The methods that it names, each with what it amounts to; none for one that is wrong.
+    fn methods(self, site: &mut Site<'_>) -> Vec<(&'static str, Option<Method>)> {
+        let mut methods: Vec<(&'static str, Option<Method>)> = Vec::new();
+        if let Some(bearer) = self.bearer {
             site.check(&["bearer"], &bearer);
             methods.push(("bearer", Some(Method::Bearer(bearer))));
         }
-        if let Some(BasicOptions { user, password }) = table.basic {
+        if let Some(BasicOptions { user, password }) = self.basic {
             site.check_text(&["basic", "user"], &user);
             site.check(&["basic", "password"], &password);
             if matches!(&user, Text::Plain(name) if name.contains(':')) {
@@ -254,7 +193,7 @@ impl AuthOptions {
             }
             methods.push(("basic", Some(Method::Basic { user, password })));
         }
-        if let Some(HeaderOptions { name, value, prefix }) = table.header {
+        if let Some(HeaderOptions { name, value, prefix }) = self.header {
             site.check_name(&["header", "name"], &name);
             site.check(&["header", "value"], &value);
             let prefix = prefix.unwrap_or_default();
@@ -263,15 +202,15 @@ impl AuthOptions {
             }
             methods.push(("header", Some(Method::Header { name, prefix, value })));
         }
-        if let Some(QueryOptions { name, value }) = table.query {
+        if let Some(QueryOptions { name, value }) = self.query {
             if name.is_empty() {
                 site.refuse(&["query", "name"], "the parameter has no name");
             }
             site.check(&["query", "value"], &value);
             methods.push(("query", Some(Method::Query { name, value })));
         }
-        if let Some(options) = table.oauth2_client_credentials {
-            let source = options.build(&mut site);
+        if let Some(options) = self.oauth2_client_credentials {
+            let source = options.build(site);
             methods.push((
                 "oauth2-client-credentials",
                 source.map(|source| Method::Token(source.into())),
@@ -283,7 +222,7 @@ impl AuthOptions {
             access_key_id,
             secret_access_key,
             session_token,
-        }) = table.aws_sigv4
+        }) = self.aws_sigv4
         {
             site.check_text(&["aws-sigv4", "access-key-id"], &access_key_id);
             site.check(&["aws-sigv4", "secret-access-key"], &secret_access_key);
@@ -304,7 +243,7 @@ impl AuthOptions {
             };
             methods.push(("aws-sigv4", Some(Method::SigV4(signer))));
         }
-        if let Some(options) = table.hmac {
+        if let Some(options) = self.hmac {
             site.check(&["hmac", "key"], &options.key);
             let header = options.header.clone().unwrap_or_else(|| Signing::HEADER.to_owned());
             site.check_name(&["hmac", "header"], &header);
@@ -316,25 +255,7 @@ impl AuthOptions {
                 .ok();
             methods.push(("hmac", signing.map(Method::Hmac)));
         }
-        let mut methods = methods.into_iter();
-        let Some((first, method)) = methods.next() else {
-            site.refuse(
-                &[],
-                "it does not say how: set bearer, basic, header, query, oauth2-client-credentials, aws-sigv4 or hmac",
-            );
-            return None;
-        };
-        if let Some((other, _)) = methods.next() {
-            site.refuse(
-                &[other],
-                format!("a request is signed in in one way: `{first}` is set, too"),
-            );
-        }
-        Some(Auth {
-            method: method?,
-            binding,
-            overrides: table.overrides.unwrap_or(true),
-        })
+        methods
     }
 }
 

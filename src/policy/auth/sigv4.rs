@@ -276,15 +276,12 @@ fn decoded(bytes: &[u8], form: bool) -> Cow<'_, [u8]> {
         let byte = digits
             .filter(|digits| bytes[at] == b'%' && !digits.starts_with('+'))
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match byte {
-            Some(byte) => {
-                found.push(byte);
-                at += 3;
-            }
-            None => {
-                found.push(if form && bytes[at] == b'+' { b' ' } else { bytes[at] });
-                at += 1;
-            }
+        if let Some(byte) = byte {
+            found.push(byte);
+            at += 3;
+        } else {
+            found.push(if form && bytes[at] == b'+' { b' ' } else { bytes[at] });
+            at += 1;
         }
     }
     Cow::Owned(found)

@@ -1,11 +1,7 @@
 //! Signing a request in: what it gets of the credentials that are bound to where it goes, and what is done when a server does
 //! not take a token any more.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -15,27 +11,12 @@ use super::{
         target,
         tokens::Token,
         upstream::Server,
-        wire::{
-            chunked::Chunked,
-            connection::Connection,
-            framing::Framing,
-            head::{Fields, ResponseHead},
-            http1::Conversation,
-            tape::Tape,
-        },
+        wire::{connection::Connection, framing::Framing, head::ResponseHead, http1::Conversation, tape::Tape},
     },
-    Exchange, Expects, Request,
+    Exchange, Request,
 };
 use crate::{
-    policy::{
-        auth::{
-            Auth, Destination, Guard, Method, Signing, Text, TokenSource, Withheld, signature,
-            sigv4::{self, Signer},
-            write,
-        },
-        retry::Kept,
-    },
-    secret::Secret,
+    policy::auth::{Auth, Destination, Guard, Method, Text, TokenSource, Withheld, write},
     traffic::credentials,
     veil,
 };
@@ -46,20 +27,6 @@ pub(super) struct Carried {
     source: Arc<TokenSource>,
     /// It.
     token: Token,
-}
-
-/// Room for a body that has to be there as a whole; given back at the end of the exchange.
-pub(super) struct Room {
-    /// How much.
-    bytes: u64,
-    /// The room of all.
-    kept: Arc<Kept>,
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.kept.release(self.bytes);
-    }
 }
 
 impl Exchange<'_> {
@@ -111,7 +78,7 @@ impl Exchange<'_> {
     }
 
     /// Where the request goes.
-    fn destination(&self) -> Destination<'_> {
+    pub(super) fn destination(&self) -> Destination<'_> {
         let Request { authority, purpose, .. } = &self.request;
         let stays = purpose.aim().is_some() || self.worker.upstreams.stays_here(authority, purpose);
         Destination {
@@ -122,7 +89,7 @@ impl Exchange<'_> {
     }
 
     /// The hosts that the request names beside the one that it is sent to.
-    fn further_hosts(&self) -> Vec<String> {
+    pub(super) fn further_hosts(&self) -> Vec<String> {
         let Request {
             authority,
             purpose,
@@ -140,7 +107,7 @@ impl Exchange<'_> {
     }
 
     /// Notes that a credential does not go along.
-    fn withhold(&mut self, why: Withheld) {
+    pub(super) fn withhold(&mut self, why: Withheld) {
         self.open.record.signed_in.withheld = Some(match why {
             Withheld::OtherHost => credentials::Withheld::OtherHost,
             Withheld::PlainHttp => credentials::Withheld::PlainHttp,
@@ -156,68 +123,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Replaces the names of secrets in fields and query by the secrets, where these may go.
-    async fn fill_in(&mut self, guard: &Guard) -> Result<(), ExchangeError> {
-        let fields = &self.request.head.fields;
-        let basic = |value: &[u8]| write::decoded_basic(value).filter(|both| write::may_hold_placeholder(both));
-        let touched: Vec<(Vec<u8>, Zeroizing<Vec<u8>>, bool)> = fields
-            .iter()
-            .filter_map(|(name, value)| match write::may_hold_placeholder(value) {
-                true => Some((name.to_vec(), Zeroizing::new(value.to_vec()), false)),
-                false => basic(value).map(|both| (name.to_vec(), both, true)),
-            })
-            .collect();
-        let query = memchr::memchr(b'?', &self.request.path);
-        let query = query.filter(|at| write::may_hold_placeholder(&self.request.path[*at..]));
-        let in_fields = touched.iter().flat_map(|(_, value, _)| write::placeholders(value));
-        let in_query = query
-            .map(|at| write::placeholders(&self.request.path[at..]))
-            .unwrap_or_default();
-        let names: Vec<String> = in_fields.chain(in_query).map(ToOwned::to_owned).collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        let mut secrets: BTreeMap<String, Arc<Secret>> = BTreeMap::new();
-        for name in &names {
-            let further = self.further_hosts();
-            let place = self.destination();
-            let elsewhere = further.iter().map(|host| Destination { host, ..place });
-            match std::iter::once(place)
-                .chain(elsewhere)
-                .try_for_each(|place| guard.may_stand_in(name, place))
-            {
-                Ok(()) if secrets.contains_key(name) => {}
-                Ok(()) => {
-                    let secret = self.worker.credentials.secret(name).await?;
-                    secrets.insert(name.clone(), secret);
-                }
-                Err(why) => self.withhold(why),
-            }
-        }
-        let replaced = names.iter().filter(|name| secrets.contains_key(*name)).count();
-        self.open.record.signed_in.stand_ins += u32::try_from(replaced).unwrap_or(u32::MAX);
-        let secret = |name: &str| secrets.get(name).map(|secret| secret.expose());
-        for (name, value, is_basic) in touched {
-            let Ok(name) = str::from_utf8(&name) else { continue };
-            let mut filled = write::replaced(&value, false, secret);
-            if is_basic {
-                filled = write::encoded_basic(&filled);
-                veil::learn_derived(&filled["Basic ".len()..]);
-            }
-            if *filled != *value || is_basic {
-                self.put(name, &filled)?;
-            }
-        }
-        if let Some(at) = query {
-            let filled = write::replaced(&self.request.path[at..], true, secret);
-            self.request.path.truncate(at);
-            self.request.path.extend_from_slice(&filled);
-        }
-        Ok(())
-    }
-
     /// Gives a field this value.
-    fn put(&mut self, name: &str, value: &[u8]) -> Result<(), ExchangeError> {
+    pub(super) fn put(&mut self, name: &str, value: &[u8]) -> Result<(), ExchangeError> {
         if !write::is_field_value(value) {
             return Err(ExchangeError::SecretUnavailable(format!(
                 "what `{name}` is to say holds control characters, which no header can"
@@ -233,7 +140,7 @@ impl Exchange<'_> {
     }
 
     /// The value of a text that may be a secret.
-    async fn value(&self, text: &Text) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
+    pub(super) async fn value(&self, text: &Text) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
         Ok(Zeroizing::new(match text {
             Text::Plain(text) => text.clone().into_bytes(),
             Text::Secret(reference) => self
@@ -273,10 +180,10 @@ impl Exchange<'_> {
             }
             Method::Token(source) => {
                 let worker = self.worker;
-                let token = credentials
+                let getting = credentials
                     .tokens
-                    .get(source, &credentials, &worker.upstreams, &worker.recorder)
-                    .await?;
+                    .get(source, &credentials, &worker.upstreams, &worker.recorder);
+                let token = Box::pin(getting).await?;
                 let value = token.authorization.to_vec();
                 self.carried = Some(Box::new(Carried {
                     source: Arc::clone(source),
@@ -288,153 +195,6 @@ impl Exchange<'_> {
             Method::Hmac(signing) => return self.sign(client, signing, framing).await,
         };
         self.put(field, &value)
-    }
-
-    /// Signs it as AWS wants it.
-    async fn sign_for_aws(
-        &mut self,
-        client: &mut Connection,
-        signer: &Signer,
-        framing: Framing,
-    ) -> Result<(), ExchangeError> {
-        let credentials = Arc::clone(&self.worker.credentials);
-        let id = self.value(&signer.access_key_id).await?;
-        let secret = credentials.secret(signer.secret_access_key.name()).await?;
-        let own = self
-            .request
-            .head
-            .fields
-            .first("x-amz-content-sha256")
-            .map(<[u8]>::to_vec);
-        let payload = match own {
-            Some(word) if word.starts_with(b"STREAMING-AWS4") => {
-                return Err(ExchangeError::BodyNotSignable(
-                    "the application signs each chunk of it by itself".to_owned(),
-                ));
-            }
-            Some(word) if word.starts_with(b"STREAMING-UNSIGNED") => String::from_utf8_lossy(&word).into_owned(),
-            _ if signer.is_s3() && self.request.purpose.aim().is_some() => sigv4::UNSIGNED.to_owned(),
-            _ => sigv4::payload(&self.whole_body(client, framing).await?),
-        };
-        let time = sigv4::time(seconds());
-        for name in ["authorization", "x-amz-security-token"] {
-            self.request.head.fields.remove(name);
-        }
-        self.put("X-Amz-Date", time.as_bytes())?;
-        if let Some(reference) = &signer.session_token {
-            let token = credentials.secret(reference.name()).await?;
-            self.put("X-Amz-Security-Token", token.expose())?;
-        }
-        if signer.is_s3() {
-            self.put("X-Amz-Content-Sha256", payload.as_bytes())?;
-        }
-        let is_signed = |name: &[u8]| {
-            let name = name.to_ascii_lowercase();
-            matches!(name.as_slice(), b"host" | b"content-type" | b"content-md5") || name.starts_with(b"x-amz-")
-        };
-        let fields = self.request.head.fields.iter().filter(|(name, _)| is_signed(name));
-        let fields: Vec<(&[u8], &[u8])> = fields.collect();
-        let subject = sigv4::Subject {
-            method: self.request.head.method(),
-            target: &self.request.path,
-            fields: &fields,
-            payload: &payload,
-            time: &time,
-            straightens: !signer.is_s3(),
-        };
-        let value = sigv4::authorization(&subject, &id, secret.expose(), &signer.region, &signer.service);
-        self.put("Authorization", &value)
-    }
-
-    /// Signs it as its template says.
-    async fn sign(
-        &mut self,
-        client: &mut Connection,
-        signing: &Signing,
-        framing: Framing,
-    ) -> Result<(), ExchangeError> {
-        let key = self.worker.credentials.secret(signing.key.name()).await?;
-        let body = if signing.needs_body() {
-            self.whole_body(client, framing).await?
-        } else {
-            Vec::new()
-        };
-        let timestamp = seconds();
-        if let Some(name) = &signing.timestamp_header {
-            self.put(name, timestamp.to_string().as_bytes())?;
-        }
-        let fields: &Fields = &self.request.head.fields;
-        let subject = signature::Subject {
-            method: self.request.head.method(),
-            scheme: self.request.scheme().name(),
-            host: fields.first("host").unwrap_or_default(),
-            target: &self.request.path,
-            fields,
-            body: &body,
-            timestamp,
-        };
-        let value = signing.sign(key.expose(), &subject);
-        self.put(&signing.header, value.as_bytes())
-    }
-
-    /// All of the request's body, which stays where it is, to be sent behind the head that is signed for it.
-    ///
-    /// # Errors
-    /// It is larger than what is kept of bodies, or does not come.
-    async fn whole_body(&mut self, client: &mut Connection, framing: Framing) -> Result<Vec<u8>, ExchangeError> {
-        let most = self.rules.retry.buffer_limit;
-        let too_large = || {
-            let most = crate::units::ByteSize(most);
-            ExchangeError::BodyNotSignable(format!("it is larger than {most}, which is retry.buffer-limit"))
-        };
-        let expected = match framing {
-            Framing::Empty | Framing::UntilClose => return Ok(Vec::new()),
-            Framing::Length(length) if length > most => return Err(too_large()),
-            Framing::Length(length) => Some(usize::try_from(length).unwrap_or(usize::MAX)),
-            Framing::Chunked => None,
-        };
-        let kept = &self.worker.policy.kept;
-        let bytes = expected.map_or(most, |length| length as u64);
-        if !kept.reserve(bytes) {
-            return Err(ExchangeError::BodyNotSignable(
-                "amb keeps too many bodies already".to_owned(),
-            ));
-        }
-        self.room = Some(Room {
-            bytes,
-            kept: Arc::clone(kept),
-        });
-        if std::mem::replace(&mut self.expects, Expects::Nothing) == Expects::Continue {
-            self.request.head.fields.remove("expect");
-            let sent = client.send(b"HTTP/1.1 100 Continue\r\n\r\n").await;
-            sent.map_err(|_| ExchangeError::ClientGone)?;
-        }
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let (mut chunked, mut seen, mut body) = (Chunked::new(), 0, Vec::new());
-        loop {
-            let waiting = client.inbox.as_slice();
-            match expected {
-                Some(length) if waiting.len() >= length => return Ok(waiting[..length].to_vec()),
-                Some(_) => {}
-                None => {
-                    let new = &waiting[seen..];
-                    let read = chunked.advance(new, |data| body.extend_from_slice(&new[data]));
-                    seen += read.map_err(|reason| ExchangeError::RequestBodyBroken(reason.to_owned()))?;
-                    if chunked.ended() {
-                        return Ok(body);
-                    }
-                    // What the coding adds to small chunks is more than they are.
-                    if body.len() > most || waiting.len() > most.saturating_mul(8).saturating_add(64 * 1024) {
-                        return Err(too_large());
-                    }
-                }
-            }
-            match client.fill().await {
-                Ok(1..) => {}
-                Ok(0) => return Err(ExchangeError::RequestBodyBroken("it ended early".to_owned())),
-                Err(_) => return Err(ExchangeError::ClientGone),
-            }
-        }
     }
 
     /// Sends the request until a server has answered it, with another token if that refuses the first one.
@@ -489,10 +249,10 @@ impl Exchange<'_> {
             return Ok(answer);
         }
         let (server, head) = answer;
-        let new = credentials
+        let getting = credentials
             .tokens
-            .get(&source, credentials, &worker.upstreams, &worker.recorder)
-            .await;
+            .get(&source, credentials, &worker.upstreams, &worker.recorder);
+        let new = Box::pin(getting).await;
         let new = match new {
             Ok(new) => new,
             Err(error) => {
@@ -506,10 +266,4 @@ impl Exchange<'_> {
         conversation.again(bodiless);
         self.send(client, conversation).await
     }
-}
-
-/// The seconds since 1970.
-fn seconds() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.unwrap_or_default().as_secs()
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    super::support::{Amb, Proxy, Running, Step, Upstream, ok, status},
+    super::support::{Amb, Proxy, Running, Upstream, ok, status},
     get, resolve, trusted,
 };
 
@@ -373,7 +373,7 @@ fn no_value_is_in_what_is_shown_of_the_configuration() {
 
 #[test]
 fn patterns_are_written_nowhere() {
-    let upstream = Upstream::script([status(503), ok(""), vec![Step::Read, Step::Close]]);
+    let upstream = Upstream::script([status(503), ok(""), status(404)]);
     let address = upstream.address();
     let file = "[redact]\npatterns = ['\\bsk_(live|test)_[A-Za-z0-9]+']\nheaders = ['User-Agent']\nquery = ['my*']\n[access-log]\nfile = 'log'\n";
     let run = trusted(file, &[&resolve("a.test", address), "-vv", "--summary=full"]);
