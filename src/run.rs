@@ -114,7 +114,7 @@ fn start(
     config.log.clone().start(quiet, verbose).map_err(StartError::Report)?;
     cli::config::warn(&args.console, &sources.warnings);
 
-    let secrets = secrets::fetch(config, environment).map_err(StartError::Secret)?;
+    let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
     let environment = &secrets.environment[..];
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
     let (reports, access_log) = outputs(config).map_err(StartError::Report)?;

@@ -301,14 +301,22 @@ impl Guard {
             return Ok(None);
         };
         auth.binding.allows(place)?;
-        for name in auth.secrets() {
-            let binding = self.secrets.get(name);
-            if binding.is_some_and(|binding| binding.names_hosts() && !binding.is_for(place)) {
-                // A token server is where those go that are for it.
-                if !matches!(auth.method, Method::Token(_)) {
-                    return Err(Withheld::OtherHost);
-                }
-            }
+        let place = match &auth.method {
+            // What a token is got for goes to the token server and no further.
+            Method::Token(source) => Destination {
+                host: &source.host,
+                port: source.port,
+                is_open: false,
+            },
+            _ => place,
+        };
+        let is_elsewhere = |binding: &Binding| binding.names_hosts() && !binding.is_for(place);
+        if auth
+            .secrets()
+            .iter()
+            .any(|name| self.secrets.get(*name).is_some_and(is_elsewhere))
+        {
+            return Err(Withheld::OtherHost);
         }
         Ok(Some(auth))
     }

@@ -261,7 +261,11 @@ impl Exchange<'_> {
         let _admission = self.worker.gate.admit(limits, authority, who, record).await?;
         let upload = Pump::new(framing, Coding::Kept);
         let mut conversation = Conversation::new(upload);
-        let (mut server, head) = self.send_signed_in(client, &mut conversation).await?;
+        let (mut server, head) = if self.carried.is_none() {
+            self.send(client, &mut conversation).await?
+        } else {
+            Box::pin(self.send_with_token(client, &mut conversation)).await?
+        };
         if head.status == 101 {
             return self.upgrade(client, server, head).await;
         }

@@ -4,6 +4,7 @@
 use std::{borrow::Cow, ffi::OsString, sync::Arc};
 
 use crate::{
+    cli,
     config::Config,
     secret::Store,
     supervise::{forget_variables, keep_memory_private},
@@ -30,7 +31,11 @@ pub(super) fn veil(config: &Config) {
 ///
 /// # Errors
 /// A line for each that cannot be had.
-pub(super) fn fetch<'a>(config: &Config, environment: &'a [(OsString, OsString)]) -> Result<Secrets<'a>, String> {
+pub(super) fn fetch<'a>(
+    config: &Config,
+    quiet: bool,
+    environment: &'a [(OsString, OsString)],
+) -> Result<Secrets<'a>, String> {
     veil(config);
     let store = Arc::new(Store::new(&config.secrets, environment));
     if store.is_empty() {
@@ -46,8 +51,8 @@ pub(super) fn fetch<'a>(config: &Config, environment: &'a [(OsString, OsString)]
     forget_variables(&hidden);
     match fetched {
         Ok(notes) => {
-            for note in notes {
-                tracing::warn!("{note}");
+            for note in notes.iter().filter(|_| !quiet) {
+                cli::say(&format!("warning: {note}"));
             }
             let environment = Cow::Owned(visible(environment, &hidden));
             Ok(Secrets { store, environment })

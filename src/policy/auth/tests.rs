@@ -84,6 +84,19 @@ fn a_secret_that_names_its_hosts_goes_to_no_other_whoever_uses_it() {
 }
 
 #[test]
+fn what_a_token_is_got_for_goes_to_the_token_server_alone() {
+    let table = json!({ "api.test": { "oauth2-client-credentials": {
+        "token-url": "https://login.test/t", "client-id": "i", "client-secret": "secret:a"
+    } } });
+    let build = |hosts: &[&str]| {
+        let options: AuthsOptions = serde_json::from_value(table.clone()).unwrap();
+        Guard::build(options, &Arc::new(secrets(hosts)), &mut Vec::new()).unwrap()
+    };
+    assert!(build(&["login.test"]).auth(place("api.test")).unwrap().is_some());
+    assert_eq!(build(&["api.test"]).auth(place("api.test")), Err(Withheld::OtherHost));
+}
+
+#[test]
 fn nothing_configured_is_nothing_to_do() {
     assert_eq!(guard(json!({})), (None, Vec::new()));
 }

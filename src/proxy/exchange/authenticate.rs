@@ -40,6 +40,10 @@ impl Exchange<'_> {
         guard: &Guard,
         framing: Framing,
     ) -> Result<(), ExchangeError> {
+        if self.request.head.method() == "TRACE" {
+            // Whoever answers it sends it back, to an application that is not to have it (RFC 9110 §9.3.8).
+            return Ok(());
+        }
         if guard.placeholders {
             self.fill_in(guard).await?;
         }
@@ -97,11 +101,11 @@ impl Exchange<'_> {
             ..
         } = &self.request;
         let checked = purpose.aim().map(|aim| aim.name());
-        let named = head
-            .fields
-            .first("host")
-            .and_then(|host| target::authority(host, Some(1)).ok());
-        let mut hosts: Vec<String> = checked.into_iter().chain(named.map(|named| named.host)).collect();
+        // One that cannot be read is nobody's.
+        let named = head.fields.first("host");
+        let named =
+            named.map(|host| target::authority(host, Some(1)).map_or_else(|_| String::new(), |named| named.host));
+        let mut hosts: Vec<String> = checked.into_iter().chain(named).collect();
         hosts.retain(|host| *host != authority.host);
         hosts
     }
@@ -197,25 +201,22 @@ impl Exchange<'_> {
         self.put(field, &value)
     }
 
-    /// Sends the request until a server has answered it, with another token if that refuses the first one.
+    /// As [`Exchange::send`] for a request that goes with a token: with another one if the server refuses the first.
     ///
     /// # Errors
     /// As [`Exchange::send`].
-    pub(super) async fn send_signed_in(
+    pub(super) async fn send_with_token(
         &mut self,
         client: &mut Connection,
         conversation: &mut Conversation,
     ) -> Result<(Server, ResponseHead), ExchangeError> {
-        if self.carried.is_none() {
-            return self.send(client, conversation).await;
-        }
         let bodiless = conversation.upload_over;
         self.keep_for_another_token(conversation);
         let answer = self.send(client, conversation).await?;
         if answer.1.status != 401 {
             return Ok(answer);
         }
-        Box::pin(self.with_another_token(client, conversation, bodiless, answer)).await
+        self.with_another_token(client, conversation, bodiless, answer).await
     }
 
     /// Keeps the request's body as it goes up, if it may have to be sent again with another token.

@@ -325,6 +325,21 @@ fn a_secret_that_no_header_can_hold_ends_in_a_clear_error() {
 }
 
 #[test]
+fn a_trace_goes_without_what_would_come_back_with_it() {
+    let upstream = Upstream::script([ok("")]);
+    let address = upstream.address();
+    let file = "[secret]\na = { env = 'A', hosts = 'api.test' }\n[auth]\n'api.test' = 'secret:a'\n";
+    let proxy = proxy(file, &[&resolve("api.test", address)]);
+    ask(&proxy, "TRACE", "api.test", address, "/", "X: amb-secret:a\r\n", "").assert_is(200, "");
+    let requests = upstream.join();
+    assert_eq!(
+        (requests[0].field("authorization"), requests[0].field("x")),
+        (None, Some("amb-secret:a"))
+    );
+    proxy.end();
+}
+
+#[test]
 fn requests_without_a_credential_pass_as_they_came() {
     let upstream = Upstream::script([vec![
         Step::Read,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    super::support::{Answer, Peer, Proxy, Step, Upstream, ok},
+    super::support::{Answer, Peer, Proxy, Records, Step, Upstream, ok},
     SECRETS, ask, get, proxy, resolve,
 };
 
@@ -47,7 +47,12 @@ fn signing(server: &Upstream, api: &Upstream, more: &str, flags: &[&str]) -> Pro
 fn a_token_is_got_once_and_goes_with_each_request() {
     let server = Upstream::script([token("token-number-1")]);
     let api = Upstream::script([ok(""), ok("")]);
-    let proxy = signing(&server, &api, ", scope = ['a', 'b'], audience = 'c'", &[]);
+    let proxy = signing(
+        &server,
+        &api,
+        ", scope = ['a', 'b'], audience = 'c'",
+        &["--summary=full", "-vv"],
+    );
     for _ in 0..2 {
         get(&proxy, "api.test", api.address(), "/", "").assert_is(200, "");
     }
@@ -63,7 +68,17 @@ fn a_token_is_got_once_and_goes_with_each_request() {
     for request in api.join() {
         assert_eq!(request.field("authorization"), Some("Bearer token-number-1"));
     }
-    let records = proxy.end();
+    let outcome = proxy.running.wait();
+    let said = outcome.stderr();
+    assert!(
+        said.contains("    2 requests signed in by amb\n    1 request of amb's own for tokens, 0 failed\n"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("token-number-1") && !said.contains("first-value"),
+        "{said}"
+    );
+    let records = Records::of(outcome.report.unwrap());
     records.assert_exchanges(&[("ok", 2)]);
     records.assert_absent("token-number-1");
     assert_eq!(records.part("/totals/credentials/token_requests"), 1);
