@@ -61,6 +61,7 @@ use crate::{
         Policy, PolicyOptions, Problem,
         auth::AuthsOptions,
         breaker::BreakerOptions,
+        egress::EgressOptions,
         limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
@@ -133,6 +134,9 @@ pub struct Options {
     /// What is written down nowhere
     #[command(flatten)]
     pub redact: RedactOptions,
+    /// Where requests may go
+    #[command(flatten)]
+    pub egress: EgressOptions,
     /// What holds for some requests only; the first route that fits counts [default: none]
     ///
     /// extend-route puts routes in front of those of weaker layers, and one whose id is known there takes the place of that.
@@ -249,7 +253,8 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
         }
     };
     let mut problems = Vec::new();
-    let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some());
+    let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some())
+        || options.egress.rule.iter().flatten().any(|rule| rule.when.is_some());
     let building = || build(options, &request.program, &request.environment, &mut problems);
     let config = if with_conditions {
         match with_room(building) {
@@ -309,6 +314,7 @@ fn build(
         auth: options.auth,
         secrets: bindings,
         redact: options.redact,
+        egress: options.egress,
     };
     let config = Config {
         name: run.name.unwrap_or_else(|| {

@@ -22,6 +22,7 @@
 //! | [`exit`] | every way in which amb ends |
 //! | [`secret`] | secrets, from where they are kept |
 //! | [`veil`] | the funnel through which goes all that amb writes |
+//! | [`spelling`] | the word that was meant |
 //! | [`units`] | durations and sizes as people write them |
 //! | [`demo`] | a program and its servers, to show all this |
 //! | `sabotage` | what tests need to see amb itself fail; nothing in a release build |
@@ -52,7 +53,8 @@
 //! Each names what holds it: a test in `tests/it`, a lint of `Cargo.toml` or `clippy.toml`, or a type.
 //!
 //! 1. **A module uses only modules below it.** `run` alone knows everything; `supervise` and `proxy` do not know each
-//!    other; `policy` knows `units` and what stands in the place of a secret (`veil`) alone, `inject` the files of `trust`, which knows nothing. Test: `layers::every_module_keeps_to_its_layer`.
+//!    other; `policy` knows `units`, `spelling` and what stands in the place of a secret (`veil`) alone, `inject` the files of
+//!    `trust`, which knows nothing. Test: `layers::every_module_keeps_to_its_layer`.
 //! 2. **A policy is pure**: no input or output, no clock, no dice; what it needs is an argument. It cannot fail once it
 //!    was built. Test: `layers::every_module_keeps_to_its_layer`, which knows what a decision has no need of.
 //! 3. **The supervisor is synchronous, alone on the main thread**, which also starts the child: the kernel ties "tell me
@@ -119,6 +121,8 @@ pub mod exit;
 pub mod secret;
 
 pub mod veil;
+
+pub mod spelling;
 
 pub mod units;
 

@@ -7,9 +7,11 @@ pub mod backoff;
 pub mod breaker;
 pub mod budget;
 pub mod condition;
+pub mod egress;
 pub mod hedge;
 pub mod limit;
 pub mod matching;
+mod named;
 pub mod parent;
 pub mod reach;
 pub mod redact;
@@ -28,6 +30,7 @@ use self::{
     auth::{AuthsOptions, Binding, Guard},
     breaker::Breaker,
     budget::Spending,
+    egress::{Egress, EgressOptions},
     hedge::Pace,
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
@@ -100,6 +103,8 @@ pub struct PolicyOptions {
     pub secrets: BTreeMap<String, Binding>,
     /// `[redact]`
     pub redact: RedactOptions,
+    /// `[egress]`
+    pub egress: EgressOptions,
 }
 
 /// Every policy of a run.
@@ -123,6 +128,8 @@ pub struct Policy {
     pub via: bool,
     /// Whose TLS is decrypted, and which servers are believed.
     pub tls: Tls,
+    /// Where requests may go; none for everywhere.
+    pub egress: Option<Egress>,
     /// What must not be written down.
     pub redact: Arc<Redact>,
 }
@@ -171,6 +178,7 @@ impl Policy {
             let routes = routes.join(", ");
             rules.push(format!("the first route that fits says what holds: {routes}{more}"));
         }
+        rules.extend(self.egress.iter().flat_map(Egress::said));
         rules.extend(self.rules.said());
         rules.extend(self.reach.rules());
         let parents = self.parent.proxies();
@@ -218,6 +226,7 @@ impl PolicyOptions {
             parent,
             via: self.headers.via.unwrap_or(true),
             tls: self.tls.build(problems),
+            egress: self.egress.build(problems),
             redact: Arc::new(self.redact.build(keyed, problems)),
         }
     }

@@ -7,6 +7,7 @@
 mod access;
 mod answer;
 mod blame;
+mod clearance;
 mod credentials;
 mod crowd;
 mod deadline;

@@ -191,15 +191,16 @@ fn start(
             panicked: PANICS.load(Ordering::Relaxed),
             access_log: access_log.map(AccessLog::close),
         };
-        outcome.report(reports, &stderr);
+        outcome.report(reports, &stderr)
     }));
-    if told.is_err() {
+    let exit = told.unwrap_or_else(|_| {
         write_stderr("amb: degraded: amb failed after the command had ended: a bug, please report it\n");
-    }
+        Exit::from(ended)
+    });
     drop(trust);
     // Taking off the handlers, one by one, would only delay the end.
     mem::forget(signals);
-    Ok(Exit::from(ended))
+    Ok(exit)
 }
 
 /// What the run is written to: the reports' files and the access log.

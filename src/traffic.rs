@@ -5,6 +5,7 @@
 
 pub mod circuit;
 pub mod credentials;
+pub mod egress;
 pub mod failures;
 pub mod held;
 pub mod latency;
@@ -74,6 +75,8 @@ pub struct Record {
     pub signed_in: SignedIn,
     /// What limits did about it; none if it kept within them.
     pub limited: Option<Limited>,
+    /// What the rules of `[egress]` said of it, and which of them; none if none was asked.
+    pub egress: Option<(egress::Verdict, Arc<str>)>,
     /// Whether the server's connection had carried an earlier exchange.
     pub reused: bool,
     /// For the access log, both as the client sent them: the `User-Agent` and the `Referer` (user info and query removed).

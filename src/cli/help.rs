@@ -11,6 +11,7 @@ use super::{command, generate::header, print_paged, say};
 use crate::{
     exit::Exit,
     report::color::{Stream, When},
+    spelling::nearest,
 };
 
 /// The text that topics are taken from.
@@ -30,7 +31,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 9] = [
+pub(super) const TOPICS: [Topic; 10] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -66,6 +67,12 @@ pub(super) const TOPICS: [Topic; 9] = [
         about: "what holds for some requests only",
         heading: "Routes",
         page: "amb-routes",
+    },
+    Topic {
+        name: "egress",
+        about: "where requests may go",
+        heading: "Where requests may go",
+        page: "amb-egress",
     },
     Topic {
         name: "resilience",
@@ -156,14 +163,9 @@ fn unknown(command: &clap::Command, word: &str) -> String {
     if command.get_name() == "amb" {
         known.extend(TOPICS.map(|topic| topic.name));
     }
-    let near = known
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(name, word), name))
-        .min()
-        .filter(|(distance, _)| *distance <= 2);
-    let hint = near.map_or_else(
+    let hint = nearest(word, known.iter().copied()).map_or_else(
         || format!("there is help on {}", known.join(", ")),
-        |(_, name)| format!("did you mean `{name}`?"),
+        |name| format!("did you mean `{name}`?"),
     );
     format!("there is no help on `{word}`\nhint: {hint}")
 }

@@ -3,10 +3,11 @@
 use figment::error::{Actual, Error, Kind};
 
 use super::{
-    error::{ConfigError, Mark, Origin, dotted, nearest},
+    error::{ConfigError, Mark, Origin, dotted},
     layer::{EXTEND, PROFILE, VERSION},
     schema,
 };
+use crate::spelling::nearest;
 
 /// The mistake, in a layer that stands `within` a table of its file.
 pub(super) fn explain(origin: &Origin, within: &[String], error: Error) -> ConfigError {

@@ -6,13 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Request, Source, Sources,
-    error::{ConfigError, dotted, nearest},
+    error::{ConfigError, dotted},
     layer::Rank,
     schema::{self, Key},
     secret,
     stack::{Found, Stack},
     trust, variables,
 };
+use crate::spelling::nearest;
 
 /// What of it is wanted.
 #[derive(Clone, Copy, Debug, Default)]

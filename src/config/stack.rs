@@ -8,11 +8,12 @@ use std::{
 
 use super::{
     Request,
-    error::{ConfigError, Mark, Origin, nearest},
+    error::{ConfigError, Mark, Origin},
     files::{self, File},
     layer::{Findings, Layer, Rank},
     overrides, variables,
 };
+use crate::spelling::nearest;
 
 /// The variable that chooses profiles, with commas between them.
 pub(super) const PROFILE_VARIABLE: &str = "AMB_PROFILE";

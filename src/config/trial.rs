@@ -11,13 +11,14 @@ use super::{
     show::{self, Effective},
 };
 use crate::policy::{
+    egress::{Action, ByName, Egress},
     matching::{Subject, host::of_request},
     rules::{Asked, Fields},
     tls::Tls,
 };
 
-/// The tables that are about the run and not about requests.
-const OF_THE_RUN: [&str; 5] = ["access-log", "log", "report", "route", "run"];
+/// The tables that are not shown: those about the run, and those about requests whose meaning for this one is told.
+const NOT_SHOWN: [&str; 6] = ["access-log", "egress", "log", "report", "route", "run"];
 
 /// A request that somebody wants to know about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,6 +212,7 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
     let template = config.policy.rules_for(&asked).url_template.map(ToString::to_string);
     let mark = if as_json { "" } else { " (route)" };
     let values = values(sources, at, mark);
+    let egress = config.policy.egress.as_ref().map(|egress| Ruled::of(egress, &asked));
     if as_json {
         let json = json!({
             "request": {
@@ -223,15 +225,76 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
                 .filter(|route| route.misfit.is_some())
                 .map(|route| json!({ "id": route.id, "place": route.place, "reason": route.misfit }))
                 .collect::<Vec<_>>(),
+            "egress": egress.map(|ruled| json!({
+                "action": ruled.action, "rule": ruled.rule, "message": ruled.message, "enforced": ruled.enforced,
+            })),
             "values": show::as_json(&values, true),
         });
         return format!("{json:#}\n");
     }
-    text(trial, &tried, template.as_deref(), &values)
+    text(trial, &tried, template.as_deref(), egress.as_ref(), &values)
+}
+
+/// What the rules of egress say.
+struct Ruled {
+    /// `allow` or `deny`; `depends` if the addresses that the name leads to have a say, or what is in the tunnel.
+    action: &'static str,
+    /// The rule that says so; none if it depends.
+    rule: Option<String>,
+    /// What the refused are told.
+    message: Option<String>,
+    /// Whether what is denied is refused.
+    enforced: bool,
+    /// It in a sentence.
+    sentence: String,
+}
+
+impl Ruled {
+    /// What they say of this.
+    fn of(egress: &Egress, asked: &Asked<'_>) -> Self {
+        let depends = |sentence: &str| Self {
+            action: "depends",
+            rule: None,
+            message: None,
+            enforced: egress.enforced,
+            sentence: sentence.to_owned(),
+        };
+        let decision = match egress.by_name(asked) {
+            ByName::Open => return depends("the addresses that it leads to decide, and nothing is looked up here"),
+            ByName::Decided(decision) => decision,
+        };
+        let denied = decision.action == Action::Deny;
+        if denied && asked.is_tunnel() && egress.allows_some(asked, None) {
+            return depends("what is in the tunnel decides: a rule allows some of it");
+        }
+        let what = match (denied, egress.enforced) {
+            (false, _) => "allowed",
+            (true, true) => "refused",
+            (true, false) => "denied, but passes, since the mode is audit",
+        };
+        let message = decision.message.map(|message| message.to_string());
+        let told = message
+            .as_ref()
+            .map(|message| format!(": {message}"))
+            .unwrap_or_default();
+        Self {
+            action: if denied { "deny" } else { "allow" },
+            sentence: format!("{what} ({}){told}", decision.rule),
+            rule: Some(decision.rule.to_string()),
+            message,
+            enforced: egress.enforced,
+        }
+    }
 }
 
 /// A trial as text.
-fn text(trial: &Trial, tried: &[Tried], template: Option<&str>, values: &[Effective]) -> String {
+fn text(
+    trial: &Trial,
+    tried: &[Tried],
+    template: Option<&str>,
+    egress: Option<&Ruled>,
+    values: &[Effective],
+) -> String {
     let mut text = trial.line();
     text.push('\n');
     text.push_str(match (trial.encrypted, trial.tunnel) {
@@ -264,6 +327,9 @@ fn text(trial: &Trial, tried: &[Tried], template: Option<&str>, values: &[Effect
         (Some(_), Some(template)) => writeln!(text, "  reported as {template}").unwrap_or_default(),
         (Some(_), None) => {}
     }
+    if let Some(ruled) = egress {
+        writeln!(text, "\n  egress: {}", ruled.sentence).unwrap_or_default();
+    }
     text.push('\n');
     for line in show::as_toml(values, true).lines() {
         text.extend(["  ", line, "\n"]);
@@ -281,7 +347,7 @@ fn route_key(at: usize, key: &[String]) -> Vec<String> {
 fn values(sources: &Sources, route: Option<usize>, mark: &str) -> Vec<Effective> {
     let mut tables: Vec<&str> = schema::keys().iter().map(|key| key.path[0].as_str()).collect();
     tables.dedup();
-    tables.retain(|table| !OF_THE_RUN.contains(table));
+    tables.retain(|table| !NOT_SHOWN.contains(table));
     let all = tables
         .into_iter()
         .flat_map(|table| show::effective(sources, &[table.to_owned()]));

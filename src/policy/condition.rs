@@ -26,6 +26,7 @@ use super::{
     matching::Subject,
     rules::{Asked, Fields},
 };
+use crate::spelling::nearest;
 
 /// The longest expression, in bytes.
 const LONGEST: usize = 1024;
@@ -469,16 +470,9 @@ impl Names<'_> {
 
 /// A proposal for a word, with what stands before it: the nearest that is known, or all.
 fn meant<'a>(found: &'a str, known: &'a [&'a str]) -> impl Fn(&str) -> String + 'a {
-    move |before| {
-        let near = known
-            .iter()
-            .map(|word| (strsim::damerau_levenshtein(found, word), *word))
-            .filter(|(distance, word)| *distance <= word.len().div_ceil(3))
-            .min_by_key(|(distance, _)| *distance);
-        match near {
-            Some((_, word)) => format!("did you mean `{before}{word}`?"),
-            None => format!("known are {before}{}", known.join(&format!(", {before}"))),
-        }
+    move |before| match nearest(found, known.iter().copied()) {
+        Some(word) => format!("did you mean `{before}{word}`?"),
+        None => format!("known are {before}{}", known.join(&format!(", {before}"))),
     }
 }
 

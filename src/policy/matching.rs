@@ -6,6 +6,7 @@
 pub mod field;
 pub mod glob;
 pub mod host;
+pub mod hosts;
 pub mod path;
 pub mod port;
 pub mod several;
@@ -153,18 +154,41 @@ impl Match {
         self.host.as_ref()?.0.iter().map(HostPattern::name).collect()
     }
 
+    /// Whether its parts other than `host` fit.
+    pub fn fits_apart_from_host(&self, subject: &Subject<'_>) -> bool {
+        self.fits_port(subject.asked.port) && self.unfit_request(subject).is_none()
+    }
+
+    /// Whether its port fits.
+    pub fn fits_port(&self, port: u16) -> bool {
+        let ports = self.port.as_ref();
+        ports.is_none_or(|ports| ports.0.iter().any(|known| known.fits(port)))
+    }
+
+    /// Whether it is about hosts and ports alone, which tunnels have as well.
+    pub fn is_of_places(&self) -> bool {
+        self.method.is_none() && self.path.is_none() && self.header.is_empty()
+    }
+
     /// The first part that does not fit. The cheapest come first.
     fn unfit(&self, subject: &Subject<'_>) -> Option<Part> {
         let asked = subject.asked;
-        let port = |port: &PortPattern| port.fits(asked.port);
         let host = |host: &HostPattern| host.fits(asked.host, subject.address(), asked.port);
-        let method = |method: &String| method.eq_ignore_ascii_case(asked.method);
-        let path = |path: &PathPattern| path.fits(subject.path());
-        if self.port.as_ref().is_some_and(|ports| !ports.0.iter().any(port)) {
+        if !self.fits_port(asked.port) {
             Some(Part::Port)
         } else if self.host.as_ref().is_some_and(|hosts| !hosts.0.iter().any(host)) {
             Some(Part::Host)
-        } else if self
+        } else {
+            self.unfit_request(subject)
+        }
+    }
+
+    /// The first part that does not fit, of those that are not about the place.
+    fn unfit_request(&self, subject: &Subject<'_>) -> Option<Part> {
+        let asked = subject.asked;
+        let method = |method: &String| method.eq_ignore_ascii_case(asked.method);
+        let path = |path: &PathPattern| path.fits(subject.path());
+        if self
             .method
             .as_ref()
             .is_some_and(|methods| !methods.0.iter().any(method))

@@ -1,8 +1,16 @@
-//! Lists as people write them: `["a", "b"]` in a file, `a,b` in a variable.
+//! Words as people write them, and lists of them: `["a", "b"]` in a file, `a,b` in a variable.
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
 use serde::{Deserializer, de};
+
+/// Whether `name` can be that of a field ([RFC 9110 §5.6.2]).
+///
+/// [RFC 9110 §5.6.2]: https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
+pub(super) fn is_token(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(allowed)
+}
 
 /// Reads a list, or a text with commas between its elements.
 ///

@@ -105,6 +105,12 @@ impl Answer<'_> {
                     "blame": self.error.verdict().blame.to_string(),
                     "request_id": self.id,
                 });
+                if let ExchangeError::EgressDenied(denial) = self.error {
+                    problem["rule"] = denial.rule.clone().into();
+                    if let Some(contact) = &denial.contact {
+                        problem["contact"] = contact.clone().into();
+                    }
+                }
                 if !self.next_hop.is_empty() {
                     problem["upstream"] = self.next_hop.clone().into();
                 }

@@ -78,6 +78,38 @@ impl Countdown {
     }
 }
 
+/// For how long nothing may move.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    /// Since something moved last.
+    countdown: Countdown,
+    /// What had moved by then, in bytes.
+    seen: Cell<u64>,
+}
+
+impl Silence {
+    /// The whole limit, from now on, when `moved` bytes have moved.
+    pub(crate) fn of(limit: Duration, moved: u64) -> Self {
+        Self {
+            countdown: Countdown::of(limit),
+            seen: Cell::new(moved),
+        }
+    }
+
+    /// As [`Countdown::tick`].
+    pub(crate) async fn tick<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        self.countdown.tick(future).await
+    }
+
+    /// After a tick, when `moved` bytes have moved: whether nothing has for too long. What is `excused` counts as movement.
+    pub(crate) fn is_over(&self, moved: u64, excused: bool) -> bool {
+        if self.seen.replace(moved) != moved || excused {
+            self.countdown.renew();
+        }
+        self.countdown.is_over()
+    }
+}
+
 /// What `future` comes to; none if it takes longer than `limit`, not counting time stopped.
 pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     Countdown::of(limit).bound(future).await
@@ -126,6 +158,19 @@ mod tests {
         assert!(countdown.is_over() && countdown.left().is_zero());
         countdown.renew();
         assert!(!countdown.is_over());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_lasts_from_the_last_byte_on() {
+        let silence = Silence::of(Duration::from_millis(900), 7);
+        let mut ticks = [(7, false), (8, false), (8, true), (8, false), (8, false)].into_iter();
+        let mut over = Vec::new();
+        while silence.tick(pending::<()>()).await.is_none()
+            && let Some((moved, excused)) = ticks.next()
+        {
+            over.push(silence.is_over(moved, excused));
+        }
+        assert_eq!(over, [false, false, false, false, true]);
     }
 
     #[test]

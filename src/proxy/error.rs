@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use thiserror::Error;
 
-use super::wire::head::HeadError;
+use super::{clearance::Denial, wire::head::HeadError};
 use crate::{
     traffic::{Blame, Failure, Outcome},
     units::Rate,
@@ -189,6 +189,9 @@ pub(crate) enum ExchangeError {
         /// How long the request waited; none if too many waited already.
         waited: Option<Duration>,
     },
+    /// A rule of the user's keeps it from going there.
+    #[error("{0}")]
+    EgressDenied(Box<Denial>),
     /// The proxy that amb itself goes through refused.
     #[error("the parent proxy {parent} answered {answer}")]
     ParentRefused {
@@ -250,7 +253,6 @@ impl ExchangeError {
             Self::ClientGone => (499, "connection_terminated", Blame::Client),
             Self::LoopDetected => (502, "proxy_loop_detected", Blame::Client),
             Self::OwnListener => (403, "http_request_denied", Blame::Client),
-            Self::StrangerRefused(_) => (403, "http_request_denied", Blame::Policy),
             Self::NameUnresolved { .. } => (502, "dns_error", Blame::Upstream),
             Self::NameTimedOut(_) => (504, "dns_timeout", Blame::Upstream),
             Self::UpstreamRefused(_) => (502, "connection_refused", Blame::Upstream),
@@ -278,6 +280,8 @@ impl ExchangeError {
             Self::ConcurrencyLimited { .. } => (503, "connection_limit_reached", Blame::Policy),
             Self::SecretUnavailable(_) => (502, "proxy_configuration_error", Blame::Policy),
             Self::BodyNotSignable(_) => (413, "http_request_denied", Blame::Policy),
+            Self::EgressDenied(denial) if denial.address.is_some() => (403, "destination_ip_prohibited", Blame::Policy),
+            Self::EgressDenied(_) | Self::StrangerRefused(_) => (403, "http_request_denied", Blame::Policy),
             Self::OutOfDescriptors(_) | Self::TooManyClients(_) => (503, "connection_limit_reached", Blame::Amb),
             Self::Internal(_) => (500, "proxy_internal_error", Blame::Amb),
             // For the client it is as if the server could not be reached, which it may try again.
@@ -306,6 +310,7 @@ impl ExchangeError {
             Self::SecretUnavailable(_) => "secret_unavailable",
             Self::TokenUnavailable { .. } => "token_unavailable",
             Self::BodyNotSignable(_) => "body_not_signable",
+            Self::EgressDenied(_) => "egress_denied",
             _ => self.verdict().error,
         }
     }
@@ -327,7 +332,8 @@ impl ExchangeError {
             Self::StrangerRefused(_)
             | Self::RateLimited { .. }
             | Self::ConcurrencyLimited { .. }
-            | Self::BodyNotSignable(_) => Outcome::Denied(self.failure()),
+            | Self::BodyNotSignable(_)
+            | Self::EgressDenied(_) => Outcome::Denied(self.failure()),
             _ => Outcome::Failed(self.failure()),
         }
     }

@@ -1,6 +1,6 @@
 //! ONE exchange: a request of the child, all the way to its answer. The policies in their order, each a line.
 //!
-//! The order is a contract: framing and loops → where to → what is sent → attempts, as the retry policy has it { pooled or
+//! The order is a contract: framing and loops → where to → whether it may go there → what is sent → attempts, as the retry policy has it { pooled or
 //! fresh connection → send → answer } → what the child sees → record. Nothing is decided in here that a policy could decide.
 
 mod again;
@@ -25,12 +25,13 @@ use std::{
 
 use self::{authenticate::Carried, signing::Room};
 use super::{
+    clearance::Clearance,
     deadline::Countdown,
     error::ExchangeError,
     gate::{Passage, Who},
     recorder::Open,
     retrying::Stage,
-    target::Authority,
+    target::{self, Authority},
     tunnel,
     upstream::{Purpose, Server},
     wire::{
@@ -251,6 +252,7 @@ impl Exchange<'_> {
         if let Some(own) = self.last_hop() {
             return self.answer_here(client, &own, framing).await;
         }
+        self.clear_names()?;
         self.rewrite_request();
         if let Some(guard) = self.rules.guard.clone() {
             Box::pin(self.sign_in(client, &guard, framing)).await?;
@@ -279,6 +281,26 @@ impl Exchange<'_> {
                 .keep(authority, purpose, server.connection, client);
         }
         Ok(Ended::With(next, outcome))
+    }
+
+    /// Asks whether it may go where it wants. A server that serves many names goes by what the client calls it inside TLS and in
+    /// `Host`, so that these count as well.
+    fn clear_names(&mut self) -> Result<(), ExchangeError> {
+        if self.worker.policy.egress.is_none() {
+            return Ok(());
+        }
+        let asked = self.request.asked();
+        let aim = self.request.purpose.aim().map(|aim| aim.server());
+        let field = asked.fields.first("host").filter(|_| self.request.host.is_none());
+        let field = field.and_then(|host| target::authority(host, Some(asked.port)).ok());
+        let others = [aim, field.map(|field| field.host)];
+        let others: Vec<String> = others.into_iter().flatten().filter(|name| name != asked.host).collect();
+        for host in others.iter().map(String::as_str).chain([asked.host]) {
+            if let Some(clearance) = Clearance::of(self.worker, Asked { host, ..asked }) {
+                clearance.by_name(&mut self.open.record)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the request what goes to the server: hop-by-hop fields off, `Host` as the target says, `Via` on.

@@ -53,7 +53,7 @@ impl Gate {
     }
 
     /// How long it has run.
-    fn now(self) -> Duration {
+    pub(crate) fn now(self) -> Duration {
         self.begun.elapsed()
     }
 

@@ -7,6 +7,7 @@ use std::{io, rc::Rc, time::Duration};
 use self::waiting::{Patience, Unreadable, read_head};
 use super::{
     answer::{Answer, OWN},
+    clearance::Clearance,
     crowd::Seat,
     error::ExchangeError,
     exchange::{self, Next, Request},
@@ -24,7 +25,10 @@ use super::{
     },
     worker::Worker,
 };
-use crate::traffic::{Kind, Outcome, Protocol, Scheme};
+use crate::{
+    policy::rules::Asked,
+    traffic::{Kind, Outcome, Protocol, Record, Scheme},
+};
 
 /// How long a connection lingers when it is closed.
 const LINGER: Duration = Duration::from_secs(1);
@@ -135,6 +139,10 @@ async fn pass_inside(
     if hop::asks_for_other_protocol(&head.fields) {
         // Directly it would get it, and no policy for HTTP has a say in what follows.
         open.record.kind = Kind::Tunnel;
+        if let Err(error) = clear_upgrade(worker, &head, &authority, prepared.as_ref(), &mut open.record) {
+            refuse(client, open, &error, Some(&head), Some(&authority)).await;
+            return Next::Close;
+        }
         let rules = worker.rules_of_tunnel(&authority, &mut open);
         let connected = if let Some(prepared) = prepared {
             prepared
@@ -236,6 +244,35 @@ fn name_target(open: &mut Open, head: &RequestHead, target: &Result<Target, targ
     };
     if let Some(authority) = authority {
         open.asks_for(head.method(), authority);
+    }
+}
+
+/// Whether a request may go that leads to another protocol.
+///
+/// # Errors
+/// If it may not.
+fn clear_upgrade(
+    worker: &Worker,
+    head: &RequestHead,
+    authority: &Authority,
+    prepared: Option<&Result<Server, ExchangeError>>,
+    record: &mut Record,
+) -> Result<(), ExchangeError> {
+    let asked = Asked {
+        scheme: record.scheme.map_or("", Scheme::name),
+        method: head.method(),
+        host: &authority.host,
+        port: authority.port,
+        path: head.target(),
+        fields: &head.fields,
+    };
+    let Some(clearance) = Clearance::of(worker, asked) else {
+        return Ok(());
+    };
+    clearance.by_name(record)?;
+    match prepared {
+        Some(Ok(server)) => clearance.by_server(server, record),
+        Some(Err(_)) | None => Ok(()),
     }
 }
 

@@ -115,6 +115,12 @@ pub(crate) enum Opening {
     Ended,
 }
 
+/// Whom a client wants that has begun with TLS; none if it has not, or does not say.
+pub(crate) async fn named(client: &mut Connection) -> Option<String> {
+    let is_tls = client.inbox.as_slice().first() == Some(&0x16);
+    if is_tls { hello::read(client).await?.name } else { None }
+}
+
 /// Opens the TLS with which `client` has begun in its tunnel to `authority`, if that is wanted and possible, and serves the
 /// requests in it.
 pub(crate) async fn open(

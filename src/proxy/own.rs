@@ -74,8 +74,9 @@ async fn exchange(upstreams: &Upstreams, question: Question) -> Result<Reply, St
         (Purpose::Exchange, 80)
     };
     let mut opened = 0;
+    // The rules of egress are about what the command wants; whom amb itself asks, somebody has configured.
     let server = upstreams
-        .connect(authority, &purpose, LIMIT, &mut opened)
+        .connect(authority, &purpose, LIMIT, &mut opened, None)
         .await
         .map_err(said)?;
     let uri = match &server.parent {

@@ -86,6 +86,7 @@ impl Recorder {
             waited: Duration::ZERO,
             signed_in: SignedIn::default(),
             limited: None,
+            egress: None,
             reused: false,
             user_agent: None,
             referer: None,
@@ -97,11 +98,6 @@ impl Recorder {
             recorder: Rc::clone(self),
             ended: false,
         }
-    }
-
-    /// The time since the books were opened, which all workers do at the start of the run.
-    pub(crate) fn since_start(&self) -> Duration {
-        self.begun.1.elapsed()
     }
 
     /// Counts a request of amb's own for a token, which is nobody's exchange.

@@ -19,7 +19,8 @@ use crate::{
 pub(super) enum Stage {
     /// There is no connection yet.
     Connecting,
-    /// The connection broke before the kernel had taken a byte of the request.
+    /// The connection broke before the server could have heard of the request: the kernel had taken no byte of it, or holds
+    /// all that it took.
     Unsent,
     /// The server may have heard of the request.
     Sent,

@@ -167,6 +167,7 @@ fn reply(protocol: Protocol, error: Option<&ExchangeError>) -> Vec<u8> {
         Some(
             ExchangeError::OwnListener
             | ExchangeError::StrangerRefused(_)
+            | ExchangeError::EgressDenied(_)
             | ExchangeError::RateLimited { .. }
             | ExchangeError::ConcurrencyLimited { .. },
         ) => 2,

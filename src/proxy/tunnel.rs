@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     access,
-    deadline::Countdown,
+    deadline::Silence,
     error::ExchangeError,
     recorder::Open,
     target::Authority,
@@ -118,17 +118,13 @@ async fn carry_both_ways(
         return poll_fn(|cx| poll_both_ways(cx, client, server, up, down)).await;
     };
     Box::pin(async {
-        let silence = Countdown::of(limit);
-        let mut seen = 0;
+        let silence = Silence::of(limit, 0);
         loop {
             let carrying = poll_fn(|cx| poll_both_ways(cx, client, server, up, down));
             if let Some(ended) = silence.tick(carrying).await {
                 return ended;
             }
-            let moved = up.pump.moved + down.pump.moved;
-            if std::mem::replace(&mut seen, moved) != moved {
-                silence.renew();
-            } else if silence.is_over() {
+            if silence.is_over(up.pump.moved + down.pump.moved, false) {
                 return Err((Side::Down, PumpError::Stalled(limit)));
             }
         }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use self::pool::Pool;
 use super::{
+    clearance::Clearance,
     deadline,
     error::ExchangeError,
     target::Authority,
@@ -140,6 +141,8 @@ impl Upstreams {
     ///
     /// `opened` is counted up by one if there is a connection, also if a parent proxy then refuses to go on from there.
     ///
+    /// Nothing is dialled that `clearance` does not admit.
+    ///
     /// # Errors
     /// Names whose fault it was. Lasts at most `limit`, and securing it as long as that may.
     pub(crate) async fn connect(
@@ -148,14 +151,15 @@ impl Upstreams {
         purpose: &Purpose,
         limit: Duration,
         opened: &mut u32,
+        clearance: Option<Clearance<'_>>,
     ) -> Result<Server, ExchangeError> {
         let started = Instant::now();
         let progress = Progress::default();
         let opening = async {
-            match self.open(authority, purpose, &progress).await {
+            match self.open(authority, purpose, &progress, clearance).await {
                 // What only waits in a pool must not keep a request from its server.
                 Err(ExchangeError::OutOfDescriptors(_)) if self.close_pooled() => {
-                    self.open(authority, purpose, &progress).await
+                    self.open(authority, purpose, &progress, clearance).await
                 }
                 result => result,
             }
@@ -203,7 +207,12 @@ impl Upstreams {
         authority: &Authority,
         purpose: &Purpose,
         progress: &Progress,
+        clearance: Option<Clearance<'_>>,
     ) -> Result<(Connection, Option<ParentForm>), ExchangeError> {
+        let admitted = |addresses| match clearance {
+            Some(clearance) => clearance.admitted(addresses),
+            None => Ok(addresses),
+        };
         let target = self.redirected(authority);
         let Some(parent) = self.parent(purpose, authority, &target) else {
             let addresses = match self.policy.reach.addresses(&target.host, target.port) {
@@ -213,7 +222,9 @@ impl Upstreams {
                     .collect(),
                 None => dial::resolve(&target, &progress.stage).await?,
             };
-            return Ok((self.dial(&target, addresses, progress).await?, None));
+            let mut connection = self.dial(&target, admitted(addresses)?, progress).await?;
+            connection.direct = true;
+            return Ok((connection, None));
         };
         let place = Authority {
             host: parent.host.clone(),
@@ -228,8 +239,7 @@ impl Upstreams {
             }
             (Kind::Socks5 | Kind::Socks5h, _) => {
                 let address = match (parent.kind, target.address()) {
-                    (Kind::Socks5, None) => dial::resolve(&target, &progress.stage)
-                        .await?
+                    (Kind::Socks5, None) => admitted(dial::resolve(&target, &progress.stage).await?)?
                         .first()
                         .map(SocketAddr::ip),
                     (_, literal) => literal,

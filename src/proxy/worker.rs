@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{
     access,
+    clearance::Clearance,
     credentials::Credentials,
     crowd::{Crowd, Seat},
     deadline,
@@ -88,24 +89,34 @@ impl Worker {
         record: &mut Record,
     ) -> Result<Server, ExchangeError> {
         let (limit, retry) = (rules.timeouts.connect, &rules.retry);
+        let clearance = Clearance::of_tunnel(self, authority);
+        if let Some(clearance) = clearance {
+            clearance.by_name(record)?;
+        }
         let _admission = self.gate.admit(&rules.limits, authority, Who::Tunnel, record).await?;
         if !retry.is_off() {
-            let now = self.recorder.since_start();
+            let now = self.gate.now();
             self.policy.spending.request(&authority.host, authority.port, now);
         }
         loop {
             let mut passage = self.gate.pass(rules.breaker.as_ref(), authority)?;
             let opened = &mut record.opened;
-            let server = self.upstreams.connect(authority, &Purpose::Tunnel, limit, opened).await;
+            let connecting = self
+                .upstreams
+                .connect(authority, &Purpose::Tunnel, limit, opened, clearance);
+            let server = connecting.await;
             passage.opened(&server);
             let error = match server {
                 Ok(mut server) => {
+                    if let Some(clearance) = clearance {
+                        clearance.by_server(&server, record)?;
+                    }
                     server.connection.pace = self.gate.pace(&rules.limits, authority);
                     return Ok(server);
                 }
                 Err(error) => error,
             };
-            let now = self.recorder.since_start();
+            let now = self.gate.now();
             let Some(wait) = retrying::after_connect(&self.policy, retry, &error, now, record) else {
                 return Err(error);
             };
@@ -162,10 +173,33 @@ pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     place.is_served_by(task.abort_handle());
 }
 
+/// Whether a tunnel may go on in which nobody can see what is said: to where it leads, and to whom the client says it speaks.
+///
+/// # Errors
+/// If it may not.
+async fn clear_opaque(
+    worker: &Worker,
+    authority: &Authority,
+    client: &mut Connection,
+    opened: &mut Opened,
+) -> Result<(), ExchangeError> {
+    let named = Box::pin(intercept::named(client)).await;
+    let named = named.filter(|name| *name != authority.host);
+    for host in [Some(&authority.host), named.as_ref()].into_iter().flatten() {
+        let Some(clearance) = Clearance::of(worker, Asked::tunnel(host, authority.port)) else {
+            break;
+        };
+        clearance.by_name(&mut opened.open.record)?;
+        clearance.by_server(&opened.server, &mut opened.open.record)?;
+    }
+    Ok(())
+}
+
 /// Carries a tunnel to its end, or the requests that are in it.
 async fn carry(worker: Rc<Worker>, mut client: Connection, mut opened: Box<Opened>, seat: Seat) {
     let mut broke = None;
     if let Some(authority) = opened.unseen.take() {
+        let mut opaque = worker.policy.egress.is_some().then(|| authority.clone());
         match sniff::look_inside(&mut client, &mut opened.server.connection).await {
             Inside::Http => {
                 let Opened { server, open, .. } = *opened;
@@ -179,16 +213,27 @@ async fn carry(worker: Rc<Worker>, mut client: Connection, mut opened: Box<Opene
                     After::Closed => return worker.upstreams.client_left(),
                     After::Tunnel(still, upgraded) => (client, opened) = (still, upgraded),
                 }
+                opaque = None;
             }
             Inside::Tls if worker.tls.authority.is_some() => {
                 match Box::pin(intercept::open(&worker, client, opened, authority, &seat)).await {
                     Opening::Served(After::Closed) | Opening::Ended => return worker.upstreams.client_left(),
-                    Opening::Served(After::Tunnel(still, upgraded)) => (client, opened) = (still, upgraded),
+                    Opening::Served(After::Tunnel(still, upgraded)) => {
+                        (client, opened) = (still, upgraded);
+                        opaque = None;
+                    }
                     Opening::Tunnelled(still, unopened) => (client, opened) = (still, unopened),
                 }
             }
             Inside::Tls | Inside::Other => {}
             Inside::Broken(side, reason) => broke = Some((side, reason)),
+        }
+        if let Some(authority) = opaque
+            && let Err(error) = clear_opaque(&worker, &authority, &mut client, &mut opened).await
+        {
+            client.reset();
+            opened.open.fail(&error);
+            return;
         }
     }
     let outcome = tunnel::carry(&mut client, &mut opened, broke).await;

@@ -5,6 +5,7 @@
 
 mod circuits;
 mod credentials;
+mod egress;
 mod failures;
 mod label;
 mod plain;
@@ -19,7 +20,10 @@ use crate::{
         color::{FAILED, GOOD, NOTABLE, Stream},
         text::{self, Charset, escape, plural, width, wrap},
     },
-    traffic::summary::{ChildOutcome, ExitReason, Summary},
+    traffic::{
+        egress::Verdict,
+        summary::{ChildOutcome, ExitReason, Summary},
+    },
 };
 
 /// Columns from which on there is a table; below it, cards.
@@ -75,6 +79,7 @@ fn shape(summary: &Summary, mode: SummaryMode, stream: &Stream) -> Shape {
     let notable = traffic.is_empty()
         || summary.leftovers.is_some_and(|leftovers| leftovers > 0)
         || !summary.all_warnings().is_empty()
+        || traffic.decisions.total(Verdict::WouldDeny) > 0
         || verdict(summary).is_some();
     if summary.child.outcome == ChildOutcome::NotStarted {
         // That has been told of already, and there is no traffic.
@@ -147,6 +152,7 @@ fn full(summary: &Summary, stream: &Stream) -> Vec<String> {
         lines.extend(table::table(&summary.traffic, stream));
     }
     lines.extend(failures::sections(&summary.traffic, stream));
+    lines.extend(egress::section(&summary.traffic.decisions, stream));
     lines.extend(retries::section(&summary.traffic.retries, stream));
     lines.extend(circuits::section(&summary.traffic.circuits, stream));
     lines.extend(credentials::section(&summary.traffic.credentials, stream));
@@ -291,6 +297,9 @@ fn verdict(summary: &Summary) -> Option<String> {
     match summary.exit.reason {
         ExitReason::Child | ExitReason::Signal => None,
         ExitReason::RunTimeout => Some(format!("exit {code}: the command's time was up")),
+        ExitReason::PolicyViolation => Some(format!(
+            "exit {code}: a rule of egress was broken (the command itself exited 0)"
+        )),
         ExitReason::Startup => Some(format!("exit {code}: amb failed")),
     }
 }

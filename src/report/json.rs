@@ -1,4 +1,4 @@
-//! The JSON report, schema 1.1: all there is, for programs.
+//! The JSON report, schema 1.2: all there is, for programs.
 //!
 //! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
 //! may be added, which bumps the minor version; readers ignore those they do not know.
@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::traffic::{
     circuit::{Circuit, CircuitState},
     credentials::Credentials,
+    egress::{Decisions, Verdict},
     failures::FailureGroup,
     held::Held,
     latency::{Latency, in_seconds},
@@ -24,7 +25,7 @@ use crate::traffic::{
 };
 
 /// The version of the report's schema.
-pub const SCHEMA_VERSION: &str = "1.1";
+pub const SCHEMA_VERSION: &str = "1.2";
 
 /// What names the schema.
 const SCHEMA: &str = "urn:amb:report:1";
@@ -78,6 +79,9 @@ struct Report<'a> {
     failures: Vec<Group<'a>>,
     /// What amb refused, grouped in the same way.
     denials: Vec<Group<'a>>,
+    /// What the rules of egress said; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    egress: Option<Egress<'a>>,
     /// What circuit breakers did.
     breakers: Breakers<'a>,
     /// Processes of the child's that live on; absent if it could not be found out.
@@ -256,6 +260,53 @@ impl<'a> Host<'a> {
     }
 }
 
+/// What the rules of egress said.
+#[derive(Serialize, JsonSchema)]
+struct Egress<'a> {
+    /// What becomes of what they deny: enforce or audit.
+    mode: &'static str,
+    /// Requests and tunnels that were refused.
+    denied: u64,
+    /// Requests and tunnels that would have been refused if they were enforced.
+    would_deny: u64,
+    /// By place and rule, what was refused first.
+    decisions: Vec<Decision<'a>>,
+}
+
+/// What was said about a place.
+#[derive(Serialize, JsonSchema)]
+struct Decision<'a> {
+    /// The host; empty for all beyond the first thousand.
+    host: &'a str,
+    /// The port.
+    port: u16,
+    /// What was said: deny, would-deny or allow.
+    action: &'static str,
+    /// What said so: the id of a rule, an entry of a list, or default.
+    rule: &'a str,
+    /// How often.
+    count: u64,
+}
+
+impl<'a> Egress<'a> {
+    /// The part of the report about these decisions.
+    fn of(mode: &'static str, decisions: &'a Decisions) -> Self {
+        let each = decisions.iter().map(|(place, count)| Decision {
+            host: &place.host,
+            port: place.port,
+            action: place.verdict.name(),
+            rule: &place.rule,
+            count,
+        });
+        Self {
+            mode,
+            denied: decisions.total(Verdict::Denied),
+            would_deny: decisions.total(Verdict::WouldDeny),
+            decisions: each.collect(),
+        }
+    }
+}
+
 /// What circuit breakers did.
 #[derive(Serialize, JsonSchema)]
 struct Breakers<'a> {
@@ -429,6 +480,7 @@ impl<'a> Report<'a> {
             routes: traffic.routes.iter().map(Route::of).collect(),
             failures: traffic.failures.iter().map(Group::of).collect(),
             denials: traffic.denials.iter().map(Group::of).collect(),
+            egress: summary.egress.map(|mode| Egress::of(mode, &traffic.decisions)),
             breakers: Breakers::of(&traffic.circuits),
             leftovers: summary.leftovers,
             warnings: summary.all_warnings(),
@@ -487,7 +539,7 @@ mod tests {
     fn the_schema_is_what_programs_were_told() {
         let report = report(&summary());
         assert_eq!(report["$schema"], "urn:amb:report:1");
-        assert_eq!(report["schema_version"], "1.1");
+        assert_eq!(report["schema_version"], "1.2");
         assert_eq!(
             report["run"],
             json!({

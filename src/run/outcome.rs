@@ -1,4 +1,5 @@
-//! What a run came to, and telling it: the summary on stderr, the report files. Nothing in here changes the exit status.
+//! What a run came to, and telling it: the summary on stderr, the report files, and the exit status. Nothing that goes wrong
+//! in here changes that.
 
 use std::time::{Duration, SystemTime};
 
@@ -40,8 +41,9 @@ pub(super) struct Outcome<'a> {
 }
 
 impl Outcome<'_> {
-    /// Writes the report files, then the summary, which says what could not be written.
-    pub(super) fn report(self, files: Vec<ReportFile>, stderr: &Stream) {
+    /// Writes the report files, then the summary, which says what could not be written. Returns how amb is to end.
+    pub(super) fn report(self, files: Vec<ReportFile>, stderr: &Stream) -> Exit {
+        let exit = self.exit();
         let mode = self.config.report.summary;
         let quiet = self.args.console.quiet;
         let mut summary = self.summary();
@@ -58,6 +60,18 @@ impl Outcome<'_> {
         if !quiet {
             write_stderr(&human::render(&summary, mode, stderr));
         }
+        exit
+    }
+
+    /// How amb is to end: as the child did, unless that ended well and a rule was broken that is to fail the run.
+    fn exit(&self) -> Exit {
+        let ended = Exit::from(self.ended);
+        let fails = self.config.policy.egress.as_ref().is_some_and(|egress| egress.fails);
+        if fails && ended.status() == 0 && self.drained.meter.breaks_rules() {
+            Exit::PolicyViolated
+        } else {
+            ended
+        }
     }
 
     /// The run as the reports see it.
@@ -69,6 +83,7 @@ impl Outcome<'_> {
             .map(|reason| Warning::new("records_lost", reason))
             .collect();
         warnings.extend(self.access_log.as_ref().and_then(AccessLogEnd::warning));
+        let exit = exit(self.ended, self.exit());
         let traffic = self.drained.meter.finish();
         let withheld = traffic.credentials.warnings();
         warnings.extend(
@@ -103,10 +118,16 @@ impl Outcome<'_> {
                 amb_version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             child: child(self.pid, self.ended),
-            exit: exit(self.ended),
+            exit,
             traffic,
             warnings,
             panicked_tasks: self.panicked,
+            egress: self
+                .config
+                .policy
+                .egress
+                .as_ref()
+                .map(|egress| if egress.enforced { "enforce" } else { "audit" }),
             leftovers: Some(self.ended.leftovers.count(marker.as_bytes())).filter(|count| *count > 0),
             reports: Vec::new(),
         }
@@ -139,14 +160,15 @@ fn child(pid: i32, ended: Ended) -> summary::Child {
 }
 
 /// How amb is going to end.
-fn exit(ended: Ended) -> summary::Exit {
+fn exit(ended: Ended, exit: Exit) -> summary::Exit {
     let reason = match (ended.timed_out, ended.status) {
+        _ if exit == Exit::PolicyViolated => ExitReason::PolicyViolation,
         (true, _) => ExitReason::RunTimeout,
         (false, ChildExit::Signal(_)) => ExitReason::Signal,
         (false, ChildExit::Code(_)) => ExitReason::Child,
     };
     summary::Exit {
-        code: Exit::from(ended).status(),
+        code: exit.status(),
         reason,
     }
 }

@@ -18,6 +18,7 @@ use crate::traffic::{
     Outcome, Record,
     circuit::Circuit,
     credentials::Credentials,
+    egress::{Decisions, Verdict},
     failures::{FailureGroup, FailureGroups},
     held::Held,
     latency::{Latency, seconds},
@@ -50,6 +51,8 @@ pub struct Meter {
     failures: FailureGroups,
     /// What amb refused.
     denials: FailureGroups,
+    /// What the rules of `[egress]` said.
+    decisions: Decisions,
     /// What circuit breakers did.
     circuits: Vec<Circuit>,
     /// What was done about credentials.
@@ -64,11 +67,17 @@ impl Meter {
         if let Some(id) = &record.route {
             self.route(id).add(record);
         }
+        self.decisions.add(record);
         match &record.outcome {
             Outcome::Failed(failure) => self.failures.add(record, failure),
             Outcome::Denied(failure) => self.denials.add(record, failure),
             Outcome::Ok | Outcome::ClientAborted | Outcome::CutShort => {}
         }
+    }
+
+    /// Whether something was denied by the rules of `[egress]`, or would have been.
+    pub fn breaks_rules(&self) -> bool {
+        self.decisions.total(Verdict::Denied) + self.decisions.total(Verdict::WouldDeny) > 0
     }
 
     /// Notes what circuit breakers did: once, as workers share them.
@@ -118,6 +127,7 @@ impl Meter {
         self.failures.merge(other.failures);
         self.denials.merge(other.denials);
         self.credentials.merge(other.credentials);
+        self.decisions.merge(other.decisions);
     }
 
     /// The sums, hosts with the most traffic first.
@@ -156,6 +166,7 @@ impl Meter {
             failures_beyond,
             denials,
             denials_beyond,
+            decisions: self.decisions,
             circuits: self.circuits,
             credentials: self.credentials,
         }
@@ -195,6 +206,8 @@ pub struct Traffic {
     pub denials: Vec<FailureGroup>,
     /// Refusals that are in no group because there were too many different ones.
     pub denials_beyond: u64,
+    /// What the rules of `[egress]` said.
+    pub decisions: Decisions,
     /// The circuits that opened, by name.
     pub circuits: Vec<Circuit>,
     /// What was done about credentials.

@@ -24,6 +24,8 @@ pub struct Summary {
     pub panicked_tasks: u64,
     /// Processes of the child's that live on without their proxy; none if it could not be found out.
     pub leftovers: Option<usize>,
+    /// What becomes of what the rules of `[egress]` deny: `enforce` or `audit`; none if there are no rules.
+    pub egress: Option<&'static str>,
     /// Report files that were written, as the user named them.
     pub reports: Vec<String>,
 }
@@ -131,6 +133,8 @@ pub enum ExitReason {
     Signal,
     /// The child's time was up.
     RunTimeout,
+    /// The child ended well, and a rule was broken that is to fail the run.
+    PolicyViolation,
     /// amb or the child could not start, or amb failed.
     Startup,
 }

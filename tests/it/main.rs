@@ -5,6 +5,7 @@
 mod completion;
 mod config;
 mod demo;
+mod egress;
 mod fuzz;
 mod generated;
 mod guard;

@@ -57,6 +57,10 @@ impl Dice {
             (_, kind) if kind.starts_with("bytes a second") => json!(format!("{number}KiB/s")),
             (_, "a whole number") => json!(number),
             (_, "a share, above 0 up to 1") => json!(f64::from(u8::try_from(number).unwrap_or(1)) / 60.0),
+            ("egress.rule", _) => json!([
+                { "match": { "host": format!("h{number}.test") }, "action": "deny" },
+                { "when": "request.port == 80", "action": self.pick(&["allow", "deny"]) },
+            ]),
             ("route", _) => json!([
                 { "match": { "host": format!("h{number}.test") } },
                 { "id": self.pick(&["a", "b"]), "when": "request.port == 80", "timeout": { "connect": "2s" } },
@@ -136,7 +140,7 @@ fn read(rank: &Rank, number: usize, text: &str, findings: &mut Findings) -> Vec<
         .collect()
 }
 
-/// Adds routes as a stronger layer does: in front, but one whose id is known takes the place of that.
+/// Adds routes or rules as a stronger layer does: in front, but one whose id is known takes the place of that.
 fn put_in_front(list: &mut Vec<Value>, added: Vec<Value>) {
     let mut new = Vec::new();
     for route in added {
@@ -197,7 +201,7 @@ fn each_value_that_holds_is_explained_by_exactly_one_winner() {
             for at in &adding {
                 let added = said[*at][path].0.as_array().unwrap().clone();
                 let list = expected.as_array_mut().unwrap();
-                if path == &["route"] {
+                if ["route", "egress.rule"].contains(&dotted(path).as_str()) {
                     put_in_front(list, added);
                 } else {
                     list.extend(added);

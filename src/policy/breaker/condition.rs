@@ -1,9 +1,10 @@
 //! What counts as a failure of a server.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Serialize, Serializer};
+
+use super::super::named::{self, Named};
 
 /// One kind of failure, in Envoy's words; a status by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +22,6 @@ pub enum Condition {
     /// This status.
     Status(u16),
 }
-
-/// The kinds that have names.
-const NAMES: [(&str, Condition); 5] = [
-    ("connect-failure", Condition::ConnectFailure),
-    ("reset", Condition::Reset),
-    ("timeout", Condition::Timeout),
-    ("gateway-error", Condition::GatewayError),
-    ("5xx", Condition::ServerError),
-];
 
 /// What was seen of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,79 +60,45 @@ impl Condition {
     }
 }
 
+impl Named for Condition {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("connect-failure", Self::ConnectFailure),
+        ("reset", Self::Reset),
+        ("timeout", Self::Timeout),
+        ("gateway-error", Self::GatewayError),
+        ("5xx", Self::ServerError),
+    ];
+    const MISTAKE: &'static str = "no kind of failure";
+    const LIST: &'static str = "a list of what counts as a failure";
+
+    fn of_status(status: u16) -> Self {
+        Self::Status(status)
+    }
+
+    fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+}
+
 impl FromStr for Condition {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let named = NAMES.iter().find(|(name, _)| *name == text).map(|(_, named)| *named);
-        let status = || text.parse().ok().filter(|status| (400..600).contains(status));
-        named.or_else(|| status().map(Self::Status)).ok_or_else(|| {
-            let known = NAMES.map(|(name, _)| name).join(", ");
-            format!("`{text}` is no kind of failure: expected {known}, or a status such as 500")
-        })
+        named::read(text)
     }
 }
 
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self, NAMES.iter().find(|(_, named)| named == self)) {
-            (_, Some((name, _))) => f.write_str(name),
-            (Self::Status(status), None) => write!(f, "{status}"),
-            (_, None) => Err(fmt::Error),
-        }
+        named::write(*self, f)
     }
 }
 
 impl Serialize for Condition {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Condition {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ConditionVisitor)
-    }
-}
-
-/// Reads a name, or a status as a number or a text.
-struct ConditionVisitor;
-
-impl de::Visitor<'_> for ConditionVisitor {
-    type Value = Condition;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a kind of failure, such as \"reset\" or 503")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Condition, E> {
-        text.parse().map_err(E::custom)
-    }
-
-    fn visit_u64<E: de::Error>(self, status: u64) -> Result<Condition, E> {
-        self.visit_str(&status.to_string())
-    }
-
-    fn visit_i64<E: de::Error>(self, status: i64) -> Result<Condition, E> {
-        self.visit_str(&status.to_string())
-    }
-}
-
-impl JsonSchema for Condition {
-    fn schema_name() -> Cow<'static, str> {
-        "Condition".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
-        json_schema!({
-            "title": "a kind of failure, or a status",
-            "anyOf": [
-                { "enum": names },
-                { "type": "string", "pattern": "^[45][0-9][0-9]$" },
-                { "type": "integer", "minimum": 400, "maximum": 599 },
-            ],
-        })
     }
 }

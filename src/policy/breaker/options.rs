@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use clap::Args;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::{Breaker, Condition, Settings, Slow};
 use crate::{
-    policy::{Problem, scope::Scope},
+    policy::{Problem, named, scope::Scope, words::list},
     units::Period,
 };
 
@@ -57,8 +57,11 @@ pub struct BreakerOptions {
     /// Names, or statuses such as 500; 5xx stands for all from 500 on, gateway-error for 502, 503 and 504. A client that
     /// goes away never counts.
     #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = ["connect-failure", "reset", "timeout", "gateway-error"]))]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
+    #[schemars(
+        schema_with = "conditions_schema",
+        extend("default" = ["connect-failure", "reset", "timeout", "gateway-error"])
+    )]
     pub on: Option<Vec<Condition>>,
 
     /// So many failures in a row open a circuit; 0 leaves it to the ratio [default: 5]
@@ -113,6 +116,11 @@ pub struct BreakerOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = 0.5, "title" = "a share, above 0 up to 1", "exclusiveMinimum" = 0, "maximum" = 1))]
     pub slow_call_ratio: Option<f64>,
+}
+
+/// The schema of `on`.
+fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
+    named::list_schema::<Condition>()
 }
 
 impl BreakerOptions {

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{glob::Glob, several::Several};
-use crate::policy::rules::Fields;
+use crate::policy::{rules::Fields, words::is_token};
 
 /// What the values of a field must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,10 +93,6 @@ impl<'de> Deserialize<'de> for FieldPattern {
 impl<'de> Deserialize<'de> for FieldPatterns {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let fields = BTreeMap::<String, Several<FieldPattern>>::deserialize(deserializer)?;
-        let is_token = |name: &str| {
-            let special = |byte| b"!#$%&'*+-.^_`|~".contains(&byte);
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || special(byte))
-        };
         match fields.keys().find(|name| !is_token(name)) {
             Some(name) => Err(de::Error::custom(format!("`{name}` is no name of a header field"))),
             None => Ok(Self(fields)),

@@ -33,7 +33,7 @@ pub enum Subtree<'a> {
 
 /// Hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Hosts {
+pub(super) enum Hosts {
     /// All.
     Any,
     /// A name: lower case, no trailing dot.
@@ -53,7 +53,7 @@ enum Hosts {
 
 /// A label of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Label {
+pub(super) enum Label {
     /// One of this form.
     One(Glob),
     /// One or more, whatever they are.
@@ -108,6 +108,16 @@ impl HostPattern {
         }
     }
 
+    /// Whether it is about addresses.
+    pub fn is_network(&self) -> bool {
+        matches!(self.hosts, Hosts::Network(..))
+    }
+
+    /// Which hosts, whatever the port.
+    pub(super) fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
     /// Whether only one port will do.
     pub fn has_port(&self) -> bool {
         self.port.is_some()
@@ -153,7 +163,7 @@ fn is_in(network: IpAddr, bits: u8, address: IpAddr) -> bool {
 }
 
 /// The first bits of an address, as the low bits of a number.
-fn first_bits(address: IpAddr, bits: u8) -> u128 {
+pub(super) fn first_bits(address: IpAddr, bits: u8) -> u128 {
     let (number, width) = match address {
         IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
         IpAddr::V6(address) => (address.to_bits(), 128),

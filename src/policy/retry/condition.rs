@@ -1,16 +1,17 @@
 //! What can happen to an attempt, and the names by which it is listed.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
+
+use super::super::named::{self, Named};
 
 /// What happened to an attempt, as far as retries tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// There was no connection: the name was not found for the moment, nobody listened or answered, no route.
     Connect,
-    /// The connection broke before the kernel had taken a byte of the request.
+    /// The connection broke before the server could have heard of the request.
     Unsent,
     /// It broke or ended behind that and before the answer's head was there.
     Reset,
@@ -57,18 +58,6 @@ pub enum Condition {
     Status(u16),
 }
 
-/// The conditions that have a name.
-const NAMES: [(Condition, &str); 8] = [
-    (Condition::ConnectFailure, "connect-failure"),
-    (Condition::RefusedStream, "refused-stream"),
-    (Condition::ResetBeforeRequest, "reset-before-request"),
-    (Condition::Reset, "reset"),
-    (Condition::GatewayError, "gateway-error"),
-    (Condition::ServerError, "5xx"),
-    (Condition::Retriable4xx, "retriable-4xx"),
-    (Condition::RateLimited, "rate-limited"),
-];
-
 impl Condition {
     /// What is retried unless something else is listed.
     pub const DEFAULTS: [Self; 5] = [
@@ -108,56 +97,48 @@ impl Condition {
     }
 }
 
+impl Named for Condition {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("connect-failure", Self::ConnectFailure),
+        ("refused-stream", Self::RefusedStream),
+        ("reset-before-request", Self::ResetBeforeRequest),
+        ("reset", Self::Reset),
+        ("gateway-error", Self::GatewayError),
+        ("5xx", Self::ServerError),
+        ("retriable-4xx", Self::Retriable4xx),
+        ("rate-limited", Self::RateLimited),
+    ];
+    const MISTAKE: &'static str = "nothing to retry on";
+    const LIST: &'static str = "a list of what to retry on";
+
+    fn of_status(status: u16) -> Self {
+        Self::Status(status)
+    }
+
+    fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+}
+
 impl FromStr for Condition {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some((condition, _)) = NAMES.iter().find(|(_, name)| *name == text) {
-            return Ok(*condition);
-        }
-        let names = NAMES.map(|(_, name)| name).join(", ");
-        match text.parse() {
-            Ok(status @ 400..=599) => Ok(Self::Status(status)),
-            Ok(status) => Err(format!(
-                "{status} is not the status of an error, which is from 400 to 599"
-            )),
-            Err(_) => Err(format!(
-                "`{text}` is nothing to retry on: expected {names}, or a status such as 429"
-            )),
-        }
+        named::read(text)
     }
 }
 
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => status.fmt(f),
-            named => f.write_str(
-                NAMES
-                    .iter()
-                    .find(|(condition, _)| condition == named)
-                    .map_or("", |(_, name)| name),
-            ),
-        }
+        named::write(*self, f)
     }
 }
 
 impl Serialize for Condition {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl JsonSchema for Condition {
-    fn schema_name() -> Cow<'static, str> {
-        "Condition".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "title": "what to retry on",
-            "pattern": "^(connect-failure|refused-stream|reset-before-request|reset|gateway-error|5xx|retriable-4xx|rate-limited|[45][0-9][0-9])$",
-        })
     }
 }

@@ -12,7 +12,8 @@ use super::{
         backoff::{Backoff, BackoffOptions, Jitter},
         budget::BudgetOptions,
         hedge::HedgeOptions,
-        words::list,
+        named,
+        words::{is_token, list},
     },
     Condition, Retry, SAFE_METHODS, is_idempotent,
 };
@@ -148,13 +149,8 @@ pub struct RetryOptions {
 }
 
 /// The schema of `on`.
-fn conditions_schema(generator: &mut SchemaGenerator) -> Schema {
-    let condition = generator.subschema_for::<Condition>();
-    let status = serde_json::json!({ "type": "integer", "minimum": 400, "maximum": 599 });
-    json_schema!({
-        "title": "a list of what to retry on",
-        "anyOf": [{ "type": "array", "items": { "anyOf": [condition, status] } }, { "type": "string" }, status],
-    })
+fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
+    named::list_schema::<Condition>()
 }
 
 /// The schema of `methods`.
@@ -250,12 +246,4 @@ impl RetryOptions {
             hedge: self.hedge.build(level >= Level::Idempotent, problems),
         }
     }
-}
-
-/// Whether `name` can be that of a field ([RFC 9110 §5.6.2]).
-///
-/// [RFC 9110 §5.6.2]: https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
-fn is_token(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.bytes().all(allowed)
 }

@@ -59,7 +59,7 @@ impl Exchange<'_> {
     /// Notes the request in its host's budget, and keeps its body as it goes up unless it is known to be too long.
     fn prepare_retries(&self, conversation: &mut Conversation, bodiless: bool) {
         let Request { authority, head, .. } = &self.request;
-        let now = self.worker.recorder.since_start();
+        let now = self.worker.gate.now();
         let policy = &self.worker.policy;
         policy.spending.request(&authority.host, authority.port, now);
         if bodiless {
@@ -92,7 +92,7 @@ impl Exchange<'_> {
             retry_after: answer.ok().and_then(|head| retry_after(&head.fields)),
             dice: fastrand::f64(),
         };
-        let now = self.worker.recorder.since_start();
+        let now = self.worker.gate.now();
         let record = &mut self.open.record;
         retrying::decide(&self.worker.policy, retry, &attempted, now, record)
     }

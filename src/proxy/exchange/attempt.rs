@@ -7,7 +7,9 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        access, blame, deadline,
+        access, blame,
+        clearance::Clearance,
+        deadline,
         error::ExchangeError,
         retrying::Stage,
         upstream::{ParentForm, Server},
@@ -84,6 +86,9 @@ impl Exchange<'_> {
                 Some(server) => server,
                 None => self.connect().await?,
             };
+            if let Some(clearance) = Clearance::of(self.worker, self.request.asked()) {
+                clearance.by_server(&server, &mut self.open.record)?;
+            }
             server.connection.pace = self.worker.gate.pace(&self.rules.limits, &self.request.authority);
             self.open.record.connect = server.connect;
             self.open.record.tls = server.tls;
@@ -123,8 +128,10 @@ impl Exchange<'_> {
     async fn connect(&mut self) -> Result<Server, ExchangeError> {
         let Request { authority, purpose, .. } = &self.request;
         let limit = self.rules.timeouts.connect;
+        let clearance = Clearance::of(self.worker, self.request.asked());
         let opened = &mut self.open.record.opened;
-        Box::pin(self.worker.upstreams.connect(authority, purpose, limit, opened)).await
+        let upstreams = &self.worker.upstreams;
+        Box::pin(upstreams.connect(authority, purpose, limit, opened, clearance)).await
     }
 
     /// Sends the request once and waits for the final head of its answer, passing interim ones on.

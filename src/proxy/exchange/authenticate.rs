@@ -100,7 +100,7 @@ impl Exchange<'_> {
             head,
             ..
         } = &self.request;
-        let checked = purpose.aim().map(|aim| aim.name());
+        let checked = purpose.aim().map(|aim| aim.server());
         // One that cannot be read is nobody's.
         let named = head.fields.first("host");
         let named =

@@ -4,6 +4,7 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use super::{
     super::{
+        clearance::Clearance,
         deadline::Countdown,
         error::ExchangeError,
         target::Authority,
@@ -70,19 +71,21 @@ impl Exchange<'_> {
             return awaited;
         }
         let Authority { host, port } = &self.request.authority;
-        let (policy, now) = (&self.worker.policy, self.worker.recorder.since_start());
+        let (policy, now) = (&self.worker.policy, self.worker.gate.now());
         if !policy.spending.take_hedge(self.rules.retry.budget, host, *port, now) {
             return self
                 .wait_for_head(client, &mut server.connection, conversation, false)
                 .await;
         }
         let Request { authority, purpose, .. } = &self.request;
+        let clearance = Clearance::of(self.worker, self.request.asked());
+        let pooled = self.worker.upstreams.pooled(authority, purpose, client, true);
         let second = Second {
             worker: Rc::clone(self.worker),
             authority: authority.clone(),
             purpose: purpose.clone(),
             limit: self.rules.timeouts.connect,
-            ready: self.worker.upstreams.pooled(authority, purpose, client, true),
+            ready: pooled.filter(|server| clearance.is_none_or(|clearance| clearance.admits(server))),
         };
         self.open.record.retries.hedge = Some(Hedge::Lost);
         self.open.record.attempts += 1;
@@ -90,7 +93,8 @@ impl Exchange<'_> {
         self.write_request(server.parent.as_ref(), &mut written);
         self.open.record.bytes_sent += written.len() as u64;
         let opened = Cell::new(0);
-        let second = second.ask(&written, &opened);
+        let clearance = Clearance::of(self.worker, self.request.asked());
+        let second = second.ask(&written, &opened, clearance);
         let first = self.wait_for_head(client, &mut server.connection, conversation, false);
         let won = tokio::select! {
             biased;
@@ -120,13 +124,18 @@ impl Exchange<'_> {
 impl Second {
     /// Sends the request, and waits for a final head that is worth taking for an answer: one that a server in trouble gives at
     /// once must not win.
-    async fn ask(self, request: &[u8], opened: &Cell<u32>) -> Option<(Server, Vec<u8>)> {
+    async fn ask(
+        self,
+        request: &[u8],
+        opened: &Cell<u32>,
+        clearance: Option<Clearance<'_>>,
+    ) -> Option<(Server, Vec<u8>)> {
         let mut server = if let Some(server) = self.ready {
             server
         } else {
             let upstreams = &self.worker.upstreams;
             let mut count = 0;
-            let connecting = upstreams.connect(&self.authority, &self.purpose, self.limit, &mut count);
+            let connecting = upstreams.connect(&self.authority, &self.purpose, self.limit, &mut count, clearance);
             let connected = connecting.await;
             opened.set(count);
             connected.ok()?

@@ -11,7 +11,7 @@ use std::{
 use super::{
     super::{
         blame,
-        deadline::Countdown,
+        deadline::{Countdown, Silence},
         error::ExchangeError,
         wire::{
             connection::Connection,
@@ -86,19 +86,15 @@ impl Exchange<'_> {
             return finished;
         }
         Box::pin(async {
-            let silence = Countdown::of(limit);
-            let mut seen = download.moved + conversation.upload.moved;
+            let silence = Silence::of(limit, download.moved + conversation.upload.moved);
             loop {
                 if let Some(finished) = silence.tick(conversation.finish(download, client, server)).await {
                     return finished;
                 }
-                let moved = download.moved + conversation.upload.moved;
                 // It may be the client that does not read, or has not said all yet.
                 let by_client = download.is_held_up_by(client)
                     || !conversation.upload_over && !conversation.upload.is_held_up_by(server);
-                if by_client || std::mem::replace(&mut seen, moved) != moved {
-                    silence.renew();
-                } else if silence.is_over() {
+                if silence.is_over(download.moved + conversation.upload.moved, by_client) {
                     return Some(Err(PumpError::Stalled(limit)));
                 }
             }
@@ -117,16 +113,13 @@ async fn upload(
     let Some(limit) = idle else {
         return Ok(conversation.head_or_upload(client, server).await);
     };
-    let stall = Countdown::of(limit);
-    let mut seen = conversation.upload.moved;
+    let silence = Silence::of(limit, conversation.upload.moved);
     loop {
-        if let Some(awaited) = stall.tick(conversation.head_or_upload(client, server)).await {
+        if let Some(awaited) = silence.tick(conversation.head_or_upload(client, server)).await {
             return Ok(awaited);
         }
-        let moved = conversation.upload.moved;
-        if !conversation.upload.is_held_up_by(server) || std::mem::replace(&mut seen, moved) != moved {
-            stall.renew();
-        } else if stall.is_over() {
+        let by_client = !conversation.upload.is_held_up_by(server);
+        if silence.is_over(conversation.upload.moved, by_client) {
             return Err(PumpError::Stalled(limit));
         }
     }

@@ -60,9 +60,9 @@ pub(crate) struct Aim {
 }
 
 impl Aim {
-    /// The name, or the address, that its certificate must be for.
-    pub(crate) fn name(&self) -> String {
-        self.name.to_str().to_ascii_lowercase()
+    /// Who the server must prove to be: a name or an address.
+    pub(crate) fn server(&self) -> String {
+        self.name.to_str().into_owned()
     }
 
     /// A server of this name or address: lower case, no brackets.

@@ -7,7 +7,7 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     rc::{Rc, Weak},
     task::{Context, Poll, ready},
@@ -53,6 +53,8 @@ pub(crate) struct Connection {
     pub(crate) ended: bool,
     /// Whether the server knows one user by this connection, so that no other client may use it.
     pub(crate) personal: bool,
+    /// Whether what was asked for is at its other end, and no proxy on the way there.
+    pub(crate) direct: bool,
     /// How fast the bytes of bodies and tunnels may come from it and go to it; none for as fast as they can.
     pub(crate) pace: Option<Box<Pace>>,
     /// Lives as long as the connection does; none while nobody asks for it.
@@ -70,9 +72,16 @@ impl Connection {
             outbox: Buffer::default(),
             ended: false,
             personal: false,
+            direct: false,
             pace: None,
             presence: None,
         })
+    }
+
+    /// The address that was asked for, if that is what is at its other end.
+    pub(crate) fn reached(&self) -> Option<IpAddr> {
+        let peer = self.direct.then(|| self.stream.peer_addr().ok()).flatten();
+        peer.map(|peer| peer.ip())
     }
 
     /// Speaks TLS from now on, once both sides agree. Cancel safe, but of no use then.

@@ -108,7 +108,7 @@ impl Fields {
     }
 
     /// The values of all fields called `name`, whatever the case.
-    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.iter()
             .filter(move |(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)
@@ -116,10 +116,7 @@ impl Fields {
 
     /// The first value of `name`.
     pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
-        let mut found = self
-            .iter()
-            .filter(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()));
-        found.next().map(|(_, value)| value)
+        self.values(name).next()
     }
 
     /// Whether a field called `name` is there.

@@ -79,6 +79,10 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     optional("url.query", query.map(Value::Text));
     optional("url.template", record.url_template.as_deref().map(Value::Text));
     optional("amb.route", record.route.as_deref().map(Value::Text));
+    if let Some((verdict, rule)) = &record.egress {
+        optional("amb.egress.action", Some(Value::Text(verdict.name())));
+        optional("amb.egress.rule", Some(Value::Text(rule)));
+    }
     optional(
         "http.response.status_code",
         record.status.map(|status| Value::Whole(status.into())),

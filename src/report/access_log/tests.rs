@@ -39,6 +39,7 @@ fn record() -> Record {
         waited: Duration::ZERO,
         signed_in: crate::traffic::credentials::SignedIn::default(),
         limited: None,
+        egress: None,
         reused: false,
         user_agent: Some("curl/8 \"x\"\n".to_owned()),
         referer: None,

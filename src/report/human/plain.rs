@@ -2,7 +2,10 @@
 
 use crate::{
     report::{
-        human::{self, circuits, failures, fate, label, label::Labels, leftovers, name, ran, retries, verdict, volume},
+        human::{
+            self, circuits, egress, failures, fate, label, label::Labels, leftovers, name, ran, retries, verdict,
+            volume,
+        },
         text::{self, Charset, escape},
     },
     traffic::{
@@ -68,6 +71,7 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
             lines.push(format!("amb: {word} and {unshown} more of other kinds"));
         }
     }
+    lines.extend(egress::plain(&traffic.decisions));
     lines.extend(retries::plain(&traffic.retries));
     lines.extend(circuits::plain(&traffic.circuits));
     lines.extend(

@@ -170,6 +170,7 @@ pub(crate) fn nothing_seen() -> Summary {
         warnings: Vec::new(),
         panicked_tasks: 0,
         leftovers: None,
+        egress: None,
         reports: Vec::new(),
     }
 }

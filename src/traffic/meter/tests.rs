@@ -34,6 +34,7 @@ fn exchange() -> Record {
         waited: Duration::ZERO,
         signed_in: crate::traffic::credentials::SignedIn::default(),
         limited: None,
+        egress: None,
         reused: true,
         user_agent: None,
         referer: None,

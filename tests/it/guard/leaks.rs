@@ -230,7 +230,10 @@ fn no_value_is_in_anything_that_amb_writes() {
         &about(pid, &["environ", "cmdline", "comm", "status"]),
         &values,
     );
-    if let Ok(ps) = Command::new("ps").args(["-ww", "-o", "args", "-p", &pid.to_string()]).output() {
+    if let Ok(ps) = Command::new("ps")
+        .args(["-ww", "-o", "args", "-p", &pid.to_string()])
+        .output()
+    {
         hunt("the list of processes", &ps.stdout, &values);
     }
     for child in children(&proxy.running) {
