@@ -84,13 +84,14 @@ impl State {
     /// end will not do.
     fn at_hand(&self, waits: bool) -> Option<Result<Token, String>> {
         let now = Instant::now();
+        let failed = self.failed.as_ref().filter(|(until, _)| now < *until);
         if let Some((token, times)) = &self.held {
-            let until = times.map(|(early, end)| if waits { early } else { end });
+            // One that is still good is better than a failure that still holds.
+            let until = times.map(|(early, end)| if waits && failed.is_none() { early } else { end });
             if until.is_none_or(|until| now < until) {
                 return Some(Ok(token.clone()));
             }
         }
-        let failed = self.failed.as_ref().filter(|(until, _)| now < *until);
         failed.map(|(_, reason)| Err(reason.clone()))
     }
 }
@@ -354,6 +355,33 @@ mod tests {
         assert_eq!(asked.fields.len(), 2);
         let body = String::from_utf8(asked.body).unwrap();
         assert!(body.ends_with("&client_id=me&client_secret=p+w%3A"), "{body}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_got_anew_before_it_ends_and_is_good_until_then() {
+        let now = Instant::now();
+        let token = Token {
+            authorization: Arc::new(Zeroizing::new(b"Bearer x".to_vec())),
+            number: 1,
+        };
+        let mut state = State {
+            held: Some((
+                token,
+                Some((now + Duration::from_secs(9), now + Duration::from_secs(10))),
+            )),
+            ..State::default()
+        };
+        let ok = |state: &State, waits| state.at_hand(waits).map(|found| found.is_ok());
+        assert_eq!(ok(&state, true), Some(true));
+        tokio::time::advance(Duration::from_millis(9_500)).await;
+        assert_eq!((ok(&state, true), ok(&state, false)), (None, Some(true)));
+        // Getting it anew has failed: what there is goes on being good.
+        state.failed = Some((Instant::now() + FAILED_FOR, "down".to_owned()));
+        assert_eq!(ok(&state, true), Some(true));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!((ok(&state, true), ok(&state, false)), (Some(false), Some(false)));
+        tokio::time::advance(FAILED_FOR).await;
+        assert_eq!(ok(&state, true), None);
     }
 
     #[track_caller]
