@@ -11,6 +11,7 @@ use super::{
     show::{self, Effective},
 };
 use crate::policy::{
+    auth::Destination,
     egress::{Action, ByName, Egress},
     matching::{Subject, host::of_request},
     rules::{Asked, Fields},
@@ -223,6 +224,14 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
     let mark = if as_json { "" } else { " (route)" };
     let values = values(sources, at, mark);
     let egress = config.policy.egress.as_ref().map(|egress| Ruled::of(egress, &asked));
+    let guard = config.policy.rules_for(&asked).rules.guard.as_ref();
+    let credential = guard.filter(|_| !asked.is_tunnel()).and_then(|guard| {
+        guard.told(Destination {
+            host: asked.host,
+            port: asked.port,
+            is_open: asked.scheme == "http" && !config.policy.reach.stays_here(asked.host, asked.port),
+        })
+    });
     if as_json {
         let json = json!({
             "request": {
@@ -238,11 +247,19 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
             "egress": egress.map(|ruled| json!({
                 "action": ruled.action, "rule": ruled.rule, "message": ruled.message, "enforced": ruled.enforced,
             })),
+            "credential": credential,
             "values": show::as_json(&values, true),
         });
         return format!("{json:#}\n");
     }
-    text(trial, &tried, template.as_deref(), egress.as_ref(), &values)
+    text(
+        trial,
+        &tried,
+        template.as_deref(),
+        egress.as_ref(),
+        credential.as_deref(),
+        &values,
+    )
 }
 
 /// What the rules of egress say.
@@ -303,6 +320,7 @@ fn text(
     tried: &[Tried],
     template: Option<&str>,
     egress: Option<&Ruled>,
+    credential: Option<&str>,
     values: &[Effective],
 ) -> String {
     let mut text = trial.line();
@@ -339,6 +357,9 @@ fn text(
     }
     if let Some(ruled) = egress {
         writeln!(text, "\n  egress: {}", ruled.sentence).unwrap_or_default();
+    }
+    if let Some(credential) = credential {
+        writeln!(text, "\n  {credential}").unwrap_or_default();
     }
     text.push('\n');
     for line in show::as_toml(values, true).lines() {

@@ -332,6 +332,21 @@ impl Guard {
         }
     }
 
+    /// What a request to there gets, for people; none if nothing is bound to it.
+    pub fn told(&self, place: Destination<'_>) -> Option<String> {
+        match self.auth(place) {
+            Ok(None) => None,
+            Ok(Some(auth)) => {
+                let with: Vec<String> = auth.secrets().iter().map(|name| format!("{PREFIX}{name}")).collect();
+                Some(format!("signed in ({} with {})", auth.name(), with.join(", ")))
+            }
+            Err(Withheld::OtherHost) => Some("not signed in: a secret that it needs is for other hosts".to_owned()),
+            Err(Withheld::PlainHttp) => {
+                Some("not signed in: its credential does not go by plain http (allow-plain-http)".to_owned())
+            }
+        }
+    }
+
     /// What is going to happen, for people: a sentence each.
     pub fn said(&self) -> Vec<String> {
         let hosts = |binding: &Binding| {

@@ -66,19 +66,6 @@ impl Target {
     }
 }
 
-impl Authority {
-    /// Whether it is this machine by its name ([RFC 6761 §6.3]) or address.
-    ///
-    /// [RFC 6761 §6.3]: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
-    pub(crate) fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self.host.ends_with(".localhost")
-            || self
-                .address()
-                .is_some_and(|address| address.to_canonical().is_loopback())
-    }
-}
-
 /// A target that is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refused {

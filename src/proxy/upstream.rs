@@ -351,13 +351,8 @@ impl Upstreams {
     /// the resolver.
     pub(crate) fn stays_here(&self, authority: &Authority, purpose: &Purpose) -> bool {
         let target = self.redirected(authority);
-        if self.parent(purpose, authority, &target).is_some() {
-            return false;
-        }
-        match self.policy.reach.addresses(&target.host, target.port) {
-            Some(addresses) => addresses.iter().all(|address| address.to_canonical().is_loopback()),
-            None => target.is_loopback(),
-        }
+        self.parent(purpose, authority, &target).is_none()
+            && self.policy.reach.stays_here(&authority.host, authority.port)
     }
 
     /// Whether `address` leads to amb's own listener.

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     super::support::{Amb, Proxy, Running, Upstream, ok, status},
-    get, resolve, trusted,
+    get, resolve,
 };
 
 /// How many secrets there are.
@@ -94,7 +94,7 @@ fn prepare(
     let mut file = "[secret]\n".to_owned();
     for (number, name) in values.keys().enumerate() {
         let upper = name.to_uppercase();
-        file += &match sources[number % sources.len()] {
+        let line = match sources[number % sources.len()] {
             "env" => format!("{name} = {{ env = 'V_{upper}', hide-from-child = true }}\n"),
             "hidden" => {
                 format!("{name} = {{ env = 'V_{upper}', hide-from-child = true, hosts = 'h{number:02}.test' }}\n")
@@ -106,6 +106,7 @@ fn prepare(
             ),
             _ => format!("{name} = {{ credential = '{name}' }}\n"),
         };
+        file.push_str(&line);
     }
     let methods = [
         "{ bearer = 'secret:NAME' }",
@@ -119,10 +120,9 @@ fn prepare(
     file += "[auth]\n";
     for (number, name) in values.keys().enumerate() {
         let method = methods[number % methods.len()].replace("NAME", name);
-        file += &format!(
-            "'h{number:02}.test' = {}\n",
-            method.replace("TOKENS", &tokens.to_string())
-        );
+        let method = method.replace("TOKENS", &tokens.to_string());
+        let line = format!("'h{number:02}.test' = {method}\n");
+        file.push_str(&line);
     }
     let mut all: Vec<String> = flags.iter().map(ToString::to_string).collect();
     all.extend((0..COUNT).map(|number| resolve(&format!("h{number:02}.test"), address)));
@@ -358,6 +358,13 @@ fn no_value_is_in_what_is_shown_of_the_configuration() {
     ] {
         let written = amb(arguments);
         assert!(!written.is_empty(), "{arguments:?}");
+        if arguments[0] == "policy" {
+            let said = String::from_utf8_lossy(&written).into_owned();
+            assert!(
+                said.contains("not signed in: its credential does not go by plain http"),
+                "{said}"
+            );
+        }
         hunt(&arguments.join(" "), &written, &values);
     }
     // With one of the values among the command's arguments.
@@ -377,30 +384,23 @@ fn patterns_are_written_nowhere() {
     let upstream = Upstream::script([status(503), ok(""), status(404)]);
     let address = upstream.address();
     let file = "[redact]\npatterns = ['\\bsk_(live|test)_[A-Za-z0-9]+']\nheaders = ['User-Agent']\nquery = ['my*']\n[access-log]\nfile = 'log'\n";
-    let run = trusted(file, &[&resolve("a.test", address), "-vv", "--summary=full"]);
-    let log = run.home().join("log");
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("amb.toml"), file).unwrap();
+    let run = Amb::run([&*resolve("a.test", address), "-vv", "--summary=full"])
+        .env("AMB_TRUST", "1")
+        .directory(directory.path());
     let proxy = Proxy::of(run);
     for _ in 0..3 {
         let lines = "User-Agent: agent-x\r\nReferer: http://h/sk_test_2\r\n";
         let _answer = get(&proxy, "a.test", address, "/p/sk_live_1?mykey=mine&q=sk_live_3", lines);
     }
     drop(upstream);
-    // The home directory is gone with the run.
-    let written = {
-        let deadline = std::time::Instant::now() + super::super::support::PATIENCE;
-        loop {
-            let written = fs::read_to_string(&log).unwrap_or_default();
-            if written.lines().count() == 3 || std::time::Instant::now() > deadline {
-                break written;
-            }
-            std::thread::yield_now();
-        }
-    };
+    let outcome = proxy.running.wait();
+    let written = fs::read_to_string(directory.path().join("log")).unwrap();
     assert!(
         written.contains("/p/***") && written.contains("mykey=***&q=***"),
         "{written}"
     );
-    let outcome = proxy.running.wait();
     let report = outcome.report.as_ref().unwrap().to_string();
     for said in [written, outcome.stderr().to_owned(), report] {
         for secret in ["sk_live_1", "sk_test_2", "sk_live_3", "agent-x", "=mine"] {
