@@ -145,10 +145,10 @@ fn a_hundred_requests_at_once_ask_for_one_token() {
 
 #[test]
 fn a_token_that_is_refused_is_got_anew_once_and_the_request_sent_again() {
-    for body in ["", "hello"] {
+    for (body, flags) in [("", &[][..]), ("hello", &[]), ("hello", &["--retries=2"])] {
         let server = Upstream::script([token("token-number-1"), token("token-number-2")]);
         let api = Upstream::script([json(401, "{}"), ok("well"), ok("again")]);
-        let proxy = signing(&server, &api, "", &[]);
+        let proxy = signing(&server, &api, "", flags);
         ask(&proxy, "POST", "api.test", api.address(), "/", "", body).assert_is(200, "well");
         get(&proxy, "api.test", api.address(), "/", "").assert_is(200, "again");
         let requests = api.join();
