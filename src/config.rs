@@ -13,7 +13,9 @@
 //! To add a key, add a field to the options of its policy, with its documentation; to add a table, a field to
 //! [`Options`]. [`schema`] says what can stand beside a field.
 
+pub mod central;
 pub mod check;
+mod constrain;
 pub mod error;
 pub mod explain;
 pub mod files;
@@ -49,7 +51,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::layer::KNOWN_VERSION;
-pub use self::sources::{Role, Setting, Source, Sources, Step};
+pub use self::{
+    constrain::Clamp,
+    sources::{Governed, Role, Setting, Source, Sources, Step},
+};
 use self::{
     error::{ConfigError, ConfigErrors},
     run_table::RunOptions,
@@ -173,6 +178,8 @@ pub struct Request {
     pub no_config: bool,
     /// The system's file, [`files::SYSTEM_FILE`]; none leaves it out.
     pub system_file: Option<PathBuf>,
+    /// The directory of the central policy, [`central::directory`]; none for no policy.
+    pub policy_directory: Option<PathBuf>,
     /// The directory that the project's file is searched from, upwards, and that relative paths start from: absolute.
     pub directory: PathBuf,
     /// The variables of amb's own environment, which also say where the user's file and its trust are.
@@ -243,7 +250,11 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
     // Each layer was read by itself, so what they amount to is readable too, unless a value of one layer
     // stands where another has a table: then the layer was refused above.
     let warnings = stack.findings.warnings;
-    let (options, sources) = match Sources::of(stack.layers, warnings.clone()) {
+    let merged = Sources::of(stack.layers, warnings.clone()).and_then(|merged| match stack.central {
+        Some(central) => merged.1.constrained(&central, &request.environment, &mut errors),
+        None => Ok(merged),
+    });
+    let (options, sources) = match merged {
         Ok(merged) => merged,
         Err(error) => {
             if errors.is_empty() {

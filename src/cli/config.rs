@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueHint};
 use super::{Console, print, print_paged, refuse_to_start, say};
 use crate::{
     config::{
-        self, Config, Request, Sources, check, explain, files, init, schema,
+        self, Config, Request, Sources, central, check, explain, files, init, schema,
         show::{self, Wanted},
         trust,
     },
@@ -163,6 +163,7 @@ impl LayerArgs {
             file: self.config.clone(),
             no_config: self.no_config,
             system_file: Some(files::SYSTEM_FILE.into()),
+            policy_directory: Some(central::directory()),
             // Where there is no working directory any more, there is no file in it either.
             directory: std::env::current_dir().unwrap_or_default(),
             environment: std::env::vars_os().collect(),

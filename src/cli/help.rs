@@ -31,7 +31,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 10] = [
+pub(super) const TOPICS: [Topic; 11] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -73,6 +73,12 @@ pub(super) const TOPICS: [Topic; 10] = [
         about: "where requests may go",
         heading: "Where requests may go",
         page: "amb-egress",
+    },
+    Topic {
+        name: "central-policy",
+        about: "what holds for a whole machine",
+        heading: "The central policy",
+        page: "amb-central-policy",
     },
     Topic {
         name: "resilience",

@@ -31,10 +31,11 @@ pub(super) const PROFILE: &str = "profile";
 
 /// How strong a layer is, the weakest first.
 ///
-/// The built-in defaults are below all of them and no layer: they are what holds where no layer says anything. Above
-/// them is the place of the central policy's defaults.
+/// The built-in defaults are below all of them and no layer: they are what holds where no layer says anything.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
+    /// `[defaults]` of the central policy.
+    Policy,
     /// The system's file.
     System,
     /// The user's file.
@@ -53,11 +54,14 @@ pub(super) enum Rank {
     Flag,
     /// `--set`.
     Set,
+    /// `[enforce]` of the central policy.
+    Enforced,
 }
 
 impl fmt::Display for Rank {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Policy | Self::Enforced => f.write_str("central policy"),
             Self::System => f.write_str("system"),
             Self::User => f.write_str("user"),
             Self::Project => f.write_str("project"),
@@ -182,6 +186,25 @@ impl Layer {
         Some((layer, read))
     }
 
+    /// What a table of a file says, without its mistakes, which go to `errors`.
+    pub(super) fn of_table(
+        rank: Rank,
+        origin: Origin,
+        within: Vec<String>,
+        values: Dict,
+        errors: &mut Vec<ConfigError>,
+    ) -> Self {
+        let mut layer = Self::new(rank, origin, values);
+        layer.within = within;
+        layer.check(errors);
+        layer
+    }
+
+    /// These values, which are known to be right.
+    pub(super) fn unchecked(rank: Rank, origin: Origin, values: Dict) -> Self {
+        Self::new(rank, origin, values)
+    }
+
     /// What is said by a value that may be of any type or a text, which only the reading tells: `2` is a number where a
     /// number belongs and a text where a name belongs. None if it can be neither, and then `errors` gets the reason.
     pub(super) fn of_text(
@@ -252,6 +275,15 @@ impl Layer {
 
     /// The path of `key` as it is written in this layer.
     pub(super) fn written(&self, key: &[String]) -> Vec<String> {
+        if self.rank == Rank::Enforced {
+            // There a key is one name, and what is said of routes is said of all requests.
+            let key = if key.first().is_some_and(|name| name == "route") {
+                &key[..0]
+            } else {
+                key
+            };
+            return vec!["enforce".to_owned(), super::error::dotted(key)];
+        }
         let mut path = [self.within.as_slice(), key].concat();
         if let Some((_, spelled)) = self.spellings.iter().find(|(known, _)| known == key)
             && let Some(name) = path.last_mut()
@@ -370,7 +402,12 @@ impl Layer {
 }
 
 /// Judges the version of a file's format: one that this amb does not know yet is no mistake by itself.
-fn check_version(origin: &Origin, version: &Value, errors: &mut Vec<ConfigError>, warnings: &mut Vec<ConfigError>) {
+pub(super) fn check_version(
+    origin: &Origin,
+    version: &Value,
+    errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigError>,
+) {
     let key = vec![VERSION.to_owned()];
     match version.deserialize::<i64>().ok() {
         Some(1..=KNOWN_VERSION) => {}

@@ -1,6 +1,6 @@
 //! What the layers amount to, and where each value came from.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ffi::OsString};
 
 use figment::{
     Figment, Provider,
@@ -9,6 +9,8 @@ use figment::{
 
 use super::{
     Options,
+    central::Central,
+    constrain::{self, Clamp},
     error::{ConfigError, Mark, Origin, dotted},
     layer::{Layer, elements, read},
     schema, secret,
@@ -27,6 +29,19 @@ pub struct Sources {
     elements: BTreeMap<Vec<String>, Vec<Element>>,
     /// What the user should know of, though nothing is wrong.
     pub warnings: Vec<ConfigError>,
+    /// The central policy; none if there is none.
+    pub central: Option<Governed>,
+}
+
+/// What the central policy had to say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Governed {
+    /// What it is called: the ids of its files, with commas.
+    pub id: String,
+    /// Its files.
+    pub paths: Vec<String>,
+    /// What it has brought back to its bounds.
+    pub clamps: Vec<Clamp>,
 }
 
 /// Where an element of a list was written.
@@ -118,7 +133,42 @@ impl Sources {
             layers,
             merged,
             warnings,
+            central: None,
         };
+        Ok((options, sources))
+    }
+
+    /// The same under the central policy; `errors` gets what it refuses.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sources::of`].
+    pub(super) fn constrained(
+        self,
+        central: &Central,
+        environment: &[(OsString, OsString)],
+        errors: &mut Vec<ConfigError>,
+    ) -> Result<(Options, Self), Box<figment::Error>> {
+        let imposed = constrain::impose(&central.constraints, &self.merged, environment);
+        errors.extend(imposed.refusals.into_iter().map(|refusal| self.blame(refusal)));
+        let mut warnings = self.warnings;
+        warnings.extend(imposed.warnings);
+        let (options, mut sources) = Self::of([self.layers, imposed.layers].concat(), warnings)?;
+        // What was imposed must not be undone by what it was laid over.
+        let again = constrain::impose(&central.constraints, &sources.merged, environment);
+        if !again.clamps.is_empty() {
+            let keys: Vec<&str> = again.clamps.iter().map(|clamp| &*clamp.key).collect();
+            errors.push(ConfigError::other(format!(
+                "the central policy {} contradicts itself about {}",
+                central.ids.join(", "),
+                keys.join(", ")
+            )));
+        }
+        sources.central = Some(Governed {
+            id: central.ids.join(", "),
+            paths: central.paths.iter().map(|path| path.display().to_string()).collect(),
+            clamps: imposed.clamps,
+        });
         Ok((options, sources))
     }
 

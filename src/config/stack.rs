@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Request,
+    central::{self, Central},
     error::{ConfigError, Mark, Origin},
     files::{self, File},
     layer::{Findings, Layer, Rank},
@@ -51,6 +52,8 @@ pub(super) struct Stack {
     pub(super) looked: Vec<Looked>,
     /// The names of all profiles of all files, sorted, each once.
     pub(super) profiles: Vec<String>,
+    /// What the central policy says; none if there is none.
+    pub(super) central: Option<Central>,
     /// Mistakes and warnings.
     pub(super) findings: Findings,
 }
@@ -61,6 +64,24 @@ impl Stack {
         let mut stack = Self::default();
         let environment = &request.environment;
         let mut profiles = Vec::new();
+
+        let directory = request.policy_directory.as_deref();
+        stack.central = directory.and_then(|directory| central::read(directory, &mut stack.findings));
+        if let Some(central) = &mut stack.central {
+            for (layer, path) in central.defaults.iter().zip(&central.paths) {
+                let found = match &layer.origin {
+                    Origin::File(file) => Found::File(Arc::clone(file)),
+                    _ => Found::Broken,
+                };
+                let path = Some(path.clone());
+                stack.looked.push(Looked {
+                    rank: Rank::Policy,
+                    path,
+                    found,
+                });
+            }
+            stack.layers.append(&mut central.defaults);
+        }
 
         let system = request.system_file.clone();
         let found = system

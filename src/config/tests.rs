@@ -1,5 +1,6 @@
 //! Layers, their order, their mistakes; the traps of figment each have a test of their own.
 
+mod central;
 mod declared;
 mod precedence;
 mod random;
@@ -52,6 +53,15 @@ impl Scene {
         let path = self.directory.path().join("system.toml");
         fs::write(&path, text).unwrap();
         self.request.system_file = Some(path);
+        self
+    }
+
+    /// The central policy, which is elsewhere for this once.
+    fn policy(mut self, text: &str) -> Self {
+        let directory = self.directory.path().join("policy");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("policy.toml"), text).unwrap();
+        self.request.policy_directory = Some(directory);
         self
     }
 

@@ -21,7 +21,7 @@ use crate::traffic::{
         route::{RouteTraffic, TemplateTraffic},
     },
     retries::RetryCounts,
-    summary::{Child, ChildOutcome, ExitReason, Summary, Warning},
+    summary::{CentralPolicy, Child, ChildOutcome, ExitReason, Summary, Warning},
 };
 
 /// The version of the report's schema.
@@ -113,6 +113,9 @@ struct Run<'a> {
     duration_seconds: f64,
     /// Its configuration.
     config: Config<'a>,
+    /// The central policy that it was under; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a CentralPolicy>,
 }
 
 /// Where the configuration came from.
@@ -469,6 +472,7 @@ impl<'a> Report<'a> {
                 config: Config {
                     sources: &run.config_sources,
                 },
+                policy: run.policy.as_ref(),
             },
             child: ChildEnd::of(&summary.child),
             exit: Exit {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     cli::RunArgs,
-    config::{Config, Sources},
+    config::{Config, Governed, Sources},
     exit::Exit,
     policy::retry::Level,
     proxy::Drained,
@@ -115,6 +115,7 @@ impl Outcome<'_> {
                 started_at: self.started_at,
                 duration: self.duration,
                 config_sources: sources,
+                policy: self.sources.central.as_ref().map(central_policy),
                 amb_version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             child: child(self.pid, self.ended),
@@ -131,6 +132,20 @@ impl Outcome<'_> {
             leftovers: Some(self.ended.leftovers.count(marker.as_bytes())).filter(|count| *count > 0),
             reports: Vec::new(),
         }
+    }
+}
+
+/// The central policy as the reports see it.
+fn central_policy(governed: &Governed) -> summary::CentralPolicy {
+    let clamped = governed.clamps.iter().map(|clamp| summary::Clamped {
+        key: clamp.key.clone(),
+        asked: clamp.asked.clone(),
+        got: clamp.got.clone(),
+    });
+    summary::CentralPolicy {
+        id: governed.id.clone(),
+        paths: governed.paths.clone(),
+        clamped: clamped.collect(),
     }
 }
 

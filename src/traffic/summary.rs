@@ -72,8 +72,32 @@ pub struct Run {
     pub duration: Duration,
     /// Where the configuration came from, weakest first: files, variables, flags.
     pub config_sources: Vec<String>,
+    /// The central policy that it was under; none if there is none.
+    pub policy: Option<CentralPolicy>,
     /// amb's own version.
     pub amb_version: String,
+}
+
+/// A central policy, and what it had to say.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct CentralPolicy {
+    /// What it is called: the ids of its files, with commas.
+    pub id: String,
+    /// Its files.
+    pub paths: Vec<String>,
+    /// What it has brought back to its bounds.
+    pub clamped: Vec<Clamped>,
+}
+
+/// A value that a central policy has brought back to its bound.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Clamped {
+    /// Its key.
+    pub key: String,
+    /// What was asked for; null if nothing was.
+    pub asked: serde_json::Value,
+    /// What holds.
+    pub got: serde_json::Value,
 }
 
 /// How the child ended.

@@ -13,11 +13,11 @@ use crate::config::{
 };
 
 /// Random numbers by xorshift, the same ones in every run.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     /// One of `range`.
-    fn roll(&mut self, range: Range<u64>) -> u64 {
+    pub(super) fn roll(&mut self, range: Range<u64>) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -25,7 +25,7 @@ impl Dice {
     }
 
     /// One of these.
-    fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub(super) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         let at = self.roll(0..of.len() as u64);
         &of[usize::try_from(at).unwrap()]
     }

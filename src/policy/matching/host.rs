@@ -86,6 +86,28 @@ impl HostPattern {
             }
     }
 
+    /// Whether it fits whatever `other` fits. False where that cannot be told.
+    pub fn covers(&self, other: &Self) -> bool {
+        let port = self.port.is_none() || self.port == other.port;
+        port && match (&self.hosts, &other.hosts) {
+            (Hosts::Any, _) => true,
+            (Hosts::Network(own, own_bits), Hosts::Network(address, bits)) => {
+                own_bits <= bits && is_in(*own, *own_bits, *address)
+            }
+            (Hosts::Name(_) | Hosts::Below { .. } | Hosts::Labels(_), Hosts::Name(name)) => {
+                self.fits(name, None, other.port.or(self.port).unwrap_or(0))
+            }
+            (
+                Hosts::Below { name: own, deep },
+                Hosts::Below {
+                    name,
+                    deep: other_is_deep,
+                },
+            ) => own == name && (*deep || !other_is_deep) || *deep && name.ends_with(own.as_str()),
+            (own, other) => own == other,
+        }
+    }
+
     /// A part of all hosts in which it is: a name with all that is below it, or a network; none if it may be anywhere.
     pub fn subtree(&self) -> Option<Subtree<'_>> {
         match &self.hosts {

@@ -151,6 +151,7 @@ pub(crate) fn nothing_seen() -> Summary {
             command: ["./legacy-app", "--port", "8080"].map(str::to_owned).to_vec(),
             started_at: started_at(),
             duration: Duration::from_millis(33_410),
+            policy: None,
             config_sources: ["amb.toml", "AMB_TIMEOUT__CONNECT", "--summary"]
                 .map(str::to_owned)
                 .to_vec(),
