@@ -108,9 +108,15 @@ fn misplaced(line: &str) -> Vec<Range<usize>> {
             ),
         };
         let value = &line[begin..end];
+        // In [connect-to] and [resolve], whose entries have ports, a place may be wrong, and is a word all the same.
+        let has_port = key
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let is_word = |byte: u8| byte.is_ascii_lowercase() || b".-:".contains(&byte);
         let is_place = |value: &str| {
             let port = value.rsplit_once(':').map(|(_, port)| port);
             value.len() < 8
+                || has_port && value.bytes().all(is_word)
                 || port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
                 || value
                     .split(',')
