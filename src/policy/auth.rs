@@ -5,7 +5,7 @@
 //! not by plain http, unless that stays on this machine or somebody has allowed it. A redirect is a request of its own.
 //!
 //! Nothing in here holds a secret's value: it says which are needed ([`Auth::secrets`]), and what is made of them
-//! ([`write`]); who they are got from is the proxy.
+//! ([`mod@write`]); who they are got from is the proxy.
 
 mod options;
 mod reference;
