@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use self::policies::{Breakers, Egress};
 use crate::traffic::{
+    credentials::Credentials,
     edits::EditCounts,
     failures::FailureGroup,
     held::Held,
@@ -189,6 +190,9 @@ struct Totals<'a> {
     /// What retries did, and why others were not made; absent if there was nothing to retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     retries: Option<&'a RetryCounts>,
+    /// What was done about credentials; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<&'a Credentials>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -486,6 +490,7 @@ impl<'a> Totals<'a> {
             connections: &traffic.connections,
             bytes: &traffic.bytes,
             held: (!traffic.held.is_nothing()).then_some(&traffic.held),
+            credentials: Some(&traffic.credentials).filter(|credentials| !credentials.is_nothing()),
             retries: retries(&traffic.retries),
             times: Times {
                 latency: traffic.latency.as_ref(),

@@ -17,6 +17,7 @@ use foldhash::fast::RandomState;
 use crate::traffic::{
     Outcome, Record,
     circuit::Circuit,
+    credentials::Credentials,
     edits::EditCounts,
     egress::{Decisions, Verdict},
     failures::{FailureGroup, FailureGroups},
@@ -58,12 +59,15 @@ pub struct Meter {
     circuits: Vec<Circuit>,
     /// What was changed on the way.
     edits: EditCounts,
+    /// What was done about credentials.
+    pub credentials: Credentials,
 }
 
 impl Meter {
     /// Counts one exchange or tunnel.
     pub fn add(&mut self, record: &Record) {
         self.tally(&record.host, record.port).add(record);
+        self.credentials.add(record);
         if let Some(id) = &record.route {
             self.route(id).add(record);
         }
@@ -128,6 +132,7 @@ impl Meter {
         self.failures.merge(other.failures);
         self.denials.merge(other.denials);
         self.edits.merge(other.edits);
+        self.credentials.merge(other.credentials);
         self.decisions.merge(other.decisions);
     }
 
@@ -170,6 +175,7 @@ impl Meter {
             decisions: self.decisions,
             circuits: self.circuits,
             edits: self.edits,
+            credentials: self.credentials,
         }
     }
 }
@@ -213,6 +219,8 @@ pub struct Traffic {
     pub circuits: Vec<Circuit>,
     /// What was changed on the way.
     pub edits: EditCounts,
+    /// What was done about credentials.
+    pub credentials: Credentials,
 }
 
 impl Traffic {
