@@ -124,6 +124,7 @@ fn prepare(
         let line = format!("'h{number:02}.test' = {method}\n");
         file.push_str(&line);
     }
+    file += "[headers]\nset = { X-One = 'secret:s06', X-Two = 'secret:s07' }\n";
     let mut all: Vec<String> = flags.iter().map(ToString::to_string).collect();
     all.extend((0..COUNT).map(|number| resolve(&format!("h{number:02}.test"), address)));
     all.push(resolve("other.test", address));
