@@ -76,6 +76,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Where the proxy listens; port 0 takes a free one [default: 127.0.0.1:0]')
             [CompletionResult]::new('--threads', '--threads', [CompletionResultType]::ParameterName, 'Threads that serve the proxy, 1 to 64 [default: 1]')
             [CompletionResult]::new('--inject', '--inject', [CompletionResultType]::ParameterName, 'Families of variables to put in the command''s environment, such as proxy,node [default: default]')
+            [CompletionResult]::new('--confine', '--confine', [CompletionResultType]::ParameterName, 'Hold the command, and all that it starts, to amb: off, or tcp, by which the kernel lets TCP lead to amb''s proxy only [default: off]')
             [CompletionResult]::new('--process-group', '--process-group', [CompletionResultType]::ParameterName, 'Which process group the command gets [default: auto]')
             [CompletionResult]::new('--run-timeout', '--run-timeout', [CompletionResultType]::ParameterName, 'Stop the command after this; exit with 124 [default: never]')
             [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'Kill the command this long after it was first told to stop [default: never]')

@@ -72,6 +72,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --listen 'Where the proxy listens; port 0 takes a free one [default: 127.0.0.1:0]'
             cand --threads 'Threads that serve the proxy, 1 to 64 [default: 1]'
             cand --inject 'Families of variables to put in the command''s environment, such as proxy,node [default: default]'
+            cand --confine 'Hold the command, and all that it starts, to amb: off, or tcp, by which the kernel lets TCP lead to amb''s proxy only [default: off]'
             cand --process-group 'Which process group the command gets [default: auto]'
             cand --run-timeout 'Stop the command after this; exit with 124 [default: never]'
             cand -k 'Kill the command this long after it was first told to stop [default: never]'

@@ -36,7 +36,7 @@ use crate::{
         progress::{Progress, UNNOTICED},
     },
     sabotage,
-    supervise::{Errand, Signals, Spawn, SpawnError, Supervisor, write_stderr},
+    supervise::{Confine, ConfineError, Confinement, Errand, Signals, Spawn, SpawnError, Supervisor, write_stderr},
     trust::{Directory, TrustError},
 };
 
@@ -63,6 +63,9 @@ enum StartError {
     /// The certificates that the command is to trust cannot be written.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The kernel cannot hold the command to the proxy.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     /// The command cannot be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
@@ -140,6 +143,10 @@ fn start(
         tracing::warn!("certificates: {note}");
     }
     let changes = inject::changes(&inherited, proxy.address(), certificates, &run_id, &config.inject);
+    let confinement = match config.supervise.confine {
+        Confine::Off => None,
+        Confine::Tcp => Some(Confinement::to(proxy.address().port())?),
+    };
     let spawn = Spawn {
         command: &args.command,
         inherited: environment,
@@ -148,6 +155,7 @@ fn start(
             .map(|change| (change.name.into(), change.value))
             .collect(),
         restore_nofile: raise_descriptor_limit(),
+        confinement: confinement.as_ref(),
     };
     notify::status(&format!(
         "{} runs, with amb's proxy on {}",

@@ -49,6 +49,7 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["route", "*", "tls", "client-cert"], false),
     (&["route", "*", "tls", "client-key"], false),
     (&["route", "*", "tls", "extra-roots"], false),
+    (&["run", "confine"], false),
     (&["tls", "ca", "cert"], false),
     (&["tls", "ca", "key"], false),
     (&["tls", "client-cert"], false),

@@ -10,7 +10,7 @@ use crate::{
     policy::retry::Level,
     proxy::Drained,
     report::{access_log::AccessLogEnd, color::Stream, file::ReportFile, human},
-    supervise::{ChildExit, Ended, Signal, write_stderr},
+    supervise::{ChildExit, Confine, Ended, Signal, write_stderr},
     traffic::summary::{self, ChildOutcome, ExitReason, Summary, Warning},
 };
 
@@ -109,6 +109,10 @@ impl Outcome<'_> {
                 duration: self.duration,
                 config_sources: sources,
                 policy: self.sources.central.as_ref().map(central_policy),
+                confine: match self.config.supervise.confine {
+                    Confine::Off => None,
+                    Confine::Tcp => Some("tcp"),
+                },
                 amb_version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             child: child(self.pid, self.ended),

@@ -100,6 +100,8 @@ pub struct Run {
     pub config_sources: Vec<String>,
     /// The central policy that it was under; none if there is none.
     pub policy: Option<CentralPolicy>,
+    /// What the kernel has held the command to: `tcp`; none if to nothing.
+    pub confine: Option<&'static str>,
     /// amb's own version.
     pub amb_version: String,
 }

@@ -17,7 +17,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         &["policy", "supervise", "report", "inject", "spelling", "units"],
     ),
     ("ca", &["cli", "config", "exit", "policy", "proxy"]),
-    ("doctor", &["cli", "exit", "proxy"]),
+    ("doctor", &["cli", "exit", "proxy", "supervise"]),
     ("exit", &["supervise"]),
     ("inject", &["trust"]),
     ("trust", &[]),

@@ -5,6 +5,7 @@
 mod central;
 mod completion;
 mod config;
+mod confine;
 mod demo;
 mod doctor;
 mod egress;
