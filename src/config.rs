@@ -21,6 +21,7 @@ pub mod explain;
 pub mod files;
 pub mod init;
 mod layer;
+mod lock;
 mod mistake;
 mod overrides;
 mod place;
@@ -64,7 +65,7 @@ use crate::{
     policy::{
         Policy, PolicyOptions, Problem,
         breaker::BreakerOptions,
-        egress::EgressOptions,
+        egress::{Background, EgressOptions},
         limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
@@ -233,10 +234,12 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
     // Each layer was read by itself, so what they amount to is readable too, unless a value of one layer
     // stands where another has a table: then the layer was refused above.
     let warnings = stack.findings.warnings;
-    let merged = Sources::of(stack.layers, warnings.clone()).and_then(|merged| match stack.central {
-        Some(central) => merged.1.constrained(&central, &request.environment, &mut errors),
-        None => Ok(merged),
-    });
+    let merged = Sources::of(stack.layers, warnings.clone())
+        .and_then(|(options, sources)| sources.locked(options, &request.directory, &mut errors))
+        .and_then(|merged| match stack.central {
+            Some(central) => merged.1.constrained(&central, &request.environment, &mut errors),
+            None => Ok(merged),
+        });
     let (options, sources) = match merged {
         Ok(merged) => merged,
         Err(error) => {
@@ -249,7 +252,11 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
     let mut problems = Vec::new();
     let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some())
         || options.egress.rule.iter().flatten().any(|rule| rule.when.is_some());
-    let building = || build(options, &request.program, &request.environment, &mut problems);
+    let background = Background {
+        lock: sources.lock.clone(),
+        origins: sources.of_egress(),
+    };
+    let building = || build(options, background, &request.program, &request.environment, &mut problems);
     let config = if with_conditions {
         match with_room(building) {
             Ok(config) => config,
@@ -284,6 +291,7 @@ fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
 /// Makes valid values of readable ones; `problems` gets what is wrong with them.
 fn build(
     options: Options,
+    background: Background,
     program: &OsStr,
     environment: &[(OsString, OsString)],
     problems: &mut Vec<Problem>,
@@ -306,6 +314,7 @@ fn build(
         headers: options.headers,
         tls: options.tls,
         egress: options.egress,
+        background,
     };
     let config = Config {
         name: run.name.unwrap_or_else(|| {
@@ -332,6 +341,13 @@ fn build(
 
 /// Finds values that are at odds with each other.
 fn check_across(config: &Config, problems: &mut Vec<Problem>) {
+    if let Some(egress) = &config.policy.egress
+        && egress.learn.is_some()
+        && egress.is_locked()
+    {
+        let reason = "what is held to a lockfile learns nothing: leave out one of the two";
+        problems.push(Problem::between(&["egress", "learn"], &["egress", "locked"], reason));
+    }
     let log = config.access_log.as_ref().and_then(|target| target.file.as_deref());
     let plain = |path: &Path| path.strip_prefix("./").unwrap_or(path).to_owned();
     if let Some(log) = log

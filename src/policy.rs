@@ -28,7 +28,7 @@ use std::{ffi::OsString, ops::Range, sync::Arc};
 use self::{
     breaker::Breaker,
     budget::Spending,
-    egress::{Egress, EgressOptions},
+    egress::{Background, Egress, EgressOptions},
     hedge::Pace,
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
@@ -96,6 +96,8 @@ pub struct PolicyOptions {
     pub tls: TlsOptions,
     /// `[egress]`
     pub egress: EgressOptions,
+    /// What that does not say itself.
+    pub background: Background,
 }
 
 /// Every policy of a run.
@@ -221,7 +223,7 @@ impl PolicyOptions {
             parent,
             via: self.headers.via.unwrap_or(true),
             tls: self.tls.build(problems),
-            egress: self.egress.build(problems),
+            egress: self.egress.build(self.background, problems),
             redact: Arc::new(Redact),
         }
     }

@@ -5,6 +5,7 @@
 //! never changes how the child's end is passed on.
 
 mod dry;
+mod learn;
 mod notify;
 mod outcome;
 
@@ -32,7 +33,7 @@ use crate::{
     report::{
         access_log::AccessLog,
         color::Stream,
-        file::ReportFile,
+        file::{OutputFile, ReportFile},
         progress::{Progress, UNNOTICED},
     },
     sabotage,
@@ -115,6 +116,9 @@ fn start(
 
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
     let (reports, access_log) = outputs(config).map_err(StartError::Report)?;
+    let learned = config.policy.egress.as_ref().and_then(|egress| egress.learn.as_deref());
+    let learned = learned.map(|path| OutputFile::reserve("lockfile", path));
+    let learned = learned.transpose().map_err(|error| StartError::Report(error.to_string()))?;
     let listener = access_log.as_ref().map(|log| -> Listener {
         let sink = log.sink();
         Arc::new(move |record| sink.log(record))
@@ -196,7 +200,7 @@ fn start(
             panicked: PANICS.load(Ordering::Relaxed),
             access_log: access_log.map(AccessLog::close),
         };
-        outcome.report(reports, &stderr)
+        outcome.report(reports, learned, &stderr)
     }));
     let exit = told.unwrap_or_else(|_| {
         write_stderr("amb: degraded: amb failed after the command had ended: a bug, please report it\n");

@@ -212,7 +212,7 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
     let template = config.policy.rules_for(&asked).url_template.map(ToString::to_string);
     let mark = if as_json { "" } else { " (route)" };
     let values = values(sources, at, mark);
-    let egress = config.policy.egress.as_ref().map(|egress| Ruled::of(egress, &asked));
+    let egress = config.policy.egress.as_ref().map(|egress| Ruled::of(egress, sources, &asked));
     if as_json {
         let json = json!({
             "request": {
@@ -226,7 +226,8 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
                 .map(|route| json!({ "id": route.id, "place": route.place, "reason": route.misfit }))
                 .collect::<Vec<_>>(),
             "egress": egress.map(|ruled| json!({
-                "action": ruled.action, "rule": ruled.rule, "message": ruled.message, "enforced": ruled.enforced,
+                "action": ruled.action, "rule": ruled.rule, "origin": ruled.origin, "message": ruled.message,
+                "enforced": ruled.enforced,
             })),
             "values": show::as_json(&values, true),
         });
@@ -241,6 +242,8 @@ struct Ruled {
     action: &'static str,
     /// The rule that says so; none if it depends.
     rule: Option<String>,
+    /// Where that was written; none if it depends, and if nobody has written it.
+    origin: Option<String>,
     /// What the refused are told.
     message: Option<String>,
     /// Whether what is denied is refused.
@@ -251,10 +254,11 @@ struct Ruled {
 
 impl Ruled {
     /// What they say of this.
-    fn of(egress: &Egress, asked: &Asked<'_>) -> Self {
+    fn of(egress: &Egress, sources: &Sources, asked: &Asked<'_>) -> Self {
         let depends = |sentence: &str| Self {
             action: "depends",
             rule: None,
+            origin: None,
             message: None,
             enforced: egress.enforced,
             sentence: sentence.to_owned(),
@@ -277,14 +281,30 @@ impl Ruled {
             .as_ref()
             .map(|message| format!(": {message}"))
             .unwrap_or_default();
+        let origin = place_of_rule(sources, &decision.rule).or_else(|| decision.origin.map(|origin| origin.to_string()));
+        let place = origin.as_ref().map(|place| format!(" from {place}")).unwrap_or_default();
         Self {
             action: if denied { "deny" } else { "allow" },
-            sentence: format!("{what} ({}){told}", decision.rule),
+            sentence: format!("{what} ({}{place}){told}", decision.rule),
+            origin,
             rule: Some(decision.rule.to_string()),
             message,
             enforced: egress.enforced,
         }
     }
+}
+
+/// Where a rule of this id was written: file, line and column; none if there is no such rule.
+fn place_of_rule(sources: &Sources, id: &str) -> Option<String> {
+    let list = ["egress", "rule"].map(str::to_owned);
+    let rules = sources.value_inside(&list)?;
+    let named = |(at, rule): (usize, &serde_json::Value)| match rule["id"].as_str() {
+        Some(known) => known == id,
+        None => id == format!("rule-{}", at + 1),
+    };
+    let at = rules.as_array()?.iter().enumerate().position(named)?;
+    let key = [&list[..], &[at.to_string(), "action".to_owned()]].concat();
+    sources.inside(&key).map(|source| source.place)
 }
 
 /// A trial as text.

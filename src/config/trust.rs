@@ -42,6 +42,8 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["egress", "allow"], false),
     (&["egress", "default"], false),
     (&["egress", "deny"], false),
+    (&["egress", "learn"], true),
+    (&["egress", "locked"], true),
     (&["egress", "mode"], false),
     (&["egress", "rule"], false),
     (&["report", "files"], true),

@@ -86,6 +86,7 @@ impl Recorder {
             waited: Duration::ZERO,
             limited: None,
             egress: None,
+            called: Vec::new(),
             reused: false,
             user_agent: None,
             referer: None,

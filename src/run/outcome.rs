@@ -3,13 +3,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::learn;
 use crate::{
     cli::RunArgs,
     config::{Config, Governed, Sources},
     exit::Exit,
     policy::retry::Level,
     proxy::Drained,
-    report::{access_log::AccessLogEnd, color::Stream, file::ReportFile, human},
+    report::{access_log::AccessLogEnd, color::Stream, file::{OutputFile, ReportFile}, human},
     supervise::{ChildExit, Confine, Ended, Signal, write_stderr},
     traffic::summary::{self, ChildOutcome, ExitReason, Summary, Warning},
 };
@@ -42,11 +43,16 @@ pub(super) struct Outcome<'a> {
 
 impl Outcome<'_> {
     /// Writes the report files, then the summary, which says what could not be written. Returns how amb is to end.
-    pub(super) fn report(self, files: Vec<ReportFile>, stderr: &Stream) -> Exit {
+    pub(super) fn report(self, files: Vec<ReportFile>, learned: Option<OutputFile>, stderr: &Stream) -> Exit {
         let exit = self.exit();
         let mode = self.config.report.summary;
         let quiet = self.args.console.quiet;
         let mut summary = self.summary();
+        if let Some(lockfile) = learned
+            && let Err(warning) = learn::write(lockfile, &summary.traffic, exit)
+        {
+            summary.warnings.push(warning);
+        }
         summary.reports = files.iter().map(|file| file.path().display().to_string()).collect();
         for file in files {
             let path = file.path().display().to_string();

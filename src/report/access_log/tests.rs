@@ -40,6 +40,7 @@ fn record() -> Record {
         waited: Duration::ZERO,
         limited: None,
         egress: None,
+        called: Vec::new(),
         reused: false,
         user_agent: Some("curl/8 \"x\"\n".to_owned()),
         referer: None,

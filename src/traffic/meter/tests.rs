@@ -35,6 +35,7 @@ fn exchange() -> Record {
         waited: Duration::ZERO,
         limited: None,
         egress: None,
+        called: Vec::new(),
         reused: true,
         user_agent: None,
         referer: None,
