@@ -34,7 +34,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show what amb does, with a server and a client of its own')
             [CompletionResult]::new('init', 'init', [CompletionResultType]::ParameterValue, 'Write a first amb.toml')
             [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Show, explain and check the configuration')
-            [CompletionResult]::new('policy', 'policy', [CompletionResultType]::ParameterValue, 'Try out what holds for a request')
+            [CompletionResult]::new('policy', 'policy', [CompletionResultType]::ParameterValue, 'Try out what holds for a request, and write rules from reports')
             [CompletionResult]::new('ca', 'ca', [CompletionResultType]::ParameterValue, 'Create or show a certificate authority that is kept')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Find out which programs of this machine go through amb, and trust it')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Trust this project''s amb.toml')
@@ -64,6 +64,8 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--egress', '--egress', [CompletionResultType]::ParameterName, 'What becomes of requests that the rules deny: off, audit or enforce [default: audit]')
             [CompletionResult]::new('--allow', '--allow', [CompletionResultType]::ParameterName, 'Where requests may go; everywhere else is denied [default: none]')
             [CompletionResult]::new('--deny', '--deny', [CompletionResultType]::ParameterName, 'Where requests may not go, whatever else is allowed [default: none]')
+            [CompletionResult]::new('--learn', '--learn', [CompletionResultType]::ParameterName, 'Write where requests went to this lockfile, if the command ends well: for --locked [default: no file]')
+            [CompletionResult]::new('--locked', '--locked', [CompletionResultType]::ParameterName, 'Refuse requests to places that are not in this lockfile; --learn writes it [default: no file]')
             [CompletionResult]::new('--summary', '--summary', [CompletionResultType]::ParameterName, 'How much to say at the end [default: auto]')
             [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable [default: none]')
             [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable [default: none]')
@@ -229,9 +231,11 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('test', 'test', [CompletionResultType]::ParameterValue, 'Say what would hold for a request: by which route it would go, and which values apply')
+            [CompletionResult]::new('suggest', 'suggest', [CompletionResultType]::ParameterValue, 'Write the list of what may be asked for, from reports of what was')
             break
         }
         'amb;policy;test' {
+            [CompletionResult]::new('--cases', '--cases', [CompletionResultType]::ParameterName, 'Try the requests of a file, and fail if one does not come out as it is expected to')
             [CompletionResult]::new('-H', '-H ', [CompletionResultType]::ParameterName, 'A header field that it has; repeatable')
             [CompletionResult]::new('--header', '--header', [CompletionResultType]::ParameterName, 'A header field that it has; repeatable')
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
@@ -243,6 +247,18 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'As JSON')
             [CompletionResult]::new('--no-config', '--no-config', [CompletionResultType]::ParameterName, 'Ignore the user''s and the project''s file')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'amb;policy;suggest' {
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--generalise', '--generalise', [CompletionResultType]::ParameterName, 'Take three names and more together that are below one owner''s domain: *.example.com')
+            [CompletionResult]::new('--generalize', '--generalize', [CompletionResultType]::ParameterName, 'Take three names and more together that are below one owner''s domain: *.example.com')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')

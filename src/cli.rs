@@ -124,7 +124,7 @@ pub enum Command {
     Init(InitArgs),
     /// Show, explain and check the configuration
     Config(ConfigArgs),
-    /// Try out what holds for a request
+    /// Try out what holds for a request, and write rules from reports
     Policy(policy::PolicyArgs),
     /// Create or show a certificate authority that is kept
     Ca(ca::CaArgs),

@@ -13,6 +13,7 @@
 //! To add a key, add a field to the options of its policy, with its documentation; to add a table, a field to
 //! [`Options`]. [`schema`] says what can stand beside a field.
 
+pub mod cases;
 pub mod central;
 pub mod check;
 mod constrain;
@@ -31,6 +32,7 @@ mod secret;
 pub mod show;
 mod sources;
 mod stack;
+pub mod suggest;
 mod tree;
 pub mod trial;
 pub mod trust;
@@ -256,7 +258,15 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
         lock: sources.lock.clone(),
         origins: sources.of_egress(),
     };
-    let building = || build(options, background, &request.program, &request.environment, &mut problems);
+    let building = || {
+        build(
+            options,
+            background,
+            &request.program,
+            &request.environment,
+            &mut problems,
+        )
+    };
     let config = if with_conditions {
         match with_room(building) {
             Ok(config) => config,

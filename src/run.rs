@@ -118,7 +118,9 @@ fn start(
     let (reports, access_log) = outputs(config).map_err(StartError::Report)?;
     let learned = config.policy.egress.as_ref().and_then(|egress| egress.learn.as_deref());
     let learned = learned.map(|path| OutputFile::reserve("lockfile", path));
-    let learned = learned.transpose().map_err(|error| StartError::Report(error.to_string()))?;
+    let learned = learned
+        .transpose()
+        .map_err(|error| StartError::Report(error.to_string()))?;
     let listener = access_log.as_ref().map(|log| -> Listener {
         let sink = log.sink();
         Arc::new(move |record| sink.log(record))

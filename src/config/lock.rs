@@ -21,9 +21,9 @@ use crate::policy::egress::lock::Lock;
 pub(super) fn read(directory: &Path, path: &Path) -> Result<(Lock, Layer), String> {
     let shown = path.display().to_string();
     let file = files::optional(directory, path).map_err(|error| error.reason)?;
-    let file = file.ok_or_else(|| format!("there is no {shown}; a run with --learn {shown} that ends well writes it"))?;
-    let lock =
-        Lock::read(&shown, &file.text).map_err(|(line, reason)| format!("line {line} of {shown}: {reason}"))?;
+    let file =
+        file.ok_or_else(|| format!("there is no {shown}; a run with --learn {shown} that ends well writes it"))?;
+    let lock = Lock::read(&shown, &file.text).map_err(|(line, reason)| format!("line {line} of {shown}: {reason}"))?;
     let layer = layer(&lock, file);
     Ok((lock, layer))
 }

@@ -1,6 +1,6 @@
 //! `amb policy test`: what would hold for a request, and who says so. Nothing is sent.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::IpAddr};
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use super::{
     show::{self, Effective},
 };
 use crate::policy::{
-    egress::{Action, ByName, Egress},
+    egress::{Action, ByName, Decision, Egress},
     matching::{Subject, host::of_request},
     rules::{Asked, Fields},
     tls::Tls,
@@ -39,6 +39,19 @@ pub struct Trial {
     fields: Head,
 }
 
+/// What becomes of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fate {
+    /// `allow`, `deny` or `depends`: see [`Ruled::action`].
+    pub(super) action: &'static str,
+    /// The rule that says so.
+    pub(super) rule: Option<String>,
+    /// Where that was written.
+    pub(super) origin: Option<String>,
+    /// The route that it goes by.
+    pub(super) route: Option<String>,
+}
+
 /// Header fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Head(Vec<(String, String)>);
@@ -63,6 +76,26 @@ impl Trial {
     /// What is no request.
     pub fn read(words: &[String], headers: &[String]) -> Result<Self, ConfigError> {
         read(words, headers).map_err(ConfigError::other)
+    }
+
+    /// What would become of it, and it in a line as amb would see it. `address` is what its name leads to, if that is known.
+    pub(super) fn fate(&self, config: &Config, sources: &Sources, address: Option<IpAddr>) -> (String, Fate) {
+        let trial = self.seen(&config.policy.tls);
+        let asked = trial.asked();
+        let ruled = config.policy.egress.as_ref().map(|egress| match address {
+            Some(address) => Ruled::by_address(egress, sources, &asked, address),
+            None => Ruled::of(egress, sources, &asked),
+        });
+        let (action, rule, origin) =
+            ruled.map_or(("allow", None, None), |ruled| (ruled.action, ruled.rule, ruled.origin));
+        let route = config.policy.rules_for(&asked).route.map(ToString::to_string);
+        let fate = Fate {
+            action,
+            rule,
+            origin,
+            route,
+        };
+        (trial.line(), fate)
     }
 
     /// It as amb would see it.
@@ -212,7 +245,11 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
     let template = config.policy.rules_for(&asked).url_template.map(ToString::to_string);
     let mark = if as_json { "" } else { " (route)" };
     let values = values(sources, at, mark);
-    let egress = config.policy.egress.as_ref().map(|egress| Ruled::of(egress, sources, &asked));
+    let egress = config
+        .policy
+        .egress
+        .as_ref()
+        .map(|egress| Ruled::of(egress, sources, &asked));
     if as_json {
         let json = json!({
             "request": {
@@ -271,6 +308,22 @@ impl Ruled {
         if denied && asked.is_tunnel() && egress.allows_some(asked, None) {
             return depends("what is in the tunnel decides: a rule allows some of it");
         }
+        Self::decided(egress, sources, decision)
+    }
+
+    /// What they say of this, if its name leads to this address.
+    fn by_address(egress: &Egress, sources: &Sources, asked: &Asked<'_>, address: IpAddr) -> Self {
+        let decision = egress.by_address(asked, address);
+        let some = asked.is_tunnel() && egress.allows_some(asked, Some(address));
+        if decision.action == Action::Deny && some {
+            return Self::of(egress, sources, asked);
+        }
+        Self::decided(egress, sources, decision)
+    }
+
+    /// A decision.
+    fn decided(egress: &Egress, sources: &Sources, decision: Decision) -> Self {
+        let denied = decision.action == Action::Deny;
         let what = match (denied, egress.enforced) {
             (false, _) => "allowed",
             (true, true) => "refused",
@@ -281,8 +334,12 @@ impl Ruled {
             .as_ref()
             .map(|message| format!(": {message}"))
             .unwrap_or_default();
-        let origin = place_of_rule(sources, &decision.rule).or_else(|| decision.origin.map(|origin| origin.to_string()));
-        let place = origin.as_ref().map(|place| format!(" from {place}")).unwrap_or_default();
+        let origin =
+            place_of_rule(sources, &decision.rule).or_else(|| decision.origin.map(|origin| origin.to_string()));
+        let place = origin
+            .as_ref()
+            .map(|place| format!(" from {place}"))
+            .unwrap_or_default();
         Self {
             action: if denied { "deny" } else { "allow" },
             sentence: format!("{what} ({}{place}){told}", decision.rule),

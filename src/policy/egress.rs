@@ -21,8 +21,8 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::{destination::Destination, lock::Lock};
 pub use self::options::{EgressOptions, Mode, RuleOptions, Violations};
+use self::{destination::Destination, lock::Lock};
 use super::{
     condition::Condition,
     matching::{Match, Subject, host::HostPattern, hosts::HostIndex},
@@ -315,10 +315,7 @@ impl Egress {
 
     /// Whether the name of a place does not decide yet.
     fn leaves_open(&self, place: &Place<'_>) -> bool {
-        self.knows_networks
-            && !place.is_address
-            && self.locked_out(place).is_none()
-            && self.deny.find(place).is_none()
+        self.knows_networks && !place.is_address && self.locked_out(place).is_none() && self.deny.find(place).is_none()
     }
 
     /// What the lockfile says of a place that is not in it.

@@ -24,8 +24,8 @@ pub(super) fn write(file: OutputFile, traffic: &Traffic, exit: Exit) -> Result<(
     if exit.status() != 0 {
         return Err(kept("the command did not end well"));
     }
-    let places = places(&traffic.hosts, &traffic.decisions)
-        .ok_or_else(|| kept("there were more places than are told apart"))?;
+    let places =
+        places(&traffic.hosts, &traffic.decisions).ok_or_else(|| kept("there were more places than are told apart"))?;
     file.write(Lock::text(places).as_bytes())
         .map_err(|error| Warning::new("not_learned", error.to_string()))
 }

@@ -10,7 +10,12 @@ use crate::{
     exit::Exit,
     policy::retry::Level,
     proxy::Drained,
-    report::{access_log::AccessLogEnd, color::Stream, file::{OutputFile, ReportFile}, human},
+    report::{
+        access_log::AccessLogEnd,
+        color::Stream,
+        file::{OutputFile, ReportFile},
+        human,
+    },
     supervise::{ChildExit, Confine, Ended, Signal, write_stderr},
     traffic::summary::{self, ChildOutcome, ExitReason, Summary, Warning},
 };

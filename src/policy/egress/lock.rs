@@ -65,7 +65,9 @@ impl Lock {
 
     /// Whether this place is in it.
     pub(super) fn holds(&self, host: &str, port: u16) -> bool {
-        let found = self.places.binary_search_by(|(known, of)| (known.as_str(), *of).cmp(&(host, port)));
+        let found = self
+            .places
+            .binary_search_by(|(known, of)| (known.as_str(), *of).cmp(&(host, port)));
         found.is_ok()
     }
 }
@@ -85,7 +87,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_sorted_and_read_again() {
-        let places = [("b.test", 443), ("a.test", 8080), ("a.test", 80), ("::1", 443), ("a.test", 80)];
+        let places = [
+            ("b.test", 443),
+            ("a.test", 8080),
+            ("a.test", 80),
+            ("::1", 443),
+            ("a.test", 80),
+        ];
         let places = places.map(|(host, port)| (host.to_owned(), port));
         let text = Lock::text(places.clone());
         assert_eq!(
@@ -103,7 +111,13 @@ mod tests {
     fn hosts_are_read_as_requests_name_them_and_nothing_wider() {
         let lock = Lock::read("amb.lock", "# all\n\n  A.Test.:443 # ours\n").unwrap();
         assert!(lock.holds("a.test", 443));
-        for (text, line) in [("a.test", 1), ("\na.test:0", 2), ("*.a.test:443", 1), ("a b:1", 1), ("10.0.0.0/8:1", 1)] {
+        for (text, line) in [
+            ("a.test", 1),
+            ("\na.test:0", 2),
+            ("*.a.test:443", 1),
+            ("a b:1", 1),
+            ("10.0.0.0/8:1", 1),
+        ] {
             let mistake = Lock::read("amb.lock", text).map_err(|(line, _)| line);
             assert_eq!(mistake.map(|lock| lock.places), Err(line), "{text:?}");
         }

@@ -57,7 +57,11 @@ fn nothing_is_asked_where_nothing_is_said() {
         (json!({"mode": "enforce"}), true),
         (json!({"mode": "block"}), true),
     ] {
-        assert_eq!(options(&table).build(Background::default(), &mut Vec::new()).is_some(), wanted, "{table}");
+        assert_eq!(
+            options(&table).build(Background::default(), &mut Vec::new()).is_some(),
+            wanted,
+            "{table}"
+        );
     }
 }
 

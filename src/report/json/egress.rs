@@ -1,0 +1,75 @@
+//! The part of the JSON report about the rules of `[egress]`.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::traffic::egress::{Decisions, Verdict};
+
+/// What the rules of egress said.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Egress<'a> {
+    /// What becomes of what they deny: enforce or audit.
+    mode: &'static str,
+    /// Requests and tunnels that were refused.
+    denied: u64,
+    /// Requests and tunnels that would have been refused if they were enforced.
+    would_deny: u64,
+    /// By place and rule, what was refused first.
+    decisions: Vec<Decision<'a>>,
+    /// What else hosts were called inside of tunnels, in TLS or in Host: names that rules are asked for, too. Absent if there are
+    /// none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also_called: Vec<Called<'a>>,
+}
+
+/// A name that a host was called inside of a tunnel.
+#[derive(Serialize, JsonSchema)]
+struct Called<'a> {
+    /// The name; empty for all beyond the first thousand.
+    host: &'a str,
+    /// The tunnel's port.
+    port: u16,
+}
+
+/// What was said about a place.
+#[derive(Serialize, JsonSchema)]
+struct Decision<'a> {
+    /// The host; empty for all beyond the first thousand.
+    host: &'a str,
+    /// The port.
+    port: u16,
+    /// What was said: deny, would-deny or allow.
+    action: &'static str,
+    /// What said so: the id of a rule, an entry of a list, locked, or default.
+    rule: &'a str,
+    /// Where that was written: a file, a variable, a flag, the central policy; absent if nobody has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a str>,
+    /// How often.
+    count: u64,
+}
+
+impl<'a> Egress<'a> {
+    /// The part of the report about these decisions.
+    pub(super) fn of(mode: &'static str, decisions: &'a Decisions) -> Self {
+        let each = decisions.iter().map(|(place, count)| Decision {
+            host: &place.host,
+            port: place.port,
+            action: place.verdict.name(),
+            rule: &place.rule,
+            origin: place.origin.as_deref(),
+            count,
+        });
+        Self {
+            mode,
+            denied: decisions.total(Verdict::Denied),
+            would_deny: decisions.total(Verdict::WouldDeny),
+            decisions: each.collect(),
+            also_called: decisions
+                .called()
+                .iter()
+                .map(|(host, port)| Called { host, port: *port })
+                .collect(),
+        }
+    }
+}
