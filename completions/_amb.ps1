@@ -49,6 +49,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]')
             [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
             [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--break-glass', '--break-glass', [CompletionResultType]::ParameterName, 'Lift what the central policy enforces, if it has an [override] for a group of yours; say why')
             [CompletionResult]::new('--connect-timeout', '--connect-timeout', [CompletionResultType]::ParameterName, 'How long a connection may take to open, name resolution included [default: 10s]')
             [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'How long a request may take in all, retries included [default: no limit]')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long a request may take in all, retries included [default: no limit]')
@@ -232,6 +233,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('test', 'test', [CompletionResultType]::ParameterValue, 'Say what would hold for a request: by which route it would go, and which values apply')
             [CompletionResult]::new('suggest', 'suggest', [CompletionResultType]::ParameterValue, 'Write the list of what may be asked for, from reports of what was')
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Check the signature of a policy, as minisign makes it')
             break
         }
         'amb;policy;test' {
@@ -259,6 +261,18 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
             [CompletionResult]::new('--generalise', '--generalise', [CompletionResultType]::ParameterName, 'Take three names and more together that are below one owner''s domain: *.example.com')
             [CompletionResult]::new('--generalize', '--generalize', [CompletionResultType]::ParameterName, 'Take three names and more together that are below one owner''s domain: *.example.com')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'amb;policy;verify' {
+            [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'The public key of who signs, or the file that it is in')
+            [CompletionResult]::new('--signature', '--signature', [CompletionResultType]::ParameterName, 'The signature, if it is in another file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')

@@ -45,6 +45,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --profile 'Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]'
             cand -s 'Set any key, over all else: -s timeout.connect=2s; repeatable'
             cand --set 'Set any key, over all else: -s timeout.connect=2s; repeatable'
+            cand --break-glass 'Lift what the central policy enforces, if it has an [override] for a group of yours; say why'
             cand --connect-timeout 'How long a connection may take to open, name resolution included [default: 10s]'
             cand -t 'How long a request may take in all, retries included [default: no limit]'
             cand --timeout 'How long a request may take in all, retries included [default: no limit]'
@@ -219,6 +220,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
             cand test 'Say what would hold for a request: by which route it would go, and which values apply'
             cand suggest 'Write the list of what may be asked for, from reports of what was'
+            cand verify 'Check the signature of a policy, as minisign makes it'
         }
         &'amb;policy;test'= {
             cand --cases 'Try the requests of a file, and fail if one does not come out as it is expected to'
@@ -244,6 +246,17 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --color 'When to use colours'
             cand --generalise 'Take three names and more together that are below one owner''s domain: *.example.com'
             cand --generalize 'Take three names and more together that are below one owner''s domain: *.example.com'
+            cand -q 'Say less: no summary and no warnings; errors stay'
+            cand --quiet 'Say less: no summary and no warnings; errors stay'
+            cand -v 'Say more of what amb does; -vv for everything'
+            cand --verbose 'Say more of what amb does; -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'amb;policy;verify'= {
+            cand --key 'The public key of who signs, or the file that it is in'
+            cand --signature 'The signature, if it is in another file'
+            cand --color 'When to use colours'
             cand -q 'Say less: no summary and no warnings; errors stay'
             cand --quiet 'Say less: no summary and no warnings; errors stay'
             cand -v 'Say more of what amb does; -vv for everything'

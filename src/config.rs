@@ -13,6 +13,7 @@
 //! To add a key, add a field to the options of its policy, with its documentation; to add a table, a field to
 //! [`Options`]. [`schema`] says what can stand beside a field.
 
+pub mod break_glass;
 pub mod cases;
 pub mod central;
 pub mod check;
@@ -30,6 +31,7 @@ pub mod run_table;
 pub mod schema;
 mod secret;
 pub mod show;
+pub mod signature;
 mod sources;
 mod stack;
 pub mod suggest;
@@ -170,6 +172,8 @@ pub struct Request {
     pub policy_directory: Option<PathBuf>,
     /// The directory that the project's file is searched from, upwards, and that relative paths start from: absolute.
     pub directory: PathBuf,
+    /// Why what the central policy enforces is to be lifted; none to leave it where it is.
+    pub break_glass: Option<String>,
     /// The variables of amb's own environment, which also say where the user's file and its trust are.
     pub environment: Vec<(OsString, OsString)>,
     /// The program to run, which gives the run its name.
@@ -233,13 +237,23 @@ pub fn profiles(request: &Request) -> Vec<String> {
 /// Merges the layers and builds what they say.
 fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigErrors> {
     let mut errors = stack.findings.errors;
+    let mut central = stack.central;
+    // A policy with mistakes in it lets nothing start, and is not lifted either.
+    let broken = match &request.break_glass {
+        Some(reason) if errors.is_empty() => break_glass::lift(central.as_mut(), reason)
+            .map_err(|reason| errors.push(ConfigError::other(format!("--break-glass: {reason}"))))
+            .ok(),
+        _ => None,
+    };
     // Each layer was read by itself, so what they amount to is readable too, unless a value of one layer
     // stands where another has a table: then the layer was refused above.
     let warnings = stack.findings.warnings;
     let merged = Sources::of(stack.layers, warnings.clone())
         .and_then(|(options, sources)| sources.locked(options, &request.directory, &mut errors))
-        .and_then(|merged| match stack.central {
-            Some(central) => merged.1.constrained(&central, &request.environment, &mut errors),
+        .and_then(|merged| match central {
+            Some(central) => merged
+                .1
+                .constrained(&central, broken, &request.environment, &mut errors),
             None => Ok(merged),
         });
     let (options, sources) = match merged {

@@ -58,6 +58,9 @@ enum StartError {
     /// A report or a log cannot be written.
     #[error("{0}")]
     Report(String),
+    /// The system's log has not heard that the central policy was lifted.
+    #[error("--break-glass: the system's log cannot be told of it, as the central policy wants it: {0}")]
+    Unlogged(io::Error),
     /// TLS cannot be had as it was configured.
     #[error(transparent)]
     Tls(#[from] TlsErrors),
@@ -113,6 +116,12 @@ fn start(
     let Console { quiet, verbose, .. } = args.console;
     config.log.clone().start(quiet, verbose).map_err(StartError::Report)?;
     cli::config::warn(&args.console, &sources.warnings);
+
+    if let Some(broken) = sources.central.as_ref().and_then(|central| central.broken.as_ref()) {
+        broken.log().map_err(StartError::Unlogged)?;
+        // Whoever wants no warnings is told of this one.
+        cli::say(&format_args!("warning: {}", broken.sentence()));
+    }
 
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
     let (reports, access_log) = outputs(config).map_err(StartError::Report)?;

@@ -7,12 +7,13 @@ use clap::{Args, Subcommand, ValueHint};
 use super::{
     Console,
     config::{LayerArgs, answer, shown},
+    print, say,
 };
 use crate::{
     config::{
         cases,
         error::ConfigError,
-        suggest,
+        signature, suggest,
         trial::{self, Trial},
     },
     exit::Exit,
@@ -43,6 +44,24 @@ pub enum PolicyAction {
     /// Each line of the list has its evidence beside it. A run without rules, or in audit mode, with --report report.json, gives
     /// what is needed; put what is written here into amb.toml, and read it before.
     Suggest(SuggestArgs),
+    /// Check the signature of a policy, as minisign makes it
+    ///
+    /// It is looked for beside the file: policy.toml.minisig. To sign: minisign -S -m policy.toml
+    Verify(VerifyArgs),
+}
+
+/// `amb policy verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// What was signed
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The public key of who signs, or the file that it is in
+    #[arg(long, value_name = "KEY", value_hint = ValueHint::FilePath)]
+    pub key: String,
+    /// The signature, if it is in another file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub signature: Option<PathBuf>,
 }
 
 /// `amb policy suggest`.
@@ -94,6 +113,13 @@ pub fn run(args: &PolicyArgs) -> Exit {
             }),
         },
         PolicyAction::Suggest(args) => answer(suggest::suggest(&args.reports, args.generalise)),
+        PolicyAction::Verify(args) => match signature::verify(&args.file, &args.key, args.signature.as_deref()) {
+            Ok(text) => print(text),
+            Err(reason) => {
+                say(&reason);
+                Exit::Negative
+            }
+        },
     }
 }
 

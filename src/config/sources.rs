@@ -14,6 +14,7 @@ use figment::{
 
 use super::{
     Options,
+    break_glass::Broken,
     central::Central,
     constrain::{self, Clamp},
     error::{ConfigError, Mark, Origin, dotted},
@@ -52,6 +53,8 @@ pub struct Governed {
     pub paths: Vec<String>,
     /// What it has brought back to its bounds.
     pub clamps: Vec<Clamp>,
+    /// Who has lifted it; none if nobody has.
+    pub broken: Option<Broken>,
 }
 
 /// Where an element of a list was written.
@@ -186,6 +189,7 @@ impl Sources {
     pub(super) fn constrained(
         self,
         central: &Central,
+        broken: Option<Broken>,
         environment: &[(OsString, OsString)],
         errors: &mut Vec<ConfigError>,
     ) -> Result<(Options, Self), Box<figment::Error>> {
@@ -209,6 +213,7 @@ impl Sources {
             id: central.ids.join(", "),
             paths: central.paths.iter().map(|path| path.display().to_string()).collect(),
             clamps: imposed.clamps,
+            broken,
         });
         Ok((options, sources))
     }

@@ -103,6 +103,14 @@ impl Outcome<'_> {
             );
             warnings.push(Warning::new("retries_may_repeat", message));
         }
+        if let Some(broken) = self
+            .sources
+            .central
+            .as_ref()
+            .and_then(|central| central.broken.as_ref())
+        {
+            warnings.push(Warning::new("policy_overridden", broken.sentence()));
+        }
         let lossy = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
         // Only reports tell them, and to find them takes longer than all the rest.
         let sources = if self.config.report.files.is_empty() {
@@ -154,6 +162,13 @@ fn central_policy(governed: &Governed) -> summary::CentralPolicy {
         id: governed.id.clone(),
         paths: governed.paths.clone(),
         clamped: clamped.collect(),
+        lifted: governed.broken.as_ref().map(|broken| summary::Lifted {
+            user: broken.user.clone(),
+            group: broken.group.clone(),
+            reason: broken.reason.clone(),
+            max_duration_seconds: broken.longest.as_secs_f64(),
+            files: broken.files.clone(),
+        }),
     }
 }
 

@@ -62,7 +62,7 @@ fn cases_that_come_out_as_expected_pass() {
     outcome.assert_status(0);
     let said = outcome.stdout();
     assert!(said.ends_with("\n5 cases, 0 wrong\n"), "{outcome}");
-    let first = "ok     GET http://a.test/        allow (allow a.test from amb.toml), route slow\n";
+    let first = "ok     GET http://a.test/    allow (allow a.test from amb.toml), route slow\n";
     assert!(said.starts_with(first), "{outcome}");
 }
 
