@@ -160,7 +160,7 @@ pub(super) fn lift(central: Option<&mut Central>, reason: &str) -> Result<Broken
         for (name, most) in [("run-timeout", longest), ("kill-after", Value::from(LONGEST_GRACE))] {
             central
                 .constraints
-                .push(Constraint::at_most(&["run", name], most, terms.origin.clone())?);
+                .push(Constraint::at_most(&["run", name], &most, terms.origin.clone())?);
         }
     }
     let name = |terms: &Terms| match &terms.origin {

@@ -171,10 +171,10 @@ impl Constraint {
     ///
     /// # Errors
     /// The key has no such bound.
-    pub(super) fn at_most(key: &[&str], most: Value, origin: Origin) -> Result<Self, String> {
+    pub(super) fn at_most(key: &[&str], most: &Value, origin: Origin) -> Result<Self, String> {
         let key: Vec<String> = key.iter().map(ToString::to_string).collect();
         Ok(Self {
-            bound: Bound::read(&key, "max", &most)?,
+            bound: Bound::read(&key, "max", most)?,
             key,
             unless: None,
             origin,

@@ -49,7 +49,8 @@ struct Run {
 #[derive(Deserialize)]
 struct Host {
     /// Its name; empty for requests that name none, `_other` for all that are not told apart.
-    host: String,
+    #[serde(rename = "host")]
+    name: String,
     /// The port.
     port: u16,
     /// Exchanges.
@@ -206,15 +207,15 @@ fn read(file: &Path) -> Result<Report, ConfigError> {
 fn take(report: &Report, at: usize, places: &mut Places) -> bool {
     let mut incomplete = false;
     for host in &report.hosts {
-        if host.host.is_empty() {
+        if host.name.is_empty() {
             continue;
         }
         // Names that nobody can ask for stand for several hosts.
-        if place(&host.host, host.port).parse::<Destination>().is_err() || host.host == OTHER_HOST {
+        if place(&host.name, host.port).parse::<Destination>().is_err() || host.name == OTHER_HOST {
             incomplete = true;
             continue;
         }
-        let evidence = places.entry((host.host.clone(), host.port)).or_default();
+        let evidence = places.entry((host.name.clone(), host.port)).or_default();
         evidence.requests += host.requests.total;
         evidence.tunnels += host.tunnels.total;
         evidence.failed += host.requests.failed + host.tunnels.failed;
@@ -450,7 +451,7 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("x.json");
         assert!(
-            suggest(&[file.clone()], false)
+            suggest(std::slice::from_ref(&file), false)
                 .unwrap_err()
                 .reason
                 .ends_with("there is no such file")

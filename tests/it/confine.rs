@@ -214,7 +214,7 @@ fn without(call: libc::c_long, number: i32) -> impl FnMut() -> std::io::Result<(
     let deny = libc::SECCOMP_RET_ERRNO | number.unsigned_abs();
     move || {
         let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
-            code: code as u16,
+            code: u16::try_from(code).unwrap_or_default(),
             jt,
             jf,
             k,
