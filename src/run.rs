@@ -8,6 +8,7 @@ mod dry;
 mod learn;
 mod notify;
 mod outcome;
+mod secrets;
 
 use std::{
     ffi::OsString,
@@ -61,6 +62,9 @@ enum StartError {
     /// The system's log has not heard that the central policy was lifted.
     #[error("--break-glass: the system's log cannot be told of it, as the central policy wants it: {0}")]
     Unlogged(io::Error),
+    /// A secret cannot be had.
+    #[error("{0}")]
+    Secret(String),
     /// TLS cannot be had as it was configured.
     #[error(transparent)]
     Tls(#[from] TlsErrors),
@@ -123,6 +127,8 @@ fn start(
         cli::say(&format_args!("warning: {}", broken.sentence()));
     }
 
+    let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
+    let environment = &secrets.environment[..];
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
     let (reports, access_log) = outputs(config).map_err(StartError::Report)?;
     let learned = config.policy.egress.as_ref().and_then(|egress| egress.learn.as_deref());
@@ -182,7 +188,7 @@ fn start(
     tracing::info!(pid, "the command runs");
 
     // The child runs by now; its first connection waits in the socket's queue until the proxy is at work.
-    let mut standby = proxy.stand_by(&config.policy, &tls, &run_id, listener.as_ref());
+    let mut standby = proxy.stand_by(&config.policy, &tls, &secrets.store, &run_id, listener.as_ref());
     let errand = standby.awaited().map(|awaited| Errand {
         awaited,
         run: Box::new(|| standby.begin()),

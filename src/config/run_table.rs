@@ -240,6 +240,7 @@ impl RunOptions {
                     (Confine::Off, Some(true)) => Loopback::Proxied,
                     (Confine::Off, Some(false) | None) => Loopback::Direct,
                 },
+                trace: None,
             },
             supervise: supervise::Settings {
                 process_group: self.process_group.unwrap_or_default(),

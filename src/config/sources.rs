@@ -163,7 +163,9 @@ impl Sources {
         directory: &Path,
         errors: &mut Vec<ConfigError>,
     ) -> Result<(Options, Self), Box<figment::Error>> {
-        let Some(path) = &options.egress.locked else {
+        let path = options.egress.locked.as_ref();
+        // What a file that is not trusted names is not even looked at.
+        let Some(path) = path.filter(|_| errors.is_empty()) else {
             return Ok((options, self));
         };
         match lock::read(directory, path) {

@@ -18,6 +18,7 @@ use tempfile::NamedTempFile;
 use crate::{
     report::{ReportFormat, ReportTarget, json},
     traffic::summary::Summary,
+    veil,
 };
 
 /// How long a reader may read nothing at all before the report is given up. Reports of less than a pipe holds, which is
@@ -96,7 +97,7 @@ impl ReportFile {
     /// As [`OutputFile::write`].
     pub fn write(self, summary: &Summary) -> Result<(), ReportError> {
         let bytes = match self.format {
-            ReportFormat::Json => json::render(summary),
+            ReportFormat::Json => veil::json(&json::render(summary)).into_owned(),
         };
         self.file.write(&bytes)
     }

@@ -3,7 +3,7 @@
 //! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
 //! may be added, which bumps the minor version; readers ignore those they do not know.
 
-mod egress;
+mod policies;
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 
-use self::egress::Egress;
+use self::policies::{Breakers, Egress};
 use crate::traffic::{
-    circuit::{Circuit, CircuitState},
+    credentials::Credentials,
+    edits::EditCounts,
     failures::FailureGroup,
     held::Held,
     latency::{Latency, in_seconds},
@@ -86,6 +87,9 @@ struct Report<'a> {
     egress: Option<Egress<'a>>,
     /// What circuit breakers did.
     breakers: Breakers<'a>,
+    /// What was changed on the way; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edits: Option<&'a EditCounts>,
     /// Processes of the child's that live on; absent if it could not be found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     leftovers: Option<usize>,
@@ -105,6 +109,9 @@ struct Amb<'a> {
 struct Run<'a> {
     /// See [`crate::traffic::summary::Run`], as for all of these.
     id: &'a str,
+    /// The trace that its requests are in; absent if it put them in none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
     /// Its name.
     name: &'a str,
     /// The command and its arguments.
@@ -186,6 +193,9 @@ struct Totals<'a> {
     /// What retries did, and why others were not made; absent if there was nothing to retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     retries: Option<&'a RetryCounts>,
+    /// What was done about credentials; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<&'a Credentials>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -308,31 +318,6 @@ impl<'a> Host<'a> {
     }
 }
 
-/// What circuit breakers did.
-#[derive(Serialize, JsonSchema)]
-struct Breakers<'a> {
-    /// Times that circuits opened.
-    opened: u64,
-    /// Requests and tunnels that were answered at once.
-    rejected: u64,
-    /// Circuits that are open, or half open, at the end.
-    open: usize,
-    /// The circuits that opened.
-    circuits: &'a [Circuit],
-}
-
-impl<'a> Breakers<'a> {
-    /// The part of the report about these circuits.
-    fn of(circuits: &'a [Circuit]) -> Self {
-        Self {
-            opened: circuits.iter().map(|circuit| circuit.opened).sum(),
-            rejected: circuits.iter().map(|circuit| circuit.rejected).sum(),
-            open: circuits.iter().filter(|it| it.state != CircuitState::Closed).count(),
-            circuits,
-        }
-    }
-}
-
 /// One route.
 #[derive(Serialize, JsonSchema)]
 struct Route<'a> {
@@ -430,6 +415,9 @@ struct Group<'a> {
     not_retried: Option<&'static str>,
     /// When the first began.
     first_at: String,
+    /// What tells the first from all other requests.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    first_request_id: &'a str,
 }
 
 impl<'a> Group<'a> {
@@ -446,6 +434,7 @@ impl<'a> Group<'a> {
             detail: &group.detail,
             not_retried: group.refused.map(|refused| refused.why.name()),
             first_at: time(group.first_at),
+            first_request_id: &group.first_request_id,
         }
     }
 }
@@ -463,6 +452,7 @@ impl<'a> Report<'a> {
             },
             run: Run {
                 id: &run.id,
+                trace_id: run.trace_id.as_deref(),
                 name: &run.name,
                 command: &run.command,
                 started_at: time(run.started_at),
@@ -485,6 +475,7 @@ impl<'a> Report<'a> {
             denials: traffic.denials.iter().map(Group::of).collect(),
             egress: summary.egress.map(|mode| Egress::of(mode, &traffic.decisions)),
             breakers: Breakers::of(&traffic.circuits),
+            edits: (!traffic.edits.is_nothing()).then_some(&traffic.edits),
             leftovers: summary.leftovers,
             warnings: summary.all_warnings(),
         }
@@ -503,6 +494,7 @@ impl<'a> Totals<'a> {
             connections: &traffic.connections,
             bytes: &traffic.bytes,
             held: (!traffic.held.is_nothing()).then_some(&traffic.held),
+            credentials: Some(&traffic.credentials).filter(|credentials| !credentials.is_nothing()),
             retries: retries(&traffic.retries),
             times: Times {
                 latency: traffic.latency.as_ref(),

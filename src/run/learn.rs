@@ -9,6 +9,7 @@ use crate::{
         meter::{HostTraffic, OTHER_HOST, Traffic},
         summary::Warning,
     },
+    veil,
 };
 
 /// Writes the lockfile. Where the run has not ended well, or not all of it is known, the file stays as it was.
@@ -26,7 +27,11 @@ pub(super) fn write(file: OutputFile, traffic: &Traffic, exit: Exit) -> Result<(
     }
     let places =
         places(&traffic.hosts, &traffic.decisions).ok_or_else(|| kept("there were more places than are told apart"))?;
-    file.write(Lock::text(places).as_bytes())
+    let text = Lock::text(places);
+    if veil::text(&text) != text {
+        return Err(kept("a name in it is a secret"));
+    }
+    file.write(text.as_bytes())
         .map_err(|error| Warning::new("not_learned", error.to_string()))
 }
 

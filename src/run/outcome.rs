@@ -96,6 +96,12 @@ impl Outcome<'_> {
         warnings.extend(self.access_log.as_ref().and_then(AccessLogEnd::warning));
         let exit = exit(self.ended, self.exit());
         let traffic = self.drained.meter.finish();
+        let withheld = traffic.credentials.warnings();
+        warnings.extend(
+            withheld
+                .into_iter()
+                .map(|said| Warning::new("credential_withheld", said)),
+        );
         if self.config.policy.rules.retry.level == Level::All && traffic.retries.retries > 0 {
             let message = format!(
                 "--retry all: {} requests were tried again, and may have been executed more than once",
@@ -111,7 +117,8 @@ impl Outcome<'_> {
         {
             warnings.push(Warning::new("policy_overridden", broken.sentence()));
         }
-        let lossy = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
+        let words: Vec<_> = self.args.command.iter().map(|word| word.to_string_lossy()).collect();
+        let words = self.config.policy.redact.arguments(words.iter().map(|word| &**word));
         // Only reports tell them, and to find them takes longer than all the rest.
         let sources = if self.config.report.files.is_empty() {
             Vec::new()
@@ -122,8 +129,9 @@ impl Outcome<'_> {
         Summary {
             run: summary::Run {
                 id: self.run_id,
+                trace_id: self.config.policy.trace.as_ref().map(|trace| trace.run.trace_id()),
                 name: self.config.name.clone(),
-                command: self.args.command.iter().map(lossy).collect(),
+                command: words,
                 started_at: self.started_at,
                 duration: self.duration,
                 config_sources: sources,

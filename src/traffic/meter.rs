@@ -17,6 +17,8 @@ use foldhash::fast::RandomState;
 use crate::traffic::{
     Outcome, Record,
     circuit::Circuit,
+    credentials::Credentials,
+    edits::EditCounts,
     egress::{Decisions, Verdict},
     failures::{FailureGroup, FailureGroups},
     held::Held,
@@ -55,15 +57,21 @@ pub struct Meter {
     decisions: Decisions,
     /// What circuit breakers did.
     circuits: Vec<Circuit>,
+    /// What was changed on the way.
+    edits: EditCounts,
+    /// What was done about credentials.
+    pub credentials: Credentials,
 }
 
 impl Meter {
     /// Counts one exchange or tunnel.
     pub fn add(&mut self, record: &Record) {
         self.tally(&record.host, record.port).add(record);
+        self.credentials.add(record);
         if let Some(id) = &record.route {
             self.route(id).add(record);
         }
+        self.edits.add(record);
         self.decisions.add(record);
         match &record.outcome {
             Outcome::Failed(failure) => self.failures.add(record, failure),
@@ -123,6 +131,8 @@ impl Meter {
         }
         self.failures.merge(other.failures);
         self.denials.merge(other.denials);
+        self.edits.merge(other.edits);
+        self.credentials.merge(other.credentials);
         self.decisions.merge(other.decisions);
     }
 
@@ -164,6 +174,8 @@ impl Meter {
             denials_beyond,
             decisions: self.decisions,
             circuits: self.circuits,
+            edits: self.edits,
+            credentials: self.credentials,
         }
     }
 }
@@ -205,6 +217,10 @@ pub struct Traffic {
     pub decisions: Decisions,
     /// The circuits that opened, by name.
     pub circuits: Vec<Circuit>,
+    /// What was changed on the way.
+    pub edits: EditCounts,
+    /// What was done about credentials.
+    pub credentials: Credentials,
 }
 
 impl Traffic {

@@ -1,9 +1,12 @@
-//! The part of the JSON report about the rules of `[egress]`.
+//! What policies did, in the JSON report.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::traffic::egress::{Decisions, Verdict};
+use crate::traffic::{
+    circuit::{Circuit, CircuitState},
+    egress::{Decisions, Verdict},
+};
 
 /// What the rules of egress said.
 #[derive(Serialize, JsonSchema)]
@@ -70,6 +73,31 @@ impl<'a> Egress<'a> {
                 .iter()
                 .map(|(host, port)| Called { host, port: *port })
                 .collect(),
+        }
+    }
+}
+
+/// What circuit breakers did.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Breakers<'a> {
+    /// Times that circuits opened.
+    opened: u64,
+    /// Requests and tunnels that were answered at once.
+    rejected: u64,
+    /// Circuits that are open, or half open, at the end.
+    open: usize,
+    /// The circuits that opened.
+    circuits: &'a [Circuit],
+}
+
+impl<'a> Breakers<'a> {
+    /// The part of the report about these circuits.
+    pub(super) fn of(circuits: &'a [Circuit]) -> Self {
+        Self {
+            opened: circuits.iter().map(|circuit| circuit.opened).sum(),
+            rejected: circuits.iter().map(|circuit| circuit.rejected).sum(),
+            open: circuits.iter().filter(|it| it.state != CircuitState::Closed).count(),
+            circuits,
         }
     }
 }
