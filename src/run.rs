@@ -121,11 +121,7 @@ fn start(
     config.log.clone().start(quiet, verbose).map_err(StartError::Report)?;
     cli::config::warn(&args.console, &sources.warnings);
 
-    if let Some(broken) = sources.central.as_ref().and_then(|central| central.broken.as_ref()) {
-        broken.log().map_err(StartError::Unlogged)?;
-        // Whoever wants no warnings is told of this one.
-        cli::say(&format_args!("warning: {}", broken.sentence()));
-    }
+    tell_of_override(sources)?;
 
     let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
     let environment = &secrets.environment[..];
@@ -164,10 +160,7 @@ fn start(
         tracing::warn!("certificates: {note}");
     }
     let changes = inject::changes(&inherited, proxy.address(), certificates, &run_id, &config.inject);
-    let confinement = match config.supervise.confine {
-        Confine::Off => None,
-        Confine::Tcp => Some(Confinement::to(proxy.address().port())?),
-    };
+    let confinement = confinement(config, proxy.address().port())?;
     let spawn = Spawn {
         command: &args.command,
         inherited: environment,
@@ -227,6 +220,25 @@ fn start(
     // Taking off the handlers, one by one, would only delay the end.
     mem::forget(signals);
     Ok(exit)
+}
+
+/// Tells of a central policy that was lifted, first of all those who look after it.
+fn tell_of_override(sources: &Sources) -> Result<(), StartError> {
+    let broken = sources.central.as_ref().and_then(|central| central.broken.as_ref());
+    if let Some(broken) = broken {
+        broken.log().map_err(StartError::Unlogged)?;
+        // Whoever wants no warnings is told of this one.
+        cli::say(&format_args!("warning: {}", broken.sentence()));
+    }
+    Ok(())
+}
+
+/// What the command is held to, if it is to be held to the proxy on this port.
+fn confinement(config: &Config, port: u16) -> Result<Option<Confinement>, ConfineError> {
+    match config.supervise.confine {
+        Confine::Off => Ok(None),
+        Confine::Tcp => Confinement::to(port).map(Some),
+    }
 }
 
 /// What the run is written to: the reports' files and the access log.

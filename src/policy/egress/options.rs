@@ -75,7 +75,7 @@ pub struct EgressOptions {
     #[schemars(extend("default" = [], "x-danger" = LOOSENS))]
     pub rule: Option<Vec<RuleOptions>>,
 
-    /// Write where requests went to this lockfile, if the command ends well: for --locked [default: no file]
+    /// Write where requests went to this lockfile, if the command ends well: for --locked [default: none]
     ///
     /// A line for each host and port, sorted. What was there is replaced.
     #[arg(
@@ -89,7 +89,7 @@ pub struct EgressOptions {
     #[schemars(extend("x-danger" = "writes a file outside the directory", "x-danger-if" = "outside"))]
     pub learn: Option<PathBuf>,
 
-    /// Refuse requests to places that are not in this lockfile; --learn writes it [default: no file]
+    /// Refuse requests to places that are not in this lockfile; --learn writes it [default: none]
     ///
     /// It takes the place of egress.allow, and sets egress.mode to enforce and egress.default to deny. What is in it may be
     /// denied by other rules all the same, and by the central policy.
