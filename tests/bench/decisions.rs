@@ -3,6 +3,7 @@
 //! `cargo bench --bench decisions`. Each sample is the mean of a batch, since a clock is not as fine as a decision.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its results")]
+#![expect(clippy::disallowed_methods, reason = "nothing here pauses the clock")]
 
 use std::{env, hint::black_box, time::Instant};
 
