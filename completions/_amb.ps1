@@ -34,7 +34,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show what amb does, with a server and a client of its own')
             [CompletionResult]::new('init', 'init', [CompletionResultType]::ParameterValue, 'Write a first amb.toml')
             [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Show, explain and check the configuration')
-            [CompletionResult]::new('policy', 'policy', [CompletionResultType]::ParameterValue, 'Try out what holds for a request')
+            [CompletionResult]::new('policy', 'policy', [CompletionResultType]::ParameterValue, 'Try out what holds for a request, and write rules from reports')
             [CompletionResult]::new('ca', 'ca', [CompletionResultType]::ParameterValue, 'Create or show a certificate authority that is kept')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Find out which programs of this machine go through amb, and trust it')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Trust this project''s amb.toml')
@@ -49,6 +49,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]')
             [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
             [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
+            [CompletionResult]::new('--break-glass', '--break-glass', [CompletionResultType]::ParameterName, 'Lift what the central policy enforces, if it has an [override] for a group of yours; say why')
             [CompletionResult]::new('--connect-timeout', '--connect-timeout', [CompletionResultType]::ParameterName, 'How long a connection may take to open, name resolution included [default: 10s]')
             [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'How long a request may take in all, retries included [default: no limit]')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long a request may take in all, retries included [default: no limit]')
@@ -67,6 +68,8 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--egress', '--egress', [CompletionResultType]::ParameterName, 'What becomes of requests that the rules deny: off, audit or enforce [default: audit]')
             [CompletionResult]::new('--allow', '--allow', [CompletionResultType]::ParameterName, 'Where requests may go; everywhere else is denied [default: none]')
             [CompletionResult]::new('--deny', '--deny', [CompletionResultType]::ParameterName, 'Where requests may not go, whatever else is allowed [default: none]')
+            [CompletionResult]::new('--learn', '--learn', [CompletionResultType]::ParameterName, 'Write where requests went to this lockfile, if the command ends well: for --locked [default: none]')
+            [CompletionResult]::new('--locked', '--locked', [CompletionResultType]::ParameterName, 'Refuse requests to places that are not in this lockfile; --learn writes it [default: none]')
             [CompletionResult]::new('--summary', '--summary', [CompletionResultType]::ParameterName, 'How much to say at the end [default: auto]')
             [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable [default: none]')
             [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable [default: none]')
@@ -79,6 +82,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Where the proxy listens; port 0 takes a free one [default: 127.0.0.1:0]')
             [CompletionResult]::new('--threads', '--threads', [CompletionResultType]::ParameterName, 'Threads that serve the proxy, 1 to 64 [default: 1]')
             [CompletionResult]::new('--inject', '--inject', [CompletionResultType]::ParameterName, 'Families of variables to put in the command''s environment, such as proxy,node [default: default]')
+            [CompletionResult]::new('--confine', '--confine', [CompletionResultType]::ParameterName, 'Hold the command, and all that it starts, to amb: off, or tcp, by which the kernel lets TCP lead to amb''s proxy only [default: off]')
             [CompletionResult]::new('--process-group', '--process-group', [CompletionResultType]::ParameterName, 'Which process group the command gets [default: auto]')
             [CompletionResult]::new('--run-timeout', '--run-timeout', [CompletionResultType]::ParameterName, 'Stop the command after this; exit with 124 [default: never]')
             [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'Kill the command this long after it was first told to stop [default: never]')
@@ -231,9 +235,12 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('test', 'test', [CompletionResultType]::ParameterValue, 'Say what would hold for a request: by which route it would go, and which values apply')
+            [CompletionResult]::new('suggest', 'suggest', [CompletionResultType]::ParameterValue, 'Write the list of what may be asked for, from reports of what was')
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Check the signature of a policy, as minisign makes it')
             break
         }
         'amb;policy;test' {
+            [CompletionResult]::new('--cases', '--cases', [CompletionResultType]::ParameterName, 'Try the requests of a file, and fail if one does not come out as it is expected to')
             [CompletionResult]::new('-H', '-H ', [CompletionResultType]::ParameterName, 'A header field that it has; repeatable')
             [CompletionResult]::new('--header', '--header', [CompletionResultType]::ParameterName, 'A header field that it has; repeatable')
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]')
@@ -245,6 +252,30 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'As JSON')
             [CompletionResult]::new('--no-config', '--no-config', [CompletionResultType]::ParameterName, 'Ignore the user''s and the project''s file')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'amb;policy;suggest' {
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--generalise', '--generalise', [CompletionResultType]::ParameterName, 'Take three names and more together that are below one owner''s domain: *.example.com')
+            [CompletionResult]::new('--generalize', '--generalize', [CompletionResultType]::ParameterName, 'Take three names and more together that are below one owner''s domain: *.example.com')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'amb;policy;verify' {
+            [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'The public key of who signs, or the file that it is in')
+            [CompletionResult]::new('--signature', '--signature', [CompletionResultType]::ParameterName, 'The signature, if it is in another file')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')

@@ -124,7 +124,7 @@ pub enum Command {
     Init(InitArgs),
     /// Show, explain and check the configuration
     Config(ConfigArgs),
-    /// Try out what holds for a request
+    /// Try out what holds for a request, and write rules from reports
     Policy(policy::PolicyArgs),
     /// Create or show a certificate authority that is kept
     Ca(ca::CaArgs),
@@ -183,6 +183,11 @@ pub struct RunArgs {
     /// Which layers there are.
     #[command(flatten)]
     pub layers: LayerArgs,
+    /// Lift what the central policy enforces, if it has an [override] for a group of yours; say why
+    ///
+    /// The run is ended when the time is over that the policy gives. The system's log, the report and the summary tell of it.
+    #[arg(long, value_name = "REASON", help_heading = "Configuration")]
+    pub break_glass: Option<String>,
     /// Show what would be done; start nothing
     #[arg(short = 'n', long, help_heading = "Configuration")]
     pub dry_run: bool,
@@ -220,6 +225,7 @@ impl RunArgs {
         request.flags.run = request.flags.run.settle();
         request.flags.tls = request.flags.tls.settle();
         request.flags.circuit_breaker = request.flags.circuit_breaker.settle();
+        request.break_glass.clone_from(&self.break_glass);
         request.program = self.command.first().cloned().unwrap_or_default();
         request
     }

@@ -13,6 +13,8 @@
 //! To add a key, add a field to the options of its policy, with its documentation; to add a table, a field to
 //! [`Options`]. [`schema`] says what can stand beside a field.
 
+pub mod break_glass;
+pub mod cases;
 pub mod central;
 pub mod check;
 mod constrain;
@@ -22,6 +24,7 @@ pub mod files;
 mod heads;
 pub mod init;
 mod layer;
+mod lock;
 mod mistake;
 mod overrides;
 mod place;
@@ -29,8 +32,10 @@ pub mod run_table;
 pub mod schema;
 mod secret;
 pub mod show;
+pub mod signature;
 mod sources;
 mod stack;
+pub mod suggest;
 mod tree;
 pub mod trial;
 pub mod trust;
@@ -74,7 +79,7 @@ use crate::{
             reply::{ReplyOptions, StatusOptions},
             rewrite::RewriteOptions,
         },
-        egress::EgressOptions,
+        egress::{Background, EgressOptions},
         limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
@@ -212,6 +217,8 @@ pub struct Request {
     pub policy_directory: Option<PathBuf>,
     /// The directory that the project's file is searched from, upwards, and that relative paths start from: absolute.
     pub directory: PathBuf,
+    /// Why what the central policy enforces is to be lifted; none to leave it where it is.
+    pub break_glass: Option<String>,
     /// The variables of amb's own environment, which also say where the user's file and its trust are.
     pub environment: Vec<(OsString, OsString)>,
     /// The program to run, which gives the run its name.
@@ -277,13 +284,25 @@ pub fn profiles(request: &Request) -> Vec<String> {
 /// Merges the layers and builds what they say.
 fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigErrors> {
     let mut errors = stack.findings.errors;
+    let mut central = stack.central;
+    // A policy with mistakes in it lets nothing start, and is not lifted either.
+    let broken = match &request.break_glass {
+        Some(reason) if errors.is_empty() => break_glass::lift(central.as_mut(), reason)
+            .map_err(|reason| errors.push(ConfigError::other(format!("--break-glass: {reason}"))))
+            .ok(),
+        _ => None,
+    };
     // Each layer was read by itself, so what they amount to is readable too, unless a value of one layer
     // stands where another has a table: then the layer was refused above.
     let warnings = stack.findings.warnings;
-    let merged = Sources::of(stack.layers, warnings.clone()).and_then(|merged| match stack.central {
-        Some(central) => merged.1.constrained(&central, &request.environment, &mut errors),
-        None => Ok(merged),
-    });
+    let merged = Sources::of(stack.layers, warnings.clone())
+        .and_then(|(options, sources)| sources.locked(options, &request.directory, &mut errors))
+        .and_then(|merged| match central {
+            Some(central) => merged
+                .1
+                .constrained(&central, broken, &request.environment, &mut errors),
+            None => Ok(merged),
+        });
     let (options, sources) = match merged {
         Ok(merged) => merged,
         Err(error) => {
@@ -298,7 +317,11 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
         || options.egress.rule.iter().flatten().any(|rule| rule.when.is_some());
     // What a file that is not trusted names is not even looked at.
     let reads = errors.is_empty();
-    let building = || build(options, request, reads, &mut problems);
+    let background = Background {
+        lock: sources.lock.clone(),
+        origins: sources.of_egress(),
+    };
+    let building = || build(options, background, request, reads, &mut problems);
     let config = if with_conditions {
         match with_room(building) {
             Ok(config) => config,
@@ -333,7 +356,13 @@ fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
 /// Makes valid values of readable ones; `problems` gets what is wrong with them.
 ///
 /// Files that are named count as empty unless it `reads` them.
-fn build(options: Options, request: &Request, reads: bool, problems: &mut Vec<Problem>) -> Config {
+fn build(
+    options: Options,
+    background: Background,
+    request: &Request,
+    reads: bool,
+    problems: &mut Vec<Problem>,
+) -> Config {
     let run = options.run.build(problems);
     let (secrets, bindings) = options.secret.build(problems);
     let policy = PolicyOptions {
@@ -364,6 +393,7 @@ fn build(options: Options, request: &Request, reads: bool, problems: &mut Vec<Pr
         secrets: bindings,
         redact: options.redact,
         egress: options.egress,
+        background,
     };
     let surroundings = Surroundings {
         environment: &request.environment,
@@ -416,6 +446,13 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Finds values that are at odds with each other.
 fn check_across(config: &Config, problems: &mut Vec<Problem>) {
+    if let Some(egress) = &config.policy.egress
+        && egress.learn.is_some()
+        && egress.is_locked()
+    {
+        let reason = "what is held to a lockfile learns nothing: leave out one of the two";
+        problems.push(Problem::between(&["egress", "learn"], &["egress", "locked"], reason));
+    }
     let log = config.access_log.as_ref().and_then(|target| target.file.as_deref());
     let plain = |path: &Path| path.strip_prefix("./").unwrap_or(path).to_owned();
     if let Some(log) = log

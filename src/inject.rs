@@ -86,6 +86,8 @@ pub enum Loopback {
     Direct,
     /// They go to the proxy: loopback is taken out of the child's `NO_PROXY`, the user's own entries included.
     Proxied,
+    /// They go to the proxy, as everything does: the child can reach nothing else, so nothing is excepted.
+    Confined,
 }
 
 /// One variable that differs from the inherited environment.

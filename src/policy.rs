@@ -35,7 +35,7 @@ use self::{
         header::HeadersOptions,
         value::{Known, Reader},
     },
-    egress::{Egress, EgressOptions},
+    egress::{Background, Egress, EgressOptions},
     hedge::Pace,
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
@@ -110,6 +110,8 @@ pub struct PolicyOptions {
     pub redact: RedactOptions,
     /// `[egress]`
     pub egress: EgressOptions,
+    /// What that does not say itself.
+    pub background: Background,
     /// `[otel]`
     pub otel: OtelOptions,
 }
@@ -270,7 +272,7 @@ impl PolicyOptions {
             parent,
             via: self.headers.via.unwrap_or(true),
             tls: self.tls.build(problems),
-            egress: self.egress.build(problems),
+            egress: self.egress.build(self.background, problems),
             redact: Arc::new(self.redact.build(surroundings.keyed, problems)),
             trace: self.otel.build(surroundings.environment, surroundings.dice),
         }

@@ -5,6 +5,7 @@
 //! never changes how the child's end is passed on.
 
 mod dry;
+mod learn;
 mod notify;
 mod outcome;
 mod secrets;
@@ -33,11 +34,11 @@ use crate::{
     report::{
         access_log::AccessLog,
         color::Stream,
-        file::ReportFile,
+        file::{OutputFile, ReportFile},
         progress::{Progress, UNNOTICED},
     },
     sabotage,
-    supervise::{Errand, Signals, Spawn, SpawnError, Supervisor, write_stderr},
+    supervise::{Confine, ConfineError, Confinement, Errand, Signals, Spawn, SpawnError, Supervisor, write_stderr},
     trust::{Directory, TrustError},
 };
 
@@ -58,6 +59,9 @@ enum StartError {
     /// A report or a log cannot be written.
     #[error("{0}")]
     Report(String),
+    /// The system's log has not heard that the central policy was lifted.
+    #[error("--break-glass: the system's log cannot be told of it, as the central policy wants it: {0}")]
+    Unlogged(io::Error),
     /// A secret cannot be had.
     #[error("{0}")]
     Secret(String),
@@ -67,6 +71,9 @@ enum StartError {
     /// The certificates that the command is to trust cannot be written.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The kernel cannot hold the command to the proxy.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     /// The command cannot be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
@@ -114,10 +121,17 @@ fn start(
     config.log.clone().start(quiet, verbose).map_err(StartError::Report)?;
     cli::config::warn(&args.console, &sources.warnings);
 
+    tell_of_override(sources)?;
+
     let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
     let environment = &secrets.environment[..];
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
     let (reports, access_log) = outputs(config).map_err(StartError::Report)?;
+    let learned = config.policy.egress.as_ref().and_then(|egress| egress.learn.as_deref());
+    let learned = learned.map(|path| OutputFile::reserve("lockfile", path));
+    let learned = learned
+        .transpose()
+        .map_err(|error| StartError::Report(error.to_string()))?;
     let listener = access_log.as_ref().map(|log| -> Listener {
         let sink = log.sink();
         Arc::new(move |record| sink.log(record))
@@ -146,6 +160,7 @@ fn start(
         tracing::warn!("certificates: {note}");
     }
     let changes = inject::changes(&inherited, proxy.address(), certificates, &run_id, &config.inject);
+    let confinement = confinement(config, proxy.address().port())?;
     let spawn = Spawn {
         command: &args.command,
         inherited: environment,
@@ -154,6 +169,7 @@ fn start(
             .map(|change| (change.name.into(), change.value))
             .collect(),
         restore_nofile: raise_descriptor_limit(),
+        confinement: confinement.as_ref(),
     };
     notify::status(&format!(
         "{} runs, with amb's proxy on {}",
@@ -194,7 +210,7 @@ fn start(
             panicked: PANICS.load(Ordering::Relaxed),
             access_log: access_log.map(AccessLog::close),
         };
-        outcome.report(reports, &stderr)
+        outcome.report(reports, learned, &stderr)
     }));
     let exit = told.unwrap_or_else(|_| {
         write_stderr("amb: degraded: amb failed after the command had ended: a bug, please report it\n");
@@ -204,6 +220,25 @@ fn start(
     // Taking off the handlers, one by one, would only delay the end.
     mem::forget(signals);
     Ok(exit)
+}
+
+/// Tells of a central policy that was lifted, first of all those who look after it.
+fn tell_of_override(sources: &Sources) -> Result<(), StartError> {
+    let broken = sources.central.as_ref().and_then(|central| central.broken.as_ref());
+    if let Some(broken) = broken {
+        broken.log().map_err(StartError::Unlogged)?;
+        // Whoever wants no warnings is told of this one.
+        cli::say(&format_args!("warning: {}", broken.sentence()));
+    }
+    Ok(())
+}
+
+/// What the command is held to, if it is to be held to the proxy on this port.
+fn confinement(config: &Config, port: u16) -> Result<Option<Confinement>, ConfineError> {
+    match config.supervise.confine {
+        Confine::Off => Ok(None),
+        Confine::Tcp => Confinement::to(port).map(Some),
+    }
 }
 
 /// What the run is written to: the reports' files and the access log.

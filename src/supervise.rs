@@ -5,6 +5,7 @@
 //! one `poll(2)` waits for signals, for the child's end and for deadlines.
 
 mod child;
+mod confine;
 mod decide;
 mod leftover;
 mod linger;
@@ -32,6 +33,7 @@ use tracing::debug;
 
 pub use self::{
     child::{Child, Spawn},
+    confine::{Confine, ConfineError, Confinement},
     leftover::Leftovers,
     linger::Wait,
     signal::{Signal, Signals, Woken},
@@ -169,6 +171,8 @@ pub struct Settings {
     pub on_death: OnDeath,
     /// For what to wait before amb ends.
     pub wait: Wait,
+    /// What the child is held to.
+    pub confine: Confine,
 }
 
 /// How the child ended.

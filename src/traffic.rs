@@ -88,7 +88,9 @@ pub struct Record {
     /// What limits did about it; none if it kept within them.
     pub limited: Option<Limited>,
     /// What the rules of `[egress]` said of it, and which of them; none if none was asked.
-    pub egress: Option<(egress::Verdict, Arc<str>)>,
+    pub egress: Option<egress::Said>,
+    /// What else the host was called, where rules of egress were asked for that too: in TLS, or in `Host` inside a tunnel.
+    pub called: Vec<String>,
     /// Whether the server's connection had carried an earlier exchange.
     pub reused: bool,
     /// For the access log, both as the client sent them: the `User-Agent` and the `Referer` (user info and query removed).

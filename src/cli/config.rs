@@ -224,7 +224,7 @@ pub(super) fn shown<E: Display>(
 }
 
 /// Prints an answer, or says why there is none.
-fn answer<E: Display>(text: Result<String, E>) -> Exit {
+pub(super) fn answer<E: Display>(text: Result<String, E>) -> Exit {
     match text {
         Ok(text) => print_paged(&text),
         Err(mistake) => refuse_to_start(&mistake),

@@ -16,11 +16,13 @@ use figment::{
 };
 
 use super::{
+    break_glass::{self, Terms},
     constrain::{self, Constraint},
     error::{ConfigError, Mark, Origin},
     files::{self, File},
     layer::{Findings, Layer, Rank},
     mistake,
+    signature::{self, Key},
 };
 use crate::spelling::nearest;
 
@@ -34,7 +36,18 @@ const TEST_VARIABLE: &str = "AMB_POLICY_ROOT";
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// The keys of a policy.
-const KEYS: [&str; 5] = ["version", "id", "contact", "defaults", "enforce"];
+const KEYS: [&str; 7] = [
+    "version",
+    "id",
+    "contact",
+    "signed-by",
+    "defaults",
+    "enforce",
+    break_glass::TABLE,
+];
+
+/// The key that all files have to be signed with, if the build was told of one.
+const BUILT_IN_KEY: Option<&str> = option_env!("AMB_BUILD_POLICY_KEY");
 
 /// The central policy of this machine: all its files together.
 #[derive(Debug, Default)]
@@ -47,6 +60,10 @@ pub(super) struct Central {
     pub(super) defaults: Vec<Layer>,
     /// What holds whatever anybody says.
     pub(super) constraints: Vec<Constraint>,
+    /// Who may lift what a file enforces.
+    pub(super) overrides: Vec<Terms>,
+    /// One of these has to have signed what comes next; empty for nobody.
+    signers: Vec<Key>,
 }
 
 /// The directory of the policy.
@@ -62,6 +79,16 @@ pub fn directory() -> PathBuf {
 /// what is wrong, and then nothing may start.
 pub(super) fn read(directory: &Path, findings: &mut Findings) -> Option<Central> {
     let mut central = Central::default();
+    if let Some(key) = BUILT_IN_KEY {
+        match Key::read(key) {
+            Ok(key) => central.signers.push(key),
+            Err(reason) => {
+                let reason = format!("AMB_BUILD_POLICY_KEY of this build {reason}");
+                findings.errors.push(ConfigError::other(reason));
+                return None;
+            }
+        }
+    }
     let paths = match paths(directory) {
         Ok(paths) => paths,
         Err(error) => {
@@ -70,8 +97,15 @@ pub(super) fn read(directory: &Path, findings: &mut Findings) -> Option<Central>
         }
     };
     for path in paths {
+        let signed = |file: &File| match &*central.signers {
+            [] => Ok(()),
+            keys => signature::check(&path, &file.text, keys).map(drop),
+        };
         match open(&path) {
-            Ok(Some(file)) => central.take(file, path, findings),
+            Ok(Some(file)) => match signed(&file) {
+                Ok(()) => central.take(file, path, findings),
+                Err(error) => findings.errors.push(error),
+            },
             Ok(None) => {}
             Err(error) => findings.errors.push(error),
         }
@@ -151,6 +185,11 @@ impl Central {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let id = text(&origin, "id", values.remove("id"), errors).or(stem);
         let contact = text(&origin, "contact", values.remove("contact"), errors);
+        self.signers(&origin, values.remove("signed-by"), errors);
+        if let Some(written) = values.remove(break_glass::TABLE) {
+            let written = table(&origin, break_glass::TABLE, Some(written), errors);
+            self.overrides.extend(Terms::read(&origin, &written, errors));
+        }
         let mut defaults = table(&origin, "defaults", values.remove("defaults"), errors);
         let enforce = table(&origin, "enforce", values.remove("enforce"), errors);
         for unknown in values.keys() {
@@ -181,6 +220,38 @@ impl Central {
         self.constraints.extend(constraints);
         self.ids.extend(id);
         self.paths.push(path);
+    }
+}
+
+impl Central {
+    /// Takes in `signed-by`: the first file says who signs the others.
+    fn signers(&mut self, origin: &Origin, value: Option<Value>, errors: &mut Vec<ConfigError>) {
+        let Some(value) = value else { return };
+        let mut mistake = |reason: String| {
+            let key = vec!["signed-by".to_owned()];
+            errors.push(ConfigError::at(origin.clone(), key, Mark::Value, reason, None));
+        };
+        let is_first = self.paths.is_empty()
+            && matches!(origin, Origin::File(file) if file.path.ends_with("policy.toml") && !file.path.ends_with("policy.d/policy.toml"));
+        if !is_first {
+            mistake("only policy.toml itself says who signs the files of policy.d".to_owned());
+            return;
+        }
+        let texts = match &value {
+            Value::String(_, text) => vec![text.as_str()],
+            Value::Array(_, texts) => texts.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        if texts.is_empty() {
+            mistake("`signed-by` is a public key of minisign, or a list of them".to_owned());
+        }
+        let keys: Vec<Result<Key, String>> = texts.into_iter().map(Key::read).collect();
+        for key in keys {
+            match key {
+                Ok(key) => self.signers.push(key),
+                Err(reason) => mistake(format!("`signed-by` {reason}")),
+            }
+        }
     }
 }
 

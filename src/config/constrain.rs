@@ -209,6 +209,25 @@ fn spell_out(values: &mut Dict) {
 }
 
 impl Constraint {
+    /// `max` for a key.
+    ///
+    /// # Errors
+    /// The key has no such bound.
+    pub(super) fn at_most(key: &[&str], most: &Value, origin: Origin) -> Result<Self, String> {
+        let key: Vec<String> = key.iter().map(ToString::to_string).collect();
+        Ok(Self {
+            bound: Bound::read(&key, "max", most)?,
+            key,
+            unless: None,
+            origin,
+        })
+    }
+
+    /// The policy's file.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// The keys that it is about, and those of routes that say something about them.
     fn keys(&self, values: &Dict) -> Vec<Vec<String>> {
         let mut keys = Vec::new();

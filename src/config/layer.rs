@@ -54,6 +54,8 @@ pub(super) enum Rank {
     Flag,
     /// `--set`.
     Set,
+    /// The lockfile of `egress.locked`.
+    Locked,
     /// `[enforce]` of the central policy.
     Enforced,
 }
@@ -67,6 +69,7 @@ impl fmt::Display for Rank {
             Self::Project => f.write_str("project"),
             Self::Profile(name) | Self::ExplicitProfile(name) => write!(f, "profile {name}"),
             Self::Environment => f.write_str("environment"),
+            Self::Locked => f.write_str("lockfile"),
             Self::Explicit => f.write_str("--config"),
             Self::Flag | Self::Set => f.write_str("command line"),
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{
     inject::{self, FamilyList, Loopback},
     policy::Problem,
-    supervise::{self, OnDeath, ProcessGroup, Wait},
+    supervise::{self, Confine, OnDeath, ProcessGroup, Wait},
     units::Period,
 };
 
@@ -91,6 +91,26 @@ pub struct RunOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = ["default"]))]
     pub inject: Option<FamilyList>,
+
+    /// Hold the command, and all that it starts, to amb: off, or tcp, by which the kernel lets TCP lead to amb's proxy only
+    /// [default: off]
+    ///
+    /// Needs Linux 6.7 or later. What is excepted from the proxy, by --no-proxy, NO_PROXY or as loopback, goes through amb then,
+    /// since it could not be reached otherwise. Other ways out stay open: amb help egress names them.
+    #[expect(
+        clippy::doc_markdown,
+        reason = "this is the help text, where backticks would be noise"
+    )]
+    #[arg(
+        id = "run.confine",
+        long = "confine",
+        value_name = "WHAT",
+        value_enum,
+        help_heading = "Egress"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "off", "x-danger" = "may let the command go around amb where a weaker layer holds it"))]
+    pub confine: Option<Confine>,
 
     /// Which process group the command gets [default: auto]
     #[arg(
@@ -207,6 +227,7 @@ impl RunOptions {
             refuse("kill-after", instant);
         }
         let injected = inject::Settings::default();
+        let confine = self.confine.unwrap_or_default();
         RunTable {
             name: self.name,
             listen: self.listen.unwrap_or_default().0,
@@ -214,9 +235,10 @@ impl RunOptions {
             inject: inject::Settings {
                 families: self.inject.map_or(injected.families, |list| list.0),
                 no_proxy: self.no_proxy.unwrap_or(injected.no_proxy),
-                loopback: match self.proxy_loopback {
-                    Some(true) => Loopback::Proxied,
-                    Some(false) | None => Loopback::Direct,
+                loopback: match (confine, self.proxy_loopback) {
+                    (Confine::Tcp, _) => Loopback::Confined,
+                    (Confine::Off, Some(true)) => Loopback::Proxied,
+                    (Confine::Off, Some(false) | None) => Loopback::Direct,
                 },
                 trace: None,
             },
@@ -226,6 +248,7 @@ impl RunOptions {
                 kill_after: self.kill_after.map(|period| period.0),
                 on_death: self.on_death.unwrap_or_default(),
                 wait: self.wait.unwrap_or_default(),
+                confine,
             },
             drain: self.drain.unwrap_or(DEFAULT_DRAIN).0,
         }

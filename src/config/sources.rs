@@ -1,6 +1,11 @@
 //! What the layers amount to, and where each value came from.
 
-use std::{collections::BTreeMap, ffi::OsString};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::OsString,
+    path::Path,
+    sync::Arc,
+};
 
 use figment::{
     Figment, Provider,
@@ -9,14 +14,18 @@ use figment::{
 
 use super::{
     Options,
+    break_glass::Broken,
     central::Central,
     constrain::{self, Clamp},
     error::{ConfigError, Mark, Origin, dotted},
-    layer::{Layer, elements, read},
-    schema, secret,
+    layer::{Layer, Rank, elements, read},
+    lock, schema, secret,
     tree::{leaves, value_at},
 };
-use crate::policy::Problem;
+use crate::policy::{
+    Problem,
+    egress::{Origins, lock::Lock},
+};
 
 /// Where each value of a [`Config`](super::Config) came from.
 #[derive(Debug)]
@@ -31,6 +40,8 @@ pub struct Sources {
     pub warnings: Vec<ConfigError>,
     /// The central policy; none if there is none.
     pub central: Option<Governed>,
+    /// What the lockfile says; none if there is none.
+    pub(super) lock: Option<Lock>,
 }
 
 /// What the central policy had to say.
@@ -42,6 +53,8 @@ pub struct Governed {
     pub paths: Vec<String>,
     /// What it has brought back to its bounds.
     pub clamps: Vec<Clamp>,
+    /// Who has lifted it; none if nobody has.
+    pub broken: Option<Broken>,
 }
 
 /// Where an element of a list was written.
@@ -134,8 +147,40 @@ impl Sources {
             merged,
             warnings,
             central: None,
+            lock: None,
         };
         Ok((options, sources))
+    }
+
+    /// The same, held to the lockfile that it names, if it names one; `errors` gets why that cannot be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sources::of`].
+    pub(super) fn locked(
+        self,
+        options: Options,
+        directory: &Path,
+        errors: &mut Vec<ConfigError>,
+    ) -> Result<(Options, Self), Box<figment::Error>> {
+        let path = options.egress.locked.as_ref();
+        // What a file that is not trusted names is not even looked at.
+        let Some(path) = path.filter(|_| errors.is_empty()) else {
+            return Ok((options, self));
+        };
+        match lock::read(directory, path) {
+            Ok((lock, layer)) => {
+                let mut layers = self.layers;
+                layers.push(layer);
+                let (options, sources) = Self::of(layers, self.warnings)?;
+                let lock = Some(lock);
+                Ok((options, Self { lock, ..sources }))
+            }
+            Err(reason) => {
+                errors.push(self.blame(Problem::at(&["egress", "locked"], reason)));
+                Ok((options, self))
+            }
+        }
     }
 
     /// The same under the central policy; `errors` gets what it refuses.
@@ -146,6 +191,7 @@ impl Sources {
     pub(super) fn constrained(
         self,
         central: &Central,
+        broken: Option<Broken>,
         environment: &[(OsString, OsString)],
         errors: &mut Vec<ConfigError>,
     ) -> Result<(Options, Self), Box<figment::Error>> {
@@ -154,6 +200,7 @@ impl Sources {
         let mut warnings = self.warnings;
         warnings.extend(imposed.warnings);
         let (options, mut sources) = Self::of([self.layers, imposed.layers].concat(), warnings)?;
+        sources.lock = self.lock;
         // What was imposed must not be undone by what it was laid over.
         let again = constrain::impose(&central.constraints, &sources.merged, environment);
         if !again.clamps.is_empty() {
@@ -168,6 +215,7 @@ impl Sources {
             id: central.ids.join(", "),
             paths: central.paths.iter().map(|path| path.display().to_string()).collect(),
             clamps: imposed.clamps,
+            broken,
         });
         Ok((options, sources))
     }
@@ -287,6 +335,43 @@ impl Sources {
         places
     }
 
+    /// Who has written what of the table `egress`, in a word: a file, a variable, a flag.
+    pub(super) fn of_egress(&self) -> Origins {
+        let default = ["egress", "default"].map(str::to_owned);
+        let layer = self.saying(&default).next();
+        Origins {
+            allow: self.writers("allow"),
+            deny: self.writers("deny"),
+            rule: self.writers("rule"),
+            default: layer.map(|layer| writer(layer, "default")),
+        }
+    }
+
+    /// Who has written the elements of a list of `egress`. Of what a bound of the central policy leaves standing it is whoever
+    /// has written it, and not the policy.
+    fn writers(&self, name: &str) -> Vec<Arc<str>> {
+        let key = ["egress", name].map(str::to_owned);
+        if value_at(&self.merged, &key).is_none() {
+            return Vec::new();
+        }
+        let names: Vec<Arc<str>> = self.layers.iter().map(|layer| writer(layer, name)).collect();
+        let below = self.layers.iter().position(|layer| layer.rank == Rank::Enforced);
+        let below = list(&self.layers[..below.unwrap_or(0)], &key);
+        let known: HashMap<&str, usize> = below
+            .iter()
+            .filter_map(|(value, element)| Some((value.as_str().or_else(|| id(value))?, element.layer?)))
+            .collect();
+        let built_in: Arc<str> = built_in().place.into();
+        let all = list(&self.layers, &key).into_iter().map(|(value, element)| {
+            let enforced = element.layer.filter(|at| self.layers[*at].rank == Rank::Enforced);
+            let text = value.as_str().or_else(|| id(&value));
+            let own = enforced.and(text).and_then(|text| known.get(text).copied());
+            let at = own.or(element.layer);
+            at.map_or_else(|| Arc::clone(&built_in), |at| Arc::clone(&names[at]))
+        });
+        all.collect()
+    }
+
     /// What every layer says about `key`, the strongest first; the built-in default is the last.
     pub fn history(&self, key: &[String]) -> Vec<Step> {
         let mut decided = false;
@@ -324,6 +409,17 @@ impl Sources {
             adds.into_iter().chain(sets)
         };
         self.saying(key).flat_map(says).chain([(None, false)])
+    }
+}
+
+/// Who has written what a layer says of `egress.NAME`. Where in the file it is not looked up: that takes long.
+fn writer(layer: &Layer, name: &str) -> Arc<str> {
+    match (&layer.rank, &layer.origin) {
+        (Rank::Policy | Rank::Enforced, Origin::File(file)) => format!("central policy {}", file.shown).into(),
+        (_, Origin::File(file)) => file.shown.as_str().into(),
+        // Only lists have flags.
+        (_, Origin::Flags) => format!("--{name}").into(),
+        (_, origin) => origin.place(&["egress".to_owned(), name.to_owned()]).into(),
     }
 }
 

@@ -1,9 +1,12 @@
 //! `amb policy test`: what would hold for a request, and who says so. Nothing is sent.
 
-use std::fmt::Write as _;
+mod ruled;
+
+use std::{fmt::Write as _, net::IpAddr};
 
 use serde_json::json;
 
+use self::ruled::Ruled;
 use super::{
     Config, Source, Sources,
     error::ConfigError,
@@ -16,7 +19,6 @@ use crate::policy::{
         rewrite::{Place, Scheme},
         value::Ids,
     },
-    egress::{Action, ByName, Egress},
     matching::{Subject, host::of_request},
     rules::{Asked, Fields, Rules},
     tls::Tls,
@@ -54,6 +56,19 @@ pub struct Trial {
     fields: Head,
 }
 
+/// What becomes of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fate {
+    /// `allow`, `deny` or `depends`: see [`Ruled::action`].
+    pub(super) action: &'static str,
+    /// The rule that says so.
+    pub(super) rule: Option<String>,
+    /// Where that was written.
+    pub(super) origin: Option<String>,
+    /// The route that it goes by.
+    pub(super) route: Option<String>,
+}
+
 /// Header fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Head(Vec<(String, String)>);
@@ -78,6 +93,26 @@ impl Trial {
     /// What is no request.
     pub fn read(words: &[String], headers: &[String]) -> Result<Self, ConfigError> {
         read(words, headers).map_err(ConfigError::other)
+    }
+
+    /// What would become of it, and it in a line as amb would see it. `address` is what its name leads to, if that is known.
+    pub(super) fn fate(&self, config: &Config, sources: &Sources, address: Option<IpAddr>) -> (String, Fate) {
+        let trial = self.seen(&config.policy.tls);
+        let asked = trial.asked();
+        let ruled = config.policy.egress.as_ref().map(|egress| match address {
+            Some(address) => Ruled::by_address(egress, sources, &asked, address),
+            None => Ruled::of(egress, sources, &asked),
+        });
+        let (action, rule, origin) =
+            ruled.map_or(("allow", None, None), |ruled| (ruled.action, ruled.rule, ruled.origin));
+        let route = config.policy.rules_for(&asked).route.map(ToString::to_string);
+        let fate = Fate {
+            action,
+            rule,
+            origin,
+            route,
+        };
+        (trial.line(), fate)
     }
 
     /// It as amb would see it.
@@ -283,7 +318,8 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
     let changes = Changes::of(trial, chosen.rules);
     let mark = if as_json { "" } else { " (route)" };
     let values = values(sources, at, mark);
-    let egress = config.policy.egress.as_ref().map(|egress| Ruled::of(egress, &asked));
+    let egress = config.policy.egress.as_ref();
+    let egress = egress.map(|egress| Ruled::of(egress, sources, &asked));
     let guard = config.policy.rules_for(&asked).rules.guard.as_ref();
     let credential = guard.filter(|_| !asked.is_tunnel()).and_then(|guard| {
         guard.told(Destination {
@@ -307,7 +343,8 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
             "sent_to": changes.sent_to,
             "edits": changes.edits.iter().map(|(id, does)| json!({ "id": id, "does": does })).collect::<Vec<_>>(),
             "egress": egress.map(|ruled| json!({
-                "action": ruled.action, "rule": ruled.rule, "message": ruled.message, "enforced": ruled.enforced,
+                "action": ruled.action, "rule": ruled.rule, "origin": ruled.origin, "message": ruled.message,
+                "enforced": ruled.enforced,
             })),
             "credential": credential,
             "values": show::as_json(&values, true),
@@ -323,58 +360,6 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
         &changes,
         &values,
     )
-}
-
-/// What the rules of egress say.
-struct Ruled {
-    /// `allow` or `deny`; `depends` if the addresses that the name leads to have a say, or what is in the tunnel.
-    action: &'static str,
-    /// The rule that says so; none if it depends.
-    rule: Option<String>,
-    /// What the refused are told.
-    message: Option<String>,
-    /// Whether what is denied is refused.
-    enforced: bool,
-    /// It in a sentence.
-    sentence: String,
-}
-
-impl Ruled {
-    /// What they say of this.
-    fn of(egress: &Egress, asked: &Asked<'_>) -> Self {
-        let depends = |sentence: &str| Self {
-            action: "depends",
-            rule: None,
-            message: None,
-            enforced: egress.enforced,
-            sentence: sentence.to_owned(),
-        };
-        let decision = match egress.by_name(asked) {
-            ByName::Open => return depends("the addresses that it leads to decide, and nothing is looked up here"),
-            ByName::Decided(decision) => decision,
-        };
-        let denied = decision.action == Action::Deny;
-        if denied && asked.is_tunnel() && egress.allows_some(asked, None) {
-            return depends("what is in the tunnel decides: a rule allows some of it");
-        }
-        let what = match (denied, egress.enforced) {
-            (false, _) => "allowed",
-            (true, true) => "refused",
-            (true, false) => "denied, but passes, since the mode is audit",
-        };
-        let message = decision.message.map(|message| message.to_string());
-        let told = message
-            .as_ref()
-            .map(|message| format!(": {message}"))
-            .unwrap_or_default();
-        Self {
-            action: if denied { "deny" } else { "allow" },
-            sentence: format!("{what} ({}){told}", decision.rule),
-            rule: Some(decision.rule.to_string()),
-            message,
-            enforced: egress.enforced,
-        }
-    }
 }
 
 /// A trial as text.

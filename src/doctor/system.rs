@@ -5,7 +5,7 @@ use std::{env, fs, path::Path};
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
-use crate::proxy;
+use crate::{proxy, supervise::Confinement};
 
 /// Variables that lead to certificates, and so decide what programs trust before amb adds to it.
 const CERTIFICATES: [&str; 8] = [
@@ -29,6 +29,9 @@ pub(super) struct System {
     /// Why the kernel's socket table says nothing, if it does not; without it nobody is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     sock_diag_error: Option<String>,
+    /// Why the kernel cannot hold a command to the proxy, if it cannot; without it there is no `--confine tcp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confine_error: Option<String>,
     /// How many files amb may have open, which it raises to the second; none for as many as it likes.
     open_files: [Option<u64>; 2],
     /// Variables in the environment that decide about proxies and certificates.
@@ -62,6 +65,7 @@ impl System {
             kernel: format!("{} {}", env::consts::OS, release.trim()).trim().to_owned(),
             proc: fs::read_dir("/proc/self/fd").is_ok(),
             sock_diag_error: proxy::recognises_clients().err().map(|error| error.to_string()),
+            confine_error: Confinement::possible().err().map(|error| error.reason),
             open_files: [limit.current, limit.maximum],
             environment,
         }
@@ -85,6 +89,13 @@ impl System {
                 match &self.sock_diag_error {
                     None => "says whose a connection is: strangers are refused".to_owned(),
                     Some(reason) => format!("says nothing ({reason}): nobody is refused"),
+                },
+            ),
+            (
+                "landlock".to_owned(),
+                match &self.confine_error {
+                    None => "holds a command to the proxy: --confine tcp works".to_owned(),
+                    Some(reason) => format!("holds nothing ({reason}): --confine tcp lets nothing start"),
                 },
             ),
             (

@@ -61,9 +61,11 @@ pub(super) fn tool_options(target: &Target<'_>) -> Option<OsString> {
 fn patterns(target: &Target<'_>) -> Vec<String> {
     let mut patterns: Vec<String> = Vec::new();
     let own = own_exceptions(target.inherited);
-    let own = own
-        .into_iter()
-        .filter(|host| target.loopback == Loopback::Direct || !no_proxy::is_loopback(host));
+    let own = own.into_iter().filter(|host| match target.loopback {
+        Loopback::Direct => true,
+        Loopback::Proxied => !no_proxy::is_loopback(host),
+        Loopback::Confined => false,
+    });
     let translated = target.no_proxy.iter().flat_map(|entry| translate(entry));
     for pattern in loopback(target.loopback).into_iter().chain(own).chain(translated) {
         if is_plain(&pattern) && !patterns.contains(&pattern) {
@@ -77,7 +79,7 @@ fn patterns(target: &Target<'_>) -> Vec<String> {
 fn loopback(loopback: Loopback) -> Vec<String> {
     match loopback {
         Loopback::Direct => ["localhost", "127.*", "[::1]"].map(str::to_owned).to_vec(),
-        Loopback::Proxied => Vec::new(),
+        Loopback::Proxied | Loopback::Confined => Vec::new(),
     }
 }
 

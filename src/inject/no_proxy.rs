@@ -34,6 +34,9 @@ pub(super) fn merge(
     extra: &[String],
     loopback: Loopback,
 ) -> Vec<String> {
+    if loopback == Loopback::Confined {
+        return proxy.is_ipv4().then(|| proxy.to_string()).into_iter().collect();
+    }
     let mut entries: Vec<String> = Vec::new();
     let mut add = |entry: &str| {
         if !entries.iter().any(|known| known.eq_ignore_ascii_case(entry)) {

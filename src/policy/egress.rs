@@ -8,10 +8,12 @@
 //! machine.
 
 pub mod destination;
+pub mod lock;
 mod options;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
     sync::{Arc, LazyLock},
 };
 
@@ -19,8 +21,8 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::destination::Destination;
 pub use self::options::{EgressOptions, Mode, RuleOptions, Violations};
+use self::{destination::Destination, lock::Lock};
 use super::{
     condition::Condition,
     matching::{Match, Subject, host::HostPattern, hosts::HostIndex},
@@ -50,6 +52,30 @@ pub(super) struct Rule {
     action: Action,
     /// What the refused are told.
     message: Option<Arc<str>>,
+    /// Where it was written, if that is known.
+    origin: Option<Arc<str>>,
+}
+
+/// Where entries and rules were written: files, variables, flags. In the order of the lists; empty where it is not known.
+#[derive(Clone, Debug, Default)]
+pub struct Origins {
+    /// Those of `allow`.
+    pub allow: Vec<Arc<str>>,
+    /// Those of `deny`.
+    pub deny: Vec<Arc<str>>,
+    /// Those of the rules.
+    pub rule: Vec<Arc<str>>,
+    /// That of `default`; none if nobody says anything of it.
+    pub default: Option<Arc<str>>,
+}
+
+/// What the options themselves do not say.
+#[derive(Clone, Debug, Default)]
+pub struct Background {
+    /// The lockfile of `locked`.
+    pub lock: Option<Lock>,
+    /// Where what was written.
+    pub origins: Origins,
 }
 
 /// The elements of `allow` or of `deny`.
@@ -57,8 +83,17 @@ pub(super) struct Rule {
 struct Places {
     /// Where each pattern is; its place is that in `patterns`.
     index: HostIndex,
-    /// The patterns, and the names of the entries that they come from.
-    patterns: Vec<(HostPattern, Arc<str>)>,
+    /// The patterns, and the entries that they come from.
+    patterns: Vec<(HostPattern, Entry)>,
+}
+
+/// An element of `allow` or of `deny`.
+#[derive(Clone, Debug)]
+struct Entry {
+    /// `allow HOST`, `deny HOST`
+    name: Arc<str>,
+    /// Where it was written, if that is known.
+    origin: Option<Arc<str>>,
 }
 
 /// What was decided.
@@ -66,8 +101,10 @@ struct Places {
 pub struct Decision {
     /// Whether it may go.
     pub action: Action,
-    /// What says so: a rule's id, `allow HOST`, `deny HOST`, or `default`.
+    /// What says so: a rule's id, `allow HOST`, `deny HOST`, `locked`, or `default`.
     pub rule: Arc<str>,
+    /// Where that was written, if it is known: a file, a variable, a flag.
+    pub origin: Option<Arc<str>>,
     /// What the refused are told.
     pub message: Option<Arc<str>>,
     /// The address that decided; none if the name did.
@@ -92,8 +129,14 @@ pub struct Egress {
     pub fails: bool,
     /// Whom to ask for an exception.
     pub contact: Option<Arc<str>>,
+    /// The file that a good run is written to; none for none.
+    pub learn: Option<PathBuf>,
+    /// What no rule lets anything past.
+    lock: Option<Lock>,
     /// What holds where nothing else is said.
     default: Action,
+    /// Where that was written, if it was.
+    default_origin: Option<Arc<str>>,
     /// `deny`
     deny: Places,
     /// `allow`
@@ -109,25 +152,31 @@ pub struct Egress {
 /// The name of what holds where nothing else is said.
 static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("default"));
 
+/// The name of what a lockfile says.
+static LOCKED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("locked"));
+
 impl Places {
-    /// The index of a list that is called `name`.
-    fn new(name: &str, list: &[Destination]) -> Self {
+    /// The index of a list that is called `name`, whose elements were written there.
+    fn new(name: &str, list: &[Destination], origins: &[Arc<str>]) -> Self {
         let mut places = Self::default();
-        for destination in list {
-            let rule: Arc<str> = format!("{name} {destination}").into();
+        for (at, destination) in list.iter().enumerate() {
+            let entry = Entry {
+                name: format!("{name} {destination}").into(),
+                origin: origins.get(at).map(Arc::clone),
+            };
             for pattern in destination.hosts() {
                 places.index.add(places.patterns.len(), Some(pattern));
-                places.patterns.push((pattern.clone(), Arc::clone(&rule)));
+                places.patterns.push((pattern.clone(), entry.clone()));
             }
         }
         places
     }
 
     /// The entry that fits, if one does.
-    fn find(&self, place: &Place<'_>) -> Option<(&Arc<str>, Option<IpAddr>)> {
+    fn find(&self, place: &Place<'_>) -> Option<(&Entry, Option<IpAddr>)> {
         let at = place.first(&self.index, |at| place.fits(&self.patterns[at].0))?;
-        let (pattern, rule) = &self.patterns[at];
-        Some((rule, place.address_in(pattern)))
+        let (pattern, entry) = &self.patterns[at];
+        Some((entry, place.address_in(pattern)))
     }
 }
 
@@ -208,7 +257,13 @@ fn meanings(address: IpAddr) -> impl Iterator<Item = IpAddr> {
 
 impl Egress {
     /// See the options of the same names. Nothing is enforced.
-    fn new(default: Action, allow: &[Destination], deny: &[Destination], rules: Vec<Rule>) -> Self {
+    fn new(
+        default: Action,
+        allow: &[Destination],
+        deny: &[Destination],
+        rules: Vec<Rule>,
+        background: Background,
+    ) -> Self {
         let mut index = HostIndex::default();
         for (at, rule) in rules.iter().enumerate() {
             match &rule.matches.host {
@@ -216,7 +271,9 @@ impl Egress {
                 Some(hosts) => hosts.0.iter().for_each(|host| index.add(at, Some(host))),
             }
         }
-        let (allow, deny) = (Places::new("allow", allow), Places::new("deny", deny));
+        let Background { lock, origins } = background;
+        let allow = Places::new("allow", allow, &origins.allow);
+        let deny = Places::new("deny", deny, &origins.deny);
         let knows_networks = [&index, &allow.index, &deny.index]
             .into_iter()
             .any(HostIndex::knows_networks);
@@ -224,13 +281,21 @@ impl Egress {
             enforced: false,
             fails: false,
             contact: None,
+            learn: None,
+            lock,
             default,
+            default_origin: origins.default,
             deny,
             allow,
             rules,
             index,
             knows_networks,
         }
+    }
+
+    /// Whether a lockfile has a say.
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// Whether a request may go, as far as the name says. Of a tunnel that something is allowed in, what is in it decides.
@@ -250,7 +315,23 @@ impl Egress {
 
     /// Whether the name of a place does not decide yet.
     fn leaves_open(&self, place: &Place<'_>) -> bool {
-        self.knows_networks && !place.is_address && self.deny.find(place).is_none()
+        self.knows_networks && !place.is_address && self.locked_out(place).is_none() && self.deny.find(place).is_none()
+    }
+
+    /// What the lockfile says of a place that is not in it.
+    fn locked_out(&self, place: &Place<'_>) -> Option<Decision> {
+        let lock = self.lock.as_ref()?;
+        if lock.holds(place.name, place.port) {
+            return None;
+        }
+        let shown = lock.shown();
+        Some(Decision {
+            action: Action::Deny,
+            rule: Arc::clone(&LOCKED),
+            origin: Some(Arc::clone(shown)),
+            message: Some(format!("it is not in {shown}, which a good run with --learn {shown} writes anew").into()),
+            address: None,
+        })
     }
 
     /// Whether a request may go to this address, to which its host leads.
@@ -266,7 +347,7 @@ impl Egress {
     /// Whether something in a tunnel may go where it leads, though not every tunnel may: what is in it has to be looked at.
     pub fn allows_some(&self, asked: &Asked<'_>, address: Option<IpAddr>) -> bool {
         let place = Place::of(asked, address);
-        if self.deny.find(&place).is_some() {
+        if self.locked_out(&place).is_some() || self.deny.find(&place).is_some() {
             return false;
         }
         let found = place.first(&self.index, |at| {
@@ -288,14 +369,18 @@ impl Egress {
 
     /// What holds for a request to this place.
     fn decide(&self, asked: &Asked<'_>, place: &Place<'_>) -> Decision {
-        let said = |action, rule: &Arc<str>, message: Option<&Arc<str>>, address| Decision {
+        if let Some(decision) = self.locked_out(place) {
+            return decision;
+        }
+        let said = |action, rule: &Arc<str>, origin: &Option<Arc<str>>, address| Decision {
             action,
             rule: Arc::clone(rule),
-            message: message.map(Arc::clone),
+            origin: origin.clone(),
+            message: None,
             address,
         };
-        if let Some((rule, address)) = self.deny.find(place) {
-            return said(Action::Deny, rule, None, address);
+        if let Some((entry, address)) = self.deny.find(place) {
+            return said(Action::Deny, &entry.name, &entry.origin, address);
         }
         let subject = Subject::of(asked);
         let fits = |at: usize| {
@@ -313,12 +398,15 @@ impl Egress {
             let address = hosts
                 .filter(|host| place.fits(host))
                 .find_map(|host| place.address_in(host));
-            return said(rule.action, &rule.id, rule.message.as_ref(), address);
+            return Decision {
+                message: rule.message.clone(),
+                ..said(rule.action, &rule.id, &rule.origin, address)
+            };
         }
-        if let Some((rule, address)) = self.allow.find(place) {
-            return said(Action::Allow, rule, None, address);
+        if let Some((entry, address)) = self.allow.find(place) {
+            return said(Action::Allow, &entry.name, &entry.origin, address);
         }
-        said(self.default, &DEFAULT, None, None)
+        said(self.default, &DEFAULT, &self.default_origin, None)
     }
 
     /// For people: what is done, a sentence each.
@@ -329,8 +417,11 @@ impl Egress {
             "is reported, and passes"
         };
         let mut said = Vec::new();
+        if let Some(lock) = &self.lock {
+            said.push(format!("what goes elsewhere than {} says is refused", lock.shown()));
+        }
         let named = |places: &Places, skip: usize| {
-            let mut names: Vec<&str> = places.patterns.iter().map(|(_, rule)| &rule[skip..]).collect();
+            let mut names: Vec<&str> = places.patterns.iter().map(|(_, entry)| &entry.name[skip..]).collect();
             names.dedup();
             let more = names.len().saturating_sub(MOST_NAMED);
             names.truncate(MOST_NAMED);

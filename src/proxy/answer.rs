@@ -107,6 +107,9 @@ impl Answer<'_> {
                 });
                 if let ExchangeError::EgressDenied(denial) = self.error {
                     problem["rule"] = denial.rule.clone().into();
+                    if let Some(origin) = &denial.origin {
+                        problem["origin"] = origin.clone().into();
+                    }
                     if let Some(contact) = &denial.contact {
                         problem["contact"] = contact.clone().into();
                     }

@@ -18,7 +18,10 @@ use crate::{
         egress::{Action, ByName, Decision, Egress},
         rules::Asked,
     },
-    traffic::{Record, egress::Verdict},
+    traffic::{
+        Record,
+        egress::{Said, Verdict},
+    },
 };
 
 /// What is asked for a request or tunnel.
@@ -137,7 +140,15 @@ impl<'a> Clearance<'a> {
             (true, false) => Verdict::WouldDeny,
             (true, true) => Verdict::Denied,
         };
-        record.egress = Some((verdict, decision.rule));
+        record.egress = Some(Said {
+            verdict,
+            rule: decision.rule,
+            origin: decision.origin,
+        });
+        let host = self.asked.host;
+        if host != record.host && !record.called.iter().any(|known| known == host) {
+            record.called.push(host.to_owned());
+        }
         result
     }
 
@@ -152,6 +163,7 @@ impl<'a> Clearance<'a> {
             .to_string(),
             address: decision.address,
             rule: decision.rule.to_string(),
+            origin: decision.origin.as_ref().map(ToString::to_string),
             message: decision.message.as_ref().map(ToString::to_string),
             contact: self.egress.contact.as_ref().map(ToString::to_string),
         }))
@@ -194,6 +206,8 @@ pub(crate) struct Denial {
     pub(crate) address: Option<IpAddr>,
     /// The rule.
     pub(crate) rule: String,
+    /// Where that was written, if it is known.
+    pub(crate) origin: Option<String>,
     /// What the rule says about it.
     pub(crate) message: Option<String>,
     /// Whom to ask for an exception.

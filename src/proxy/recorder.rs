@@ -101,6 +101,7 @@ impl Recorder {
             signed_in: SignedIn::default(),
             limited: None,
             egress: None,
+            called: Vec::new(),
             reused: false,
             user_agent: None,
             referer: None,

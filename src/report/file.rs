@@ -25,10 +25,12 @@ use crate::{
 /// 64 KiB on Linux, wait for nobody.
 const READER_LIMIT: Duration = Duration::from_secs(5);
 
-/// A report could not be written, or it is known beforehand that it cannot be.
+/// A file could not be written, or it is known beforehand that it cannot be.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write the report {}: {reason}", path.display())]
+#[error("cannot write the {what} {}: {reason}", path.display())]
 pub struct ReportError {
+    /// What it is: `report`, `lockfile`.
+    pub what: &'static str,
     /// The file as the user named it.
     pub path: PathBuf,
     /// What the system said.
@@ -36,14 +38,23 @@ pub struct ReportError {
 }
 
 /// A report that can be written, as far as could be found out.
+#[derive(Debug)]
+pub struct ReportFile {
+    /// Where it is written to.
+    file: OutputFile,
+    /// What is written.
+    format: ReportFormat,
+}
+
+/// A file that can be written at the end of a run, as far as could be found out.
 ///
 /// Nothing lies about while the run lasts: a new file appears only when its contents are complete.
 #[derive(Debug)]
-pub struct ReportFile {
+pub struct OutputFile {
+    /// What it is: `report`, `lockfile`.
+    what: &'static str,
     /// The file as the user named it.
     path: PathBuf,
-    /// What is written.
-    format: ReportFormat,
     /// How it is written.
     way: Way,
 }
@@ -68,14 +79,41 @@ impl ReportFile {
     ///
     /// It cannot: no such directory, no permission, a directory.
     pub fn reserve(target: &ReportTarget) -> Result<Self, ReportError> {
-        let path = target.path.clone();
+        Ok(Self {
+            file: OutputFile::reserve("report", &target.path)?,
+            format: target.format,
+        })
+    }
+
+    /// The file as the user named it.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// Writes the report.
+    ///
+    /// # Errors
+    ///
+    /// As [`OutputFile::write`].
+    pub fn write(self, summary: &Summary) -> Result<(), ReportError> {
+        let bytes = match self.format {
+            ReportFormat::Json => veil::json(&json::render(summary)).into_owned(),
+        };
+        self.file.write(&bytes)
+    }
+}
+
+impl OutputFile {
+    /// Finds out whether the file at `path`, which is called `what`, can be written. An existing one keeps its contents for now.
+    ///
+    /// # Errors
+    ///
+    /// It cannot: no such directory, no permission, a directory.
+    pub fn reserve(what: &'static str, path: &Path) -> Result<Self, ReportError> {
+        let path = path.to_owned();
         match way(&path) {
-            Ok(way) => Ok(Self {
-                path,
-                format: target.format,
-                way,
-            }),
-            Err(reason) => Err(ReportError { path, reason }),
+            Ok(way) => Ok(Self { what, path, way }),
+            Err(reason) => Err(ReportError { what, path, reason }),
         }
     }
 
@@ -84,7 +122,7 @@ impl ReportFile {
         &self.path
     }
 
-    /// Writes the report.
+    /// Writes the file.
     ///
     /// A pipe that nobody reads from is waited for until `READER_LIMIT` has passed: the child's end must reach whoever
     /// waits for amb, even if nobody wants the report.
@@ -93,17 +131,15 @@ impl ReportFile {
     ///
     /// What was possible before has become impossible: the disk is full, the directory is gone. An existing file is
     /// then as it was, unless its directory takes no new files.
-    pub fn write(self, summary: &Summary) -> Result<(), ReportError> {
-        let bytes = match self.format {
-            ReportFormat::Json => veil::json(&json::render(summary)).into_owned(),
-        };
+    pub fn write(self, bytes: &[u8]) -> Result<(), ReportError> {
         let written = match self.way {
-            Way::Replace(target) => replace(&target, &bytes),
-            Way::Overwrite(file) => overwrite(file, &bytes),
-            Way::Stream(file) => stream(file, &bytes),
-            Way::Later => open_stream(&self.path).and_then(|file| stream(file, &bytes)),
+            Way::Replace(target) => replace(&target, bytes),
+            Way::Overwrite(file) => overwrite(file, bytes),
+            Way::Stream(file) => stream(file, bytes),
+            Way::Later => open_stream(&self.path).and_then(|file| stream(file, bytes)),
         };
         written.map_err(|reason| ReportError {
+            what: self.what,
             path: self.path,
             reason,
         })

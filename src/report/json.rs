@@ -1,4 +1,4 @@
-//! The JSON report, schema 1.2: all there is, for programs.
+//! The JSON report, schema 1.3: all there is, for programs.
 //!
 //! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
 //! may be added, which bumps the minor version; readers ignore those they do not know.
@@ -28,7 +28,7 @@ use crate::traffic::{
 };
 
 /// The version of the report's schema.
-pub const SCHEMA_VERSION: &str = "1.2";
+pub const SCHEMA_VERSION: &str = "1.3";
 
 /// What names the schema.
 const SCHEMA: &str = "urn:amb:report:1";
@@ -125,6 +125,9 @@ struct Run<'a> {
     /// The central policy that it was under; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<&'a CentralPolicy>,
+    /// What the kernel has held the command to: tcp; absent if to nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confine: Option<&'static str>,
 }
 
 /// Where the configuration came from.
@@ -458,6 +461,7 @@ impl<'a> Report<'a> {
                     sources: &run.config_sources,
                 },
                 policy: run.policy.as_ref(),
+                confine: run.confine,
             },
             child: ChildEnd::of(&summary.child),
             exit: Exit {
@@ -529,7 +533,7 @@ mod tests {
     fn the_schema_is_what_programs_were_told() {
         let report = report(&summary());
         assert_eq!(report["$schema"], "urn:amb:report:1");
-        assert_eq!(report["schema_version"], "1.2");
+        assert_eq!(report["schema_version"], "1.3");
         assert_eq!(
             report["run"],
             json!({

@@ -3,14 +3,20 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::learn;
 use crate::{
     cli::RunArgs,
     config::{Config, Governed, Sources},
     exit::Exit,
     policy::retry::Level,
     proxy::Drained,
-    report::{access_log::AccessLogEnd, color::Stream, file::ReportFile, human},
-    supervise::{ChildExit, Ended, Signal, write_stderr},
+    report::{
+        access_log::AccessLogEnd,
+        color::Stream,
+        file::{OutputFile, ReportFile},
+        human,
+    },
+    supervise::{ChildExit, Confine, Ended, Signal, write_stderr},
     traffic::summary::{self, ChildOutcome, ExitReason, Summary, Warning},
 };
 
@@ -42,11 +48,16 @@ pub(super) struct Outcome<'a> {
 
 impl Outcome<'_> {
     /// Writes the report files, then the summary, which says what could not be written. Returns how amb is to end.
-    pub(super) fn report(self, files: Vec<ReportFile>, stderr: &Stream) -> Exit {
+    pub(super) fn report(self, files: Vec<ReportFile>, learned: Option<OutputFile>, stderr: &Stream) -> Exit {
         let exit = self.exit();
         let mode = self.config.report.summary;
         let quiet = self.args.console.quiet;
         let mut summary = self.summary();
+        if let Some(lockfile) = learned
+            && let Err(warning) = learn::write(lockfile, &summary.traffic, exit)
+        {
+            summary.warnings.push(warning);
+        }
         summary.reports = files.iter().map(|file| file.path().display().to_string()).collect();
         for file in files {
             let path = file.path().display().to_string();
@@ -98,6 +109,14 @@ impl Outcome<'_> {
             );
             warnings.push(Warning::new("retries_may_repeat", message));
         }
+        if let Some(broken) = self
+            .sources
+            .central
+            .as_ref()
+            .and_then(|central| central.broken.as_ref())
+        {
+            warnings.push(Warning::new("policy_overridden", broken.sentence()));
+        }
         let words: Vec<_> = self.args.command.iter().map(|word| word.to_string_lossy()).collect();
         let words = self.config.policy.redact.arguments(words.iter().map(|word| &**word));
         // Only reports tell them, and to find them takes longer than all the rest.
@@ -117,6 +136,10 @@ impl Outcome<'_> {
                 duration: self.duration,
                 config_sources: sources,
                 policy: self.sources.central.as_ref().map(central_policy),
+                confine: match self.config.supervise.confine {
+                    Confine::Off => None,
+                    Confine::Tcp => Some("tcp"),
+                },
                 amb_version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             child: child(self.pid, self.ended),
@@ -147,6 +170,13 @@ fn central_policy(governed: &Governed) -> summary::CentralPolicy {
         id: governed.id.clone(),
         paths: governed.paths.clone(),
         clamped: clamped.collect(),
+        lifted: governed.broken.as_ref().map(|broken| summary::Lifted {
+            user: broken.user.clone(),
+            group: broken.group.clone(),
+            reason: broken.reason.clone(),
+            max_duration_seconds: broken.longest.as_secs_f64(),
+            files: broken.files.clone(),
+        }),
     }
 }
 

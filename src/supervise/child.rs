@@ -13,7 +13,7 @@ use std::{
     ffi::{OsStr, OsString, c_char},
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
         unix::{ffi::OsStrExt, process::CommandExt},
     },
     process::{self, Command},
@@ -29,7 +29,7 @@ use rustix::{
 use tracing::debug;
 
 use super::{
-    ChildExit, Mode, Settings,
+    ChildExit, Confinement, Mode, Settings,
     linger::{Family, LookAgain},
     signal::{Signal, Signals},
     spawn_error::SpawnError,
@@ -51,6 +51,8 @@ pub struct Spawn<'a> {
     pub changes: Vec<(OsString, Option<OsString>)>,
     /// The limit on open files to return to, if amb raised its own.
     pub restore_nofile: Option<Rlimit>,
+    /// What it is held to; none for nothing.
+    pub confinement: Option<&'a Confinement>,
 }
 
 impl Spawn<'_> {
@@ -73,6 +75,7 @@ impl Spawn<'_> {
             caught: signals.caught().to_vec(),
             inherited: signals.inherited,
             nofile: self.restore_nofile,
+            ruleset: self.confinement.map(Confinement::ruleset),
             hesitates: sabotage::is_wanted("spawn"),
         };
         let family = Family::expect(settings.wait);
@@ -111,6 +114,8 @@ struct BeforeExec {
     inherited: Inherited,
     /// The limit on open files to return to.
     nofile: Option<Rlimit>,
+    /// What to hold itself to; open in the parent for as long as this lasts.
+    ruleset: Option<RawFd>,
     /// Whether to wait until amb has died, as a test wants it.
     hesitates: bool,
 }
@@ -135,6 +140,9 @@ impl BeforeExec {
                 }
             }
         }
+        if let Some(ruleset) = self.ruleset {
+            enter(ruleset)?;
+        }
         if let Some(limit) = &self.nofile {
             rustix::process::setrlimit(Resource::Nofile, *limit)?;
         }
@@ -156,6 +164,31 @@ impl BeforeExec {
         Ok(())
     }
 }
+
+/// Holds this process, and all that it starts, to a ruleset.
+///
+/// # Errors
+/// The kernel's number on top of [`UNCONFINED`], by which the parent knows what failed: a number is all that a forked child
+/// can tell.
+fn enter(ruleset: RawFd) -> io::Result<()> {
+    // SAFETY: landlock_restrict_self(2) takes a descriptor and flags, of which there are none.
+    let restrict = || match unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL)),
+    };
+    let entered = match restrict() {
+        // Who has no privileges gives up those of setuid programs. Who has some may keep them: sudo goes on working.
+        Err(libc::EPERM) => match rustix::thread::set_no_new_privs(true) {
+            Ok(()) => restrict(),
+            Err(reason) => Err(reason.raw_os_error()),
+        },
+        entered => entered,
+    };
+    entered.map_err(|number| io::Error::from_raw_os_error(UNCONFINED + number))
+}
+
+/// Above all numbers of errors that a kernel has.
+pub(super) const UNCONFINED: i32 = 1 << 16;
 
 /// The process's own environment, as exec(3) takes it.
 mod environment {

@@ -11,7 +11,10 @@ use std::{
 
 use thiserror::Error;
 
-use super::{child::Spawn, signal::Signal};
+use super::{
+    child::{Spawn, UNCONFINED},
+    signal::Signal,
+};
 
 /// Why there is no child.
 #[derive(Debug, Error)]
@@ -60,6 +63,9 @@ pub enum SpawnError {
         #[source]
         reason: io::Error,
     },
+    /// The kernel did not hold it to the proxy.
+    #[error("the command cannot be held to the proxy, as --confine tcp wants it: {0}")]
+    Unconfined(io::Error),
     /// The child was started but cannot be supervised.
     #[error("the command cannot be supervised")]
     Unwatchable(#[source] io::Error),
@@ -71,6 +77,9 @@ pub enum SpawnError {
 impl SpawnError {
     /// Finds out what the kernel's `reason` means for this command.
     pub(super) fn explain(spawn: &Spawn<'_>, reason: io::Error) -> Self {
+        if let Some(number) = reason.raw_os_error().filter(|number| *number >= UNCONFINED) {
+            return Self::Unconfined(io::Error::from_raw_os_error(number - UNCONFINED));
+        }
         let program = spawn.program().to_owned();
         let found = find(&program, spawn);
         match (reason.raw_os_error(), found) {
@@ -110,7 +119,7 @@ impl SpawnError {
             | Self::BeingWritten(_)
             | Self::NulByte(_)
             | Self::Other { .. } => 126,
-            Self::Unwatchable(_) | Self::Interrupted(_) => 125,
+            Self::Unconfined(_) | Self::Unwatchable(_) | Self::Interrupted(_) => 125,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the rules of `[egress]` said, for each place and rule.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::Record;
 
@@ -29,6 +32,17 @@ impl Verdict {
     }
 }
 
+/// What was decided about an exchange or tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What was said.
+    pub verdict: Verdict,
+    /// The rule that said so.
+    pub rule: Arc<str>,
+    /// Where it was written, if that is known: a file, a variable, a flag.
+    pub origin: Option<Arc<str>>,
+}
+
 /// What was decided about a place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -40,6 +54,8 @@ pub struct Place {
     pub port: u16,
     /// The rule that said so.
     pub rule: Arc<str>,
+    /// Where that was written, if it is known.
+    pub origin: Option<Arc<str>>,
 }
 
 /// All decisions: what was refused first.
@@ -47,21 +63,29 @@ pub struct Place {
 pub struct Decisions {
     /// How often each was made.
     counts: BTreeMap<Place, u64>,
+    /// What else hosts were called, with the port: in TLS, or in `Host` inside a tunnel.
+    called: BTreeSet<(String, u16)>,
 }
 
 impl Decisions {
     /// Counts what the rules said about an exchange or tunnel, if they were asked.
     pub(super) fn add(&mut self, record: &Record) {
-        let Some((verdict, rule)) = &record.egress else {
+        let Some(said) = &record.egress else {
             return;
         };
         let place = Place {
-            verdict: *verdict,
+            verdict: said.verdict,
             host: record.host.clone(),
             port: record.port,
-            rule: Arc::clone(rule),
+            rule: Arc::clone(&said.rule),
+            origin: said.origin.clone(),
         };
         self.count(place, 1);
+        if said.verdict != Verdict::Denied {
+            for host in &record.called {
+                self.call(host, record.port);
+            }
+        }
     }
 
     /// Adds those of another worker.
@@ -69,6 +93,25 @@ impl Decisions {
         for (place, count) in other.counts {
             self.count(place, count);
         }
+        for (host, port) in other.called {
+            self.call(&host, port);
+        }
+    }
+
+    /// Takes a note of what else a host was called.
+    fn call(&mut self, host: &str, port: u16) {
+        let place = (host.to_owned(), port);
+        if self.called.len() < MOST || self.called.contains(&place) {
+            self.called.insert(place);
+        } else {
+            // Like places beyond those that are told apart.
+            self.called.insert(Default::default());
+        }
+    }
+
+    /// What else hosts were called inside of tunnels, with the port; with an empty name for all beyond the first thousand.
+    pub fn called(&self) -> &BTreeSet<(String, u16)> {
+        &self.called
     }
 
     /// Counts a decision `count` times.

@@ -106,6 +106,8 @@ pub struct Run {
     pub config_sources: Vec<String>,
     /// The central policy that it was under; none if there is none.
     pub policy: Option<CentralPolicy>,
+    /// What the kernel has held the command to: `tcp`; none if to nothing.
+    pub confine: Option<&'static str>,
     /// amb's own version.
     pub amb_version: String,
 }
@@ -119,6 +121,24 @@ pub struct CentralPolicy {
     pub paths: Vec<String>,
     /// What it has brought back to its bounds.
     pub clamped: Vec<Clamped>,
+    /// Who has lifted what it enforces; absent if nobody has.
+    #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
+    pub lifted: Option<Lifted>,
+}
+
+/// What somebody has lifted of a central policy.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Lifted {
+    /// Who: the user's name, or number if there is none.
+    pub user: String,
+    /// The group by which they may.
+    pub group: String,
+    /// Why, in their words.
+    pub reason: String,
+    /// How long the run may take.
+    pub max_duration_seconds: f64,
+    /// The files that do not bind the run.
+    pub files: Vec<String>,
 }
 
 /// A value that a central policy has brought back to its bound.

@@ -1,5 +1,8 @@
 //! The central policy from outside: announced, explained, reported, and not to be got rid of.
 
+mod lifted;
+mod signed;
+
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use serde_json::json;

@@ -68,6 +68,7 @@ fn a_program_that_trusts_amb_works_and_nothing_is_left_behind() {
     for text in [
         "kernel ",
         "sock_diag ",
+        "landlock ",
         "open files ",
         "https_proxy ",
         "amb goes through it",

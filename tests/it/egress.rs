@@ -1,6 +1,8 @@
 //! Where requests may go: what is refused and how, what gets past by no trick, and how it is told.
 
+mod check;
 mod escapes;
+mod lock;
 
 use std::{fs, net::SocketAddr};
 
@@ -114,6 +116,56 @@ fn a_refusal_names_the_rule_and_whom_to_ask() {
         ]
     );
     assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn every_decision_says_where_its_rule_was_written() {
+    let upstream = server("hi");
+    let address = upstream.address();
+    let run = Amb::run(["--deny=flag.test", EVERYWHERE]).env("AMB_TRUST", "1");
+    let home = run.home().to_owned();
+    fs::write(
+        home.join("amb.toml"),
+        "[egress]\nmode = 'enforce'\nallow = ['file.test', 'central.test']\ndefault = 'deny'\n\
+         [[egress.rule]]\nid = 'r'\nmatch = { host = 'rule.test' }\naction = 'deny'\n",
+    )
+    .unwrap();
+    let policy = home.join("policy");
+    fs::create_dir(&policy).unwrap();
+    let central = policy.join("policy.toml");
+    let bounds =
+        "[enforce]\n'egress.deny' = { include = ['always.test'] }\n'egress.allow' = { within = ['file.test'] }\n";
+    fs::write(&central, bounds).unwrap();
+    let run = run
+        .env("AMB_POLICY_ROOT", &policy)
+        .env("AMB_EGRESS__EXTEND_ALLOW", "variable.test");
+    let proxy = Proxy::of(run);
+    let central = format!("central policy {}", central.display());
+    for (host, status, origin) in [
+        ("file.test", 200, "amb.toml"),
+        // What the bound has left out.
+        ("central.test", 403, "amb.toml"),
+        ("variable.test", 403, "amb.toml"),
+        ("rule.test", 403, "amb.toml"),
+        ("flag.test", 403, "--deny"),
+        ("always.test", 403, central.as_str()),
+    ] {
+        let answer = proxy.ask(request("GET", host, address, "/"));
+        if status == 200 {
+            answer.assert_is(200, "hi");
+        } else {
+            answer.assert_own(403, "http_request_denied");
+            let body: Value = serde_json::from_str(&answer.body()).unwrap();
+            assert_eq!(body["origin"], origin, "{host}");
+        }
+    }
+    let records = proxy.end();
+    let decisions = records.report()["egress"]["decisions"].as_array().unwrap();
+    let of = |host: &str| &decisions.iter().find(|decision| decision["host"] == host).unwrap()["origin"];
+    assert_eq!(
+        (of("file.test"), of("always.test")),
+        (&json!("amb.toml"), &json!(central))
+    );
 }
 
 #[test]
@@ -239,8 +291,8 @@ fn what_holds_for_a_request_can_be_asked() {
         run.command(words).success().stdout().to_owned()
     };
     for (words, wanted) in [
-        (&["http://a.test/"][..], "egress: allowed (allow a.test)"),
-        (&["http://b.test/"], "egress: allowed (r)"),
+        (&["http://a.test/"][..], "egress: allowed (allow a.test from amb.toml)"),
+        (&["http://b.test/"], "egress: allowed (r from amb.toml:7:10)"),
         (&["POST", "http://b.test/"], "egress: refused (default)"),
         (
             &["https://b.test/"],
@@ -254,7 +306,7 @@ fn what_holds_for_a_request_can_be_asked() {
     let said: Value = serde_json::from_str(&test(&["--json", "http://c.test/"])).unwrap();
     assert_eq!(
         said["egress"],
-        json!({ "action": "deny", "rule": "default", "message": null, "enforced": true })
+        json!({ "action": "deny", "rule": "default", "origin": null, "message": null, "enforced": true })
     );
 }
 
@@ -286,13 +338,13 @@ fn the_access_log_has_the_rule() {
     let lines: Vec<Value> = read().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let told: Vec<_> = lines
         .iter()
-        .map(|line| (&line["amb.egress.action"], &line["amb.egress.rule"]))
+        .map(|line| ["action", "rule", "origin"].map(|part| line[format!("amb.egress.{part}")].clone()))
         .collect();
     assert_eq!(
         told,
         [
-            (&json!("allow"), &json!("allow ok.test")),
-            (&json!("deny"), &json!("default"))
+            [json!("allow"), json!("allow ok.test"), json!("--allow")],
+            [json!("deny"), json!("default"), Value::Null],
         ]
     );
     Proxy { running, address }.end();

@@ -26,7 +26,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("ca", &["cli", "config", "exit", "policy", "proxy"]),
-    ("doctor", &["cli", "exit", "proxy"]),
+    ("doctor", &["cli", "exit", "proxy", "supervise"]),
     ("exit", &["supervise"]),
     ("inject", &["trust"]),
     ("trust", &[]),

@@ -6,6 +6,7 @@ mod central;
 mod change;
 mod completion;
 mod config;
+mod confine;
 mod demo;
 mod doctor;
 mod egress;

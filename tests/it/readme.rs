@@ -296,9 +296,9 @@ fn every_link_within_leads_to_a_heading() {
     let readme = read("README.md");
     let anchors: BTreeSet<String> = readme
         .lines()
-        .filter(|line| line.starts_with("## "))
-        .map(|line| {
-            let kept = line[3..]
+        .filter_map(|line| line.strip_prefix("## ").or_else(|| line.strip_prefix("### ")))
+        .map(|heading| {
+            let kept = heading
                 .to_lowercase()
                 .replace(|character: char| !character.is_alphanumeric() && character != ' ', "");
             format!("#{}", kept.replace(' ', "-"))

@@ -43,9 +43,10 @@ pub(super) enum Judged {
 }
 
 /// Keys whose words have an order, the loosest first, with the word that holds where nothing is said.
-const ORDERS: [(&str, &[&str], &str); 3] = [
+const ORDERS: [(&str, &[&str], &str); 4] = [
     ("egress.mode", &["off", "audit", "enforce"], "audit"),
     ("retry.level", &["off", "safe", "idempotent", "all"], "off"),
+    ("run.confine", &["off", "tcp"], "off"),
     ("tls.min-version", &["1.2", "1.3"], "1.2"),
 ];
 

@@ -174,7 +174,7 @@ fn a_policy_that_cannot_be_trusted_lets_nothing_start() {
         ("[enforce", "invalid"),
         (
             "idd = 'x'",
-            "unknown key `idd`; a policy has version, id, contact, defaults, enforce",
+            "unknown key `idd`; a policy has version, id, contact, signed-by, defaults, enforce, override",
         ),
         ("id = 5", "`id` is a text"),
         ("enforce = 1", "expected a table"),

@@ -192,7 +192,13 @@ fn each_value_that_holds_is_explained_by_exactly_one_winner() {
         );
         let (options, sources) = Sources::of(layers, Vec::new()).unwrap();
         let mut problems = Vec::new();
-        drop(build(options, &Request::default(), false, &mut problems));
+        drop(build(
+            options,
+            Background::default(),
+            &Request::default(),
+            false,
+            &mut problems,
+        ));
 
         // The oracle: who says something last, and who adds to that.
         let mut paths: Vec<&Vec<String>> = said.iter().flat_map(BTreeMap::keys).collect();
@@ -267,7 +273,13 @@ fn nonsense_never_panics_and_is_always_told() {
         let told = ConfigErrors::new(findings.errors, Vec::new()).to_string();
         assert!(told.contains("unknown key `"), "{told}\n{}", toml(&layer));
         if let Ok((options, _)) = Sources::of(layers, Vec::new()) {
-            drop(build(options, &Request::default(), false, &mut Vec::new()));
+            drop(build(
+                options,
+                Background::default(),
+                &Request::default(),
+                false,
+                &mut Vec::new(),
+            ));
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The table `[egress]`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use clap::{Args, ValueEnum, ValueHint};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Egress, Rule, destination::Destination};
+use super::{Action, Background, Egress, Rule, destination::Destination};
 use crate::policy::{Problem, condition::Condition, matching::Match, words::list};
 
 /// What a file that was merely found could do with most keys.
@@ -74,6 +74,35 @@ pub struct EgressOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = [], "x-danger" = LOOSENS))]
     pub rule: Option<Vec<RuleOptions>>,
+
+    /// Write where requests went to this lockfile, if the command ends well: for --locked [default: none]
+    ///
+    /// A line for each host and port, sorted. What was there is replaced.
+    #[arg(
+        id = "egress.learn",
+        long = "learn",
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        help_heading = "Egress"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-danger" = "writes a file outside the directory", "x-danger-if" = "outside"))]
+    pub learn: Option<PathBuf>,
+
+    /// Refuse requests to places that are not in this lockfile; --learn writes it [default: none]
+    ///
+    /// It takes the place of egress.allow, and sets egress.mode to enforce and egress.default to deny. What is in it may be
+    /// denied by other rules all the same, and by the central policy.
+    #[arg(
+        id = "egress.locked",
+        long = "locked",
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        help_heading = "Egress"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-danger" = "reads a file outside the directory", "x-danger-if" = "outside"))]
+    pub locked: Option<PathBuf>,
 
     /// What the run ends with if a request was refused and the command ended well: report, or fail with status 98 [default: report]
     #[arg(skip)]
@@ -148,31 +177,37 @@ fn destinations_schema(generator: &mut SchemaGenerator) -> Schema {
 }
 
 impl EgressOptions {
-    /// The rules; none if they are off, or there are none. `problems` gets what is wrong.
-    pub fn build(self, problems: &mut Vec<Problem>) -> Option<Egress> {
+    /// The rules; none if they are off, or there are none, and nothing is to be learned. `problems` gets what is wrong.
+    pub fn build(self, background: Background, problems: &mut Vec<Problem>) -> Option<Egress> {
         let mode = self.mode.unwrap_or_default();
-        let rules = build_rules(self.rule.unwrap_or_default(), problems);
+        let rules = build_rules(self.rule.unwrap_or_default(), &background.origins.rule, problems);
         let (allow, deny) = (self.allow.unwrap_or_default(), self.deny.unwrap_or_default());
         let says_nothing = allow.is_empty() && deny.is_empty() && rules.is_empty() && self.default.is_none();
-        if mode == Mode::Off || says_nothing && mode == Mode::Audit {
-            return None;
-        }
-        let allows = !allow.is_empty() || rules.iter().any(|rule| rule.action == Action::Allow);
-        let denies = !deny.is_empty() || rules.iter().any(|rule| rule.action == Action::Deny);
-        let default = self
-            .default
-            .unwrap_or(if denies && !allows { Action::Allow } else { Action::Deny });
+        let asks_nothing = mode == Mode::Off || says_nothing && mode == Mode::Audit;
+        let base = if asks_nothing {
+            // What is only watched goes where it likes.
+            self.learn.as_ref()?;
+            Egress::new(Action::Allow, &[], &[], Vec::new(), Background::default())
+        } else {
+            let allows = !allow.is_empty() || rules.iter().any(|rule| rule.action == Action::Allow);
+            let denies = !deny.is_empty() || rules.iter().any(|rule| rule.action == Action::Deny);
+            let default = self
+                .default
+                .unwrap_or(if denies && !allows { Action::Allow } else { Action::Deny });
+            Egress::new(default, &allow, &deny, rules, background)
+        };
         Some(Egress {
             enforced: mode == Mode::Enforce,
             fails: self.violations == Some(Violations::Fail),
             contact: self.contact.map(Arc::from),
-            ..Egress::new(default, &allow, &deny, rules)
+            learn: self.learn,
+            ..base
         })
     }
 }
 
 /// The valid rules; `problems` gets what is wrong.
-fn build_rules(options: Vec<RuleOptions>, problems: &mut Vec<Problem>) -> Vec<Rule> {
+fn build_rules(options: Vec<RuleOptions>, origins: &[Arc<str>], problems: &mut Vec<Problem>) -> Vec<Rule> {
     let mut taken: HashMap<String, usize> = HashMap::new();
     let mut rules = Vec::with_capacity(options.len());
     for (at, options) in options.into_iter().enumerate() {
@@ -211,6 +246,7 @@ fn build_rules(options: Vec<RuleOptions>, problems: &mut Vec<Problem>) -> Vec<Ru
             when,
             action,
             message: options.message.map(Arc::from),
+            origin: origins.get(at).map(Arc::clone),
         });
     }
     rules

@@ -14,7 +14,7 @@ fn options(table: &Value) -> EgressOptions {
 fn rules(table: &Value) -> Egress {
     let options = options(table);
     let mut problems = Vec::new();
-    let built = options.build(&mut problems);
+    let built = options.build(Background::default(), &mut problems);
     assert!(problems.is_empty(), "{problems:?}");
     built.expect("there are rules")
 }
@@ -57,7 +57,11 @@ fn nothing_is_asked_where_nothing_is_said() {
         (json!({"mode": "enforce"}), true),
         (json!({"mode": "block"}), true),
     ] {
-        assert_eq!(options(&table).build(&mut Vec::new()).is_some(), wanted, "{table}");
+        assert_eq!(
+            options(&table).build(Background::default(), &mut Vec::new()).is_some(),
+            wanted,
+            "{table}"
+        );
     }
 }
 
@@ -220,7 +224,7 @@ fn mistakes_are_told_with_their_place() {
         &json!({"rule": [{"id": "a b", "action": "deny"}, {"id": "same", "action": "deny"}, {"id": "same", "action": "deny"}, {"id": "does-nothing"}, {"when": "request.hots", "action": "deny"}]}),
     );
     let mut problems: Vec<Problem> = Vec::new();
-    options.build(&mut problems);
+    options.build(Background::default(), &mut problems);
     let keys: Vec<String> = problems.iter().map(|problem| problem.key.join(".")).collect();
     assert_eq!(
         keys,

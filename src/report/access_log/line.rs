@@ -85,9 +85,10 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     optional("url.template", record.url_template.as_deref().map(Value::Text));
     optional("amb.sent_to", record.sent_to.as_deref().map(Value::Text));
     optional("amb.route", record.route.as_deref().map(Value::Text));
-    if let Some((verdict, rule)) = &record.egress {
-        optional("amb.egress.action", Some(Value::Text(verdict.name())));
-        optional("amb.egress.rule", Some(Value::Text(rule)));
+    if let Some(said) = &record.egress {
+        optional("amb.egress.action", Some(Value::Text(said.verdict.name())));
+        optional("amb.egress.rule", Some(Value::Text(&said.rule)));
+        optional("amb.egress.origin", said.origin.as_deref().map(Value::Text));
     }
     optional(
         "http.response.status_code",

@@ -45,6 +45,7 @@ fn record() -> Record {
         signed_in: crate::traffic::credentials::SignedIn::default(),
         limited: None,
         egress: None,
+        called: Vec::new(),
         reused: false,
         user_agent: Some("curl/8 \"x\"\n".to_owned()),
         referer: None,

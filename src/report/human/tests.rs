@@ -158,6 +158,7 @@ pub(crate) fn nothing_seen() -> Summary {
             config_sources: ["amb.toml", "AMB_TIMEOUT__CONNECT", "--summary"]
                 .map(str::to_owned)
                 .to_vec(),
+            confine: None,
             amb_version: "0.1.0".to_owned(),
         },
         child: Child {

@@ -19,19 +19,35 @@ pub(super) struct Egress<'a> {
     would_deny: u64,
     /// By place and rule, what was refused first.
     decisions: Vec<Decision<'a>>,
+    /// What else hosts were called inside of tunnels, in TLS or in Host: names that rules are asked for, too. Absent if there are
+    /// none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also_called: Vec<Called<'a>>,
+}
+
+/// A name that a host was called inside of a tunnel.
+#[derive(Serialize, JsonSchema)]
+struct Called<'a> {
+    /// The name; empty for all beyond the first thousand.
+    host: &'a str,
+    /// The tunnel's port.
+    port: u16,
 }
 
 /// What was said about a place.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Decision<'a> {
+struct Decision<'a> {
     /// The host; empty for all beyond the first thousand.
     host: &'a str,
     /// The port.
     port: u16,
     /// What was said: deny, would-deny or allow.
     action: &'static str,
-    /// What said so: the id of a rule, an entry of a list, or default.
+    /// What said so: the id of a rule, an entry of a list, locked, or default.
     rule: &'a str,
+    /// Where that was written: a file, a variable, a flag, the central policy; absent if nobody has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a str>,
     /// How often.
     count: u64,
 }
@@ -44,6 +60,7 @@ impl<'a> Egress<'a> {
             port: place.port,
             action: place.verdict.name(),
             rule: &place.rule,
+            origin: place.origin.as_deref(),
             count,
         });
         Self {
@@ -51,6 +68,11 @@ impl<'a> Egress<'a> {
             denied: decisions.total(Verdict::Denied),
             would_deny: decisions.total(Verdict::WouldDeny),
             decisions: each.collect(),
+            also_called: decisions
+                .called()
+                .iter()
+                .map(|(host, port)| Called { host, port: *port })
+                .collect(),
         }
     }
 }

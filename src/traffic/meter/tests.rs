@@ -41,6 +41,7 @@ fn exchange() -> Record {
         signed_in: crate::traffic::credentials::SignedIn::default(),
         limited: None,
         egress: None,
+        called: Vec::new(),
         reused: true,
         user_agent: None,
         referer: None,
