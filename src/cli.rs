@@ -75,7 +75,7 @@ fn long_version() -> String {
         std::env::consts::OS,
         std::env::consts::ARCH,
         crate::config::KNOWN_VERSION,
-        crate::report::json::SCHEMA_VERSION,
+        crate::report::document::SCHEMA_VERSION,
     )
 }
 

@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod color;
+pub mod document;
 pub mod file;
 pub mod human;
 pub mod json;

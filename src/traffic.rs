@@ -12,6 +12,7 @@ pub mod meter;
 pub mod retries;
 pub mod secured;
 pub mod summary;
+pub mod timeline;
 
 use std::{
     fmt,

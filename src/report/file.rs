@@ -16,7 +16,7 @@ use rustix::{
 use tempfile::NamedTempFile;
 
 use crate::{
-    report::{ReportFormat, ReportTarget, json},
+    report::{ReportFormat, ReportTarget, document::Document},
     traffic::summary::Summary,
 };
 
@@ -94,7 +94,7 @@ impl ReportFile {
     /// then as it was, unless its directory takes no new files.
     pub fn write(self, summary: &Summary) -> Result<(), ReportError> {
         let bytes = match self.format {
-            ReportFormat::Json => json::render(summary),
+            ReportFormat::Json => Document::of(summary).to_json(),
         };
         let written = match self.way {
             Way::Replace(target) => replace(&target, &bytes),
@@ -241,7 +241,7 @@ mod tests {
     use std::{io::Read, os::fd::AsRawFd, thread};
 
     use super::*;
-    use crate::report::human::tests::summary;
+    use crate::report::{document, human::tests::summary};
 
     /// The JSON report to this path, reserved.
     fn reserve(path: &Path) -> Result<ReportFile, ReportError> {
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(names(directory.path()), [""; 0], "reserving leaves nothing behind");
         file.write(&summary()).unwrap();
         assert_eq!(names(directory.path()), ["report.json"]);
-        assert_eq!(schema(&fs::read(&path).unwrap()), json::SCHEMA_VERSION);
+        assert_eq!(schema(&fs::read(&path).unwrap()), document::SCHEMA_VERSION);
         let plain = directory.path().join("plain");
         fs::write(&plain, "").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"old");
         file.write(&summary()).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(schema(&fs::read(&path).unwrap()), json::SCHEMA_VERSION);
+        assert_eq!(schema(&fs::read(&path).unwrap()), document::SCHEMA_VERSION);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     }
 
@@ -339,7 +339,10 @@ mod tests {
         let file = reserve(Path::new(&format!("/dev/fd/{}", open.as_raw_fd()))).unwrap();
         file.write(&summary()).unwrap();
         let bytes = fs::read(&path).unwrap();
-        assert_eq!(schema(bytes.strip_prefix(b"before\n").unwrap()), json::SCHEMA_VERSION);
+        assert_eq!(
+            schema(bytes.strip_prefix(b"before\n").unwrap()),
+            document::SCHEMA_VERSION
+        );
         assert_eq!(names(directory.path()), ["open"]);
     }
 
@@ -363,6 +366,6 @@ mod tests {
             bytes.extend_from_slice(&some[..read]);
         }
         writer.join().unwrap().unwrap();
-        assert_eq!(schema(&bytes), json::SCHEMA_VERSION);
+        assert_eq!(schema(&bytes), document::SCHEMA_VERSION);
     }
 }

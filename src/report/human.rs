@@ -259,7 +259,7 @@ fn volume(summary: &Summary) -> String {
 
 /// `p95 310ms`, if a server answered.
 fn p95(summary: &Summary, stream: &Stream) -> Option<Part> {
-    let latency = summary.traffic.latency?;
+    let latency = summary.traffic.latency.as_ref()?;
     Some(Part::new(format!(
         "p95 {}",
         text::duration(latency.p95, stream.charset)

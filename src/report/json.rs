@@ -1,348 +1,174 @@
-//! The JSON report, schema 1.2: all there is, for programs.
-//!
-//! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
-//! may be added, which bumps the minor version; readers ignore those they do not know.
+//! The JSON report: all there is, for programs. What it consists of is in [`document`](super::document); here it is made of
+//! a run.
 
-use std::{collections::BTreeMap, time::SystemTime};
-
-use jiff::Timestamp;
-use schemars::{JsonSchema, generate::SchemaSettings};
-use serde::Serialize;
-
-use crate::traffic::{
-    circuit::{Circuit, CircuitState},
-    egress::{Decisions, Verdict},
-    failures::FailureGroup,
-    held::Held,
-    latency::{Latency, in_seconds},
-    meter::{
-        Bytes, Connections, HostTraffic, Requests, Traffic, Tunnels,
-        route::{RouteTraffic, TemplateTraffic},
+use crate::{
+    report::document::{
+        Amb, Breakers, ChildEnd, Config, Decision, Document, Egress, Exit, Group, Host, Route, Run, SCHEMA,
+        SCHEMA_VERSION, Template, Times, Tls, Took, TotalRequests, Totals, time,
     },
-    retries::RetryCounts,
-    secured::{SecuredTraffic, TlsState},
-    summary::{CentralPolicy, Child, ChildOutcome, ExitReason, Summary, Warning},
+    traffic::{
+        circuit::{Circuit, CircuitState},
+        egress::{Decisions, Verdict},
+        failures::FailureGroup,
+        latency::Latency,
+        meter::{
+            HostTraffic, Requests, Traffic,
+            route::{RouteTraffic, TemplateTraffic},
+        },
+        retries::RetryCounts,
+        secured::SecuredTraffic,
+        summary::{Child, Summary},
+        timeline::Timeline,
+    },
 };
 
-/// The version of the report's schema.
-pub const SCHEMA_VERSION: &str = "1.2";
-
-/// What names the schema.
-const SCHEMA: &str = "urn:amb:report:1";
-
-/// The schema of the report, as a JSON Schema. Fields that it does not name are allowed: newer reports may have them.
-pub fn schema() -> serde_json::Value {
-    let settings = SchemaSettings::draft07().for_serialize();
-    let mut schema = settings.into_generator().into_root_schema_for::<Report<'_>>();
-    schema.insert("$id".to_owned(), SCHEMA.into());
-    schema.insert("title".to_owned(), "The JSON report of amb".into());
-    schema.to_value()
+impl Document {
+    /// The report on this run.
+    pub fn of(summary: &Summary) -> Self {
+        let run = &summary.run;
+        let traffic = &summary.traffic;
+        Self {
+            schema: SCHEMA.to_owned(),
+            schema_version: SCHEMA_VERSION.to_owned(),
+            amb: Amb {
+                version: run.amb_version.clone(),
+            },
+            run: Run {
+                id: run.id.clone(),
+                name: run.name.clone(),
+                command: run.command.clone(),
+                started_at: time(run.started_at),
+                duration: run.duration,
+                merged: Vec::new(),
+                config: Config {
+                    sources: run.config_sources.clone(),
+                },
+                policy: run.policy.clone(),
+            },
+            child: ChildEnd::of(&summary.child),
+            exit: Exit {
+                code: summary.exit.code,
+                reason: summary.exit.reason.name().to_owned(),
+            },
+            totals: Totals::of(traffic),
+            hosts: traffic.hosts.iter().map(Host::of).collect(),
+            routes: traffic.routes.iter().map(Route::of).collect(),
+            failures: traffic.failures.iter().map(Group::of).collect(),
+            failures_beyond: traffic.failures_beyond,
+            denials: traffic.denials.iter().map(Group::of).collect(),
+            denials_beyond: traffic.denials_beyond,
+            egress: summary.egress.map(|mode| Egress::of(mode, &traffic.decisions)),
+            breakers: Breakers::of(traffic.circuits.clone()),
+            timeline: Times::of(&traffic.timeline),
+            leftovers: summary.leftovers,
+            warnings: summary.all_warnings(),
+        }
+    }
 }
 
-/// The report, indented and with a newline at its end.
-pub fn render(summary: &Summary) -> Vec<u8> {
-    let report = Report::of(summary);
-    let mut bytes = serde_json::to_vec_pretty(&report).expect("no map in it has keys other than strings");
-    bytes.push(b'\n');
-    bytes
-}
-
-/// A point in time, RFC 3339 in UTC, to the millisecond.
-pub(crate) fn time(time: SystemTime) -> String {
-    let timestamp = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
-    format!("{timestamp:.3}")
-}
-
-/// The whole report.
-#[derive(Serialize, JsonSchema)]
-struct Report<'a> {
-    /// Names the schema.
-    #[serde(rename = "$schema")]
-    schema: &'static str,
-    /// Its version.
-    schema_version: &'static str,
-    /// amb itself.
-    amb: Amb<'a>,
-    /// The run.
-    run: Run<'a>,
-    /// How the child ended.
-    child: ChildEnd<'a>,
-    /// How amb ends.
-    exit: Exit,
-    /// All traffic.
-    totals: Totals<'a>,
-    /// The traffic by host and port, those with the most first.
-    hosts: Vec<Host<'a>>,
-    /// The traffic by route, those with the most first; routes that nothing went by are left out.
-    routes: Vec<Route<'a>>,
-    /// What failed, grouped, the commonest first.
-    failures: Vec<Group<'a>>,
-    /// What amb refused, grouped in the same way.
-    denials: Vec<Group<'a>>,
-    /// What the rules of egress said; absent if there are none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    egress: Option<Egress<'a>>,
-    /// What circuit breakers did.
-    breakers: Breakers<'a>,
-    /// Processes of the child's that live on; absent if it could not be found out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    leftovers: Option<usize>,
-    /// What the user should know of.
-    warnings: Vec<Warning>,
-}
-
-/// amb itself.
-#[derive(Serialize, JsonSchema)]
-struct Amb<'a> {
-    /// Its version.
-    version: &'a str,
-}
-
-/// The run.
-#[derive(Serialize, JsonSchema)]
-struct Run<'a> {
-    /// See [`crate::traffic::summary::Run`], as for all of these.
-    id: &'a str,
-    /// Its name.
-    name: &'a str,
-    /// The command and its arguments.
-    command: &'a [String],
-    /// When it began.
-    started_at: String,
-    /// How long it took.
-    duration_seconds: f64,
-    /// Its configuration.
-    config: Config<'a>,
-    /// The central policy that it was under; absent if there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<&'a CentralPolicy>,
-}
-
-/// Where the configuration came from.
-#[derive(Serialize, JsonSchema)]
-struct Config<'a> {
-    /// Files, variables, flags; the weakest first.
-    sources: &'a [String],
-}
-
-/// How the child ended. Its three values are null where there is none, as a process has always either or neither.
-#[derive(Serialize, JsonSchema)]
-struct ChildEnd<'a> {
-    /// Its process identifier.
-    pid: Option<u32>,
-    /// Its exit status.
-    exit_code: Option<i32>,
-    /// The number of the signal that killed it.
-    signal: Option<i32>,
-    /// The name of that signal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signal_name: Option<&'a str>,
-    /// In a word.
-    outcome: ChildOutcome,
-}
-
-impl<'a> ChildEnd<'a> {
+impl ChildEnd {
     /// The part of the report about this child.
-    fn of(child: &'a Child) -> Self {
+    fn of(child: &Child) -> Self {
         let signal = child.signal.as_ref();
         Self {
             pid: child.pid,
             exit_code: child.exit_code,
             signal: signal.map(|signal| signal.number),
-            signal_name: signal.map(|signal| &*signal.name),
-            outcome: child.outcome,
+            signal_name: signal.map(|signal| signal.name.clone()),
+            outcome: child.outcome.name().to_owned(),
         }
     }
 }
 
-/// How amb ends.
-#[derive(Serialize, JsonSchema)]
-struct Exit {
-    /// Its status, as a shell sees it.
-    code: i32,
-    /// What decided it.
-    reason: ExitReason,
-}
-
-/// All traffic.
-#[derive(Serialize, JsonSchema)]
-struct Totals<'a> {
-    /// Exchanges.
-    requests: TotalRequests<'a>,
-    /// Tunnels.
-    tunnels: &'a Tunnels,
-    /// Connections to servers.
-    connections: &'a Connections,
-    /// Wire bytes.
-    bytes: &'a Bytes,
-    /// What limits held back; absent if nothing was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    held: Option<&'a Held>,
-    /// What retries did, and why others were not made; absent if there was nothing to retry.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retries: Option<&'a RetryCounts>,
-    /// How long things took.
-    #[serde(flatten)]
-    times: Times<'a>,
-}
-
-/// All exchanges.
-#[derive(Serialize, JsonSchema)]
-struct TotalRequests<'a> {
-    /// Their counts.
-    #[serde(flatten)]
-    counts: &'a Requests,
-    /// The share that failed, 0 to 1, to four places; absent if there were none at all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failed_ratio: Option<f64>,
-}
-
-/// How long things took; each absent if it never happened.
-#[derive(Serialize, JsonSchema)]
-struct Times<'a> {
-    /// Exchanges, until they were over.
-    #[serde(rename = "latency_seconds", skip_serializing_if = "Option::is_none")]
-    latency: Option<&'a Latency>,
-    /// Connections, until they were open.
-    #[serde(rename = "connect_seconds", skip_serializing_if = "Option::is_none")]
-    connect: Option<&'a Latency>,
-    /// Answers, until they began.
-    #[serde(rename = "first_byte_seconds", skip_serializing_if = "Option::is_none")]
-    first_byte: Option<&'a Latency>,
-}
-
-/// One host and port.
-#[derive(Serialize, JsonSchema)]
-struct Host<'a> {
-    /// Its name.
-    #[serde(rename = "host")]
-    name: &'a str,
-    /// The port.
-    port: u16,
-    /// Exchanges.
-    requests: &'a Requests,
-    /// Tunnels; absent if there were none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tunnels: Option<&'a Tunnels>,
-    /// Connections to it.
-    connections: &'a Connections,
-    /// Wire bytes.
-    bytes: &'a Bytes,
-    /// What limits held back; absent if nothing was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    held: Option<&'a Held>,
-    /// What retries did, and why others were not made; absent if there was nothing to retry.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retries: Option<&'a RetryCounts>,
-    /// How long things took.
-    #[serde(flatten)]
-    times: Times<'a>,
-    /// TLS with it; absent if there was none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<Tls<'a>>,
-}
-
-/// TLS with a host.
-#[derive(Serialize, JsonSchema)]
-struct Tls<'a> {
-    /// What became of it: tunnelled if it passed as it was, intercepted if amb spoke it and saw the requests, pinned if a client
-    /// has refused amb's certificate.
-    state: TlsState,
-    /// Handshakes of amb's with it.
-    handshakes: u64,
-    /// Those that went on with an earlier session.
-    resumed: u64,
-    /// How many handshakes came to each version: 1.3; absent if there were none.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    versions: BTreeMap<&'static str, u64>,
-    /// How many came to each cipher suite, by IANA's names; absent if there were none.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    ciphers: BTreeMap<&'static str, u64>,
-    /// How long they took; absent if there were none.
-    #[serde(rename = "handshake_seconds", skip_serializing_if = "Option::is_none")]
-    took: Option<&'a Latency>,
-    /// When its certificate expires, the first of them if there were several; absent if none was seen.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    certificate_expires_at: Option<String>,
-}
-
-impl<'a> Tls<'a> {
-    /// The part of the report about TLS with a host.
-    fn of(tls: &'a SecuredTraffic) -> Self {
+impl Totals {
+    /// The part of the report about all traffic.
+    fn of(traffic: &Traffic) -> Self {
         Self {
-            state: tls.state,
-            handshakes: tls.handshakes,
-            resumed: tls.resumed,
-            versions: tls.versions.iter().copied().collect(),
-            ciphers: tls.ciphers.iter().copied().collect(),
-            took: tls.took.as_ref(),
-            certificate_expires_at: tls.valid.map(|valid| time(valid.to)),
+            requests: TotalRequests::of(traffic.requests.clone()),
+            tunnels: traffic.tunnels.clone(),
+            connections: traffic.connections,
+            bytes: traffic.bytes,
+            held: Some(traffic.held.clone()).filter(|held| !held.is_nothing()),
+            retries: retries(&traffic.retries),
+            took: took(
+                traffic.latency.as_ref(),
+                traffic.connect.as_ref(),
+                traffic.first_byte.as_ref(),
+            ),
         }
     }
 }
 
-impl<'a> Host<'a> {
+impl TotalRequests {
+    /// These counts, with what follows from them.
+    pub(super) fn of(counts: Requests) -> Self {
+        Self {
+            failed_ratio: ratio(counts.failed, counts.total),
+            counts,
+        }
+    }
+}
+
+/// How long things took.
+fn took(latency: Option<&Latency>, connect: Option<&Latency>, first_byte: Option<&Latency>) -> Took {
+    Took {
+        latency: latency.cloned(),
+        connect: connect.cloned(),
+        first_byte: first_byte.cloned(),
+    }
+}
+
+impl Host {
     /// The part of the report about this host.
-    fn of(host: &'a HostTraffic) -> Self {
+    fn of(host: &HostTraffic) -> Self {
         Self {
-            name: &host.host,
+            name: host.host.clone(),
             port: host.port,
-            requests: &host.requests,
-            tunnels: (host.tunnels.total > 0).then_some(&host.tunnels),
-            connections: &host.connections,
-            bytes: &host.bytes,
-            held: (!host.held.is_nothing()).then_some(&host.held),
+            requests: host.requests.clone(),
+            tunnels: Some(host.tunnels.clone()).filter(|tunnels| tunnels.total > 0),
+            connections: host.connections,
+            bytes: host.bytes,
+            held: Some(host.held.clone()).filter(|held| !held.is_nothing()),
             retries: retries(&host.retries),
-            times: Times {
-                latency: host.latency.as_ref(),
-                connect: host.connect.as_ref(),
-                first_byte: host.first_byte.as_ref(),
-            },
+            took: took(host.latency.as_ref(), host.connect.as_ref(), host.first_byte.as_ref()),
             tls: host.tls.as_ref().map(Tls::of),
         }
     }
 }
 
-/// What the rules of egress said.
-#[derive(Serialize, JsonSchema)]
-struct Egress<'a> {
-    /// What becomes of what they deny: enforce or audit.
-    mode: &'static str,
-    /// Requests and tunnels that were refused.
-    denied: u64,
-    /// Requests and tunnels that would have been refused if they were enforced.
-    would_deny: u64,
-    /// By place and rule, what was refused first.
-    decisions: Vec<Decision<'a>>,
+impl Tls {
+    /// The part of the report about TLS with a host.
+    fn of(tls: &SecuredTraffic) -> Self {
+        let named = |counts: &[(&'static str, u64)]| {
+            counts
+                .iter()
+                .map(|(name, count)| ((*name).to_owned(), *count))
+                .collect()
+        };
+        Self {
+            state: tls.state.name().to_owned(),
+            handshakes: tls.handshakes,
+            resumed: tls.resumed,
+            versions: named(&tls.versions),
+            ciphers: named(&tls.ciphers),
+            took: tls.took.clone(),
+            certificate_expires_at: tls.valid.map(|valid| time(valid.to)),
+        }
+    }
 }
 
-/// What was said about a place.
-#[derive(Serialize, JsonSchema)]
-struct Decision<'a> {
-    /// The host; empty for all beyond the first thousand.
-    host: &'a str,
-    /// The port.
-    port: u16,
-    /// What was said: deny, would-deny or allow.
-    action: &'static str,
-    /// What said so: the id of a rule, an entry of a list, or default.
-    rule: &'a str,
-    /// How often.
-    count: u64,
-}
-
-impl<'a> Egress<'a> {
+impl Egress {
     /// The part of the report about these decisions.
-    fn of(mode: &'static str, decisions: &'a Decisions) -> Self {
+    fn of(mode: &'static str, decisions: &Decisions) -> Self {
         let each = decisions.iter().map(|(place, count)| Decision {
-            host: &place.host,
+            host: place.host.clone(),
             port: place.port,
-            action: place.verdict.name(),
-            rule: &place.rule,
+            action: place.verdict.name().to_owned(),
+            rule: place.rule.to_string(),
             count,
         });
         Self {
-            mode,
+            mode: mode.to_owned(),
             denied: decisions.total(Verdict::Denied),
             would_deny: decisions.total(Verdict::WouldDeny),
             decisions: each.collect(),
@@ -350,22 +176,9 @@ impl<'a> Egress<'a> {
     }
 }
 
-/// What circuit breakers did.
-#[derive(Serialize, JsonSchema)]
-struct Breakers<'a> {
-    /// Times that circuits opened.
-    opened: u64,
-    /// Requests and tunnels that were answered at once.
-    rejected: u64,
-    /// Circuits that are open, or half open, at the end.
-    open: usize,
-    /// The circuits that opened.
-    circuits: &'a [Circuit],
-}
-
-impl<'a> Breakers<'a> {
+impl Breakers {
     /// The part of the report about these circuits.
-    fn of(circuits: &'a [Circuit]) -> Self {
+    pub(super) fn of(circuits: Vec<Circuit>) -> Self {
         Self {
             opened: circuits.iter().map(|circuit| circuit.opened).sum(),
             rejected: circuits.iter().map(|circuit| circuit.rejected).sum(),
@@ -375,188 +188,73 @@ impl<'a> Breakers<'a> {
     }
 }
 
-/// One route.
-#[derive(Serialize, JsonSchema)]
-struct Route<'a> {
-    /// Its id.
-    id: &'a str,
-    /// Exchanges.
-    requests: &'a Requests,
-    /// Tunnels; absent if there were none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tunnels: Option<&'a Tunnels>,
-    /// Connections.
-    connections: &'a Connections,
-    /// Wire bytes.
-    bytes: &'a Bytes,
-    /// What limits held back; absent if nothing was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    held: Option<&'a Held>,
-    /// How long things took.
-    #[serde(flatten)]
-    times: Times<'a>,
-    /// Its exchanges by the names of their paths; absent if none has one.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    url_templates: Vec<Template<'a>>,
-}
-
-/// The exchanges of a route whose paths are called the same.
-#[derive(Serialize, JsonSchema)]
-struct Template<'a> {
-    /// Their method; _OTHER for one that nobody has registered.
-    method: &'a str,
-    /// What their paths are called.
-    #[serde(rename = "url_template")]
-    name: &'a str,
-    /// They.
-    requests: &'a Requests,
-    /// How long they took, until they were over; absent if none was answered.
-    #[serde(rename = "latency_seconds", skip_serializing_if = "Option::is_none")]
-    latency: Option<&'a Latency>,
-}
-
-impl<'a> Route<'a> {
+impl Route {
     /// The part of the report about this route.
-    fn of(route: &'a RouteTraffic) -> Self {
+    fn of(route: &RouteTraffic) -> Self {
         Self {
-            id: &route.id,
-            requests: &route.requests,
-            tunnels: (route.tunnels.total > 0).then_some(&route.tunnels),
-            connections: &route.connections,
-            bytes: &route.bytes,
-            held: (!route.held.is_nothing()).then_some(&route.held),
-            times: Times {
-                latency: route.latency.as_ref(),
-                connect: route.connect.as_ref(),
-                first_byte: route.first_byte.as_ref(),
-            },
+            id: route.id.clone(),
+            requests: route.requests.clone(),
+            tunnels: Some(route.tunnels.clone()).filter(|tunnels| tunnels.total > 0),
+            connections: route.connections,
+            bytes: route.bytes,
+            held: Some(route.held.clone()).filter(|held| !held.is_nothing()),
+            took: took(
+                route.latency.as_ref(),
+                route.connect.as_ref(),
+                route.first_byte.as_ref(),
+            ),
             url_templates: route.templates.iter().map(Template::of).collect(),
         }
     }
 }
 
-impl<'a> Template<'a> {
+impl Template {
     /// The part of the report about these exchanges.
-    fn of(template: &'a TemplateTraffic) -> Self {
+    fn of(template: &TemplateTraffic) -> Self {
         Self {
-            method: template.method,
-            name: &template.template,
-            requests: &template.requests,
-            latency: template.latency.as_ref(),
+            method: template.method.to_owned(),
+            name: template.template.clone(),
+            requests: template.requests.clone(),
+            latency: template.latency.clone(),
         }
     }
 }
 
-/// Failures that are alike.
-#[derive(Serialize, JsonSchema)]
-struct Group<'a> {
-    /// How many.
-    count: u64,
-    /// The method.
-    method: &'a str,
-    /// The host.
-    host: &'a str,
-    /// The port.
-    port: u16,
-    /// The path without the query; absent for tunnels.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    path: &'a str,
-    /// What happened, in a word.
-    error_type: &'a str,
-    /// Whose fault the first was: client, upstream, policy or amb.
-    blame: &'static str,
-    /// What happened the first time, in a sentence.
-    detail: &'a str,
-    /// Why the first was not retried: off, budget and so on; absent if there was nothing to retry.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_retried: Option<&'static str>,
-    /// When the first began.
-    first_at: String,
-}
-
-impl<'a> Group<'a> {
+impl Group {
     /// The part of the report about these failures.
-    fn of(group: &'a FailureGroup) -> Self {
+    fn of(group: &FailureGroup) -> Self {
         Self {
             count: group.count,
-            method: &group.method,
-            host: &group.host,
+            method: group.method.clone(),
+            host: group.host.clone(),
             port: group.port,
-            path: &group.path,
-            error_type: &group.error_type,
-            blame: group.blame.name(),
-            detail: &group.detail,
-            not_retried: group.refused.map(|refused| refused.why.name()),
+            path: group.path.clone(),
+            error_type: group.error_type.clone(),
+            blame: group.blame.name().to_owned(),
+            detail: group.detail.clone(),
+            not_retried: group.refused.map(|refused| refused.why.name().to_owned()),
             first_at: time(group.first_at),
         }
     }
 }
 
-impl<'a> Report<'a> {
-    /// The report on this run.
-    fn of(summary: &'a Summary) -> Self {
-        let run = &summary.run;
-        let traffic = &summary.traffic;
-        Self {
-            schema: SCHEMA,
-            schema_version: SCHEMA_VERSION,
-            amb: Amb {
-                version: &run.amb_version,
-            },
-            run: Run {
-                id: &run.id,
-                name: &run.name,
-                command: &run.command,
-                started_at: time(run.started_at),
-                duration_seconds: in_seconds(run.duration),
-                config: Config {
-                    sources: &run.config_sources,
-                },
-                policy: run.policy.as_ref(),
-            },
-            child: ChildEnd::of(&summary.child),
-            exit: Exit {
-                code: summary.exit.code,
-                reason: summary.exit.reason,
-            },
-            totals: Totals::of(traffic),
-            hosts: traffic.hosts.iter().map(Host::of).collect(),
-            routes: traffic.routes.iter().map(Route::of).collect(),
-            failures: traffic.failures.iter().map(Group::of).collect(),
-            denials: traffic.denials.iter().map(Group::of).collect(),
-            egress: summary.egress.map(|mode| Egress::of(mode, &traffic.decisions)),
-            breakers: Breakers::of(&traffic.circuits),
-            leftovers: summary.leftovers,
-            warnings: summary.all_warnings(),
-        }
-    }
-}
-
-impl<'a> Totals<'a> {
-    /// The part of the report about all traffic.
-    fn of(traffic: &'a Traffic) -> Self {
-        Self {
-            requests: TotalRequests {
-                counts: &traffic.requests,
-                failed_ratio: ratio(traffic.requests.failed, traffic.requests.total),
-            },
-            tunnels: &traffic.tunnels,
-            connections: &traffic.connections,
-            bytes: &traffic.bytes,
-            held: (!traffic.held.is_nothing()).then_some(&traffic.held),
-            retries: retries(&traffic.retries),
-            times: Times {
-                latency: traffic.latency.as_ref(),
-                connect: traffic.connect.as_ref(),
-                first_byte: traffic.first_byte.as_ref(),
-            },
-        }
+impl Times {
+    /// The part of the report about this timeline; none if nothing began.
+    pub(super) fn of(timeline: &Timeline) -> Option<Self> {
+        let slots = Some(timeline.slots()).filter(|slots| !slots.is_empty())?;
+        Some(Self {
+            begins_at: time(timeline.begins_at()),
+            width: timeline.width(),
+            requests: slots.iter().map(|slot| slot.requests).collect(),
+            tunnels: slots.iter().map(|slot| slot.tunnels).collect(),
+            failed: slots.iter().map(|slot| slot.failed).collect(),
+        })
     }
 }
 
 /// What retries did, if there was anything to retry.
-fn retries(counts: &RetryCounts) -> Option<&RetryCounts> {
-    (!counts.is_empty()).then_some(counts)
+fn retries(counts: &RetryCounts) -> Option<RetryCounts> {
+    Some(counts.clone()).filter(|counts| !counts.is_empty())
 }
 
 /// What share a part is of the whole, to four places; none of nothing.
@@ -567,22 +265,147 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::time::{Duration, SystemTime};
+
     use serde_json::json;
 
     use super::*;
-    use crate::report::human::tests::{nothing_seen, summary};
+    use crate::{
+        report::human::tests::{nothing_seen, summary},
+        traffic::{
+            Blame, Failure, Kind, Limited, Outcome, Protocol, Record,
+            meter::Meter,
+            retries::{NotRetried, Refused, RetryLevel},
+            summary::{CentralPolicy, ChildOutcome, Clamped, Warning},
+        },
+    };
 
     /// The report, read back.
     fn report(summary: &Summary) -> serde_json::Value {
-        serde_json::from_slice(&render(summary)).unwrap()
+        serde_json::to_value(Document::of(summary)).unwrap()
+    }
+
+    /// A record of a request that was answered.
+    pub(crate) fn record(host: &str, status: u16, began: Duration, took: Duration) -> Record {
+        Record {
+            kind: Kind::Exchange,
+            protocol: Protocol::Http11,
+            scheme: Some(crate::traffic::Scheme::Http),
+            started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_380_001) + began,
+            duration: took,
+            method: "GET".to_owned(),
+            host: host.to_owned(),
+            port: 80,
+            path: "/v1/items?page=2&token=***".to_owned(),
+            route: Some("api".into()),
+            url_template: Some("/v1/{items}".into()),
+            status: Some(status),
+            outcome: Outcome::Ok,
+            bytes_sent: 120,
+            bytes_received: 3_400,
+            connect: Some(Duration::from_micros(800)),
+            tls: None,
+            sealed: false,
+            first_byte: Some(took / 2),
+            opened: 1,
+            attempts: 1,
+            retries: crate::traffic::retries::Retries::default(),
+            resends: 0,
+            waited: Duration::ZERO,
+            limited: None,
+            egress: None,
+            reused: false,
+            user_agent: Some("curl/8.0".to_owned()),
+            referer: None,
+        }
+    }
+
+    /// A run that everything there is was seen of.
+    pub(crate) fn everything() -> Summary {
+        let mut meter = Meter::default();
+        for number in 0..500_u64 {
+            let host = ["api.example.com", "b.example.com"][usize::from(number % 5 == 0)];
+            let took = Duration::from_micros(4_000 + number * number % 90_000);
+            let mut record = record(host, 200, Duration::from_millis(number * 40), took);
+            match number {
+                50 => {
+                    record.outcome = Outcome::Failed(Failure {
+                        error_type: "503".to_owned(),
+                        blame: Blame::Upstream,
+                        detail: "the server answered 503".to_owned(),
+                    });
+                    record.retries.refused = Some(Refused {
+                        why: NotRetried::Off,
+                        level: Some(RetryLevel::Safe),
+                    });
+                }
+                60 => {
+                    record.host = "telemetry.example.net".to_owned();
+                    record.egress = Some((Verdict::Denied, "default".into()));
+                    record.outcome = Outcome::Denied(Failure {
+                        error_type: "http_request_denied".to_owned(),
+                        blame: Blame::Policy,
+                        detail: "denied by default".to_owned(),
+                    });
+                    (record.route, record.first_byte, record.status) = (None, None, Some(403));
+                }
+                70 => {
+                    record.kind = Kind::Tunnel;
+                    (record.port, record.sealed, record.route) = (443, true, None);
+                }
+                80 => (record.limited, record.waited) = (Some(Limited::Delayed), Duration::from_millis(5)),
+                _ => record.egress = Some((Verdict::Allowed, "*.example.com".into())),
+            }
+            meter.add(&record);
+        }
+        meter.note_circuits(vec![Circuit {
+            name: "b.example.com".to_owned(),
+            state: CircuitState::HalfOpen,
+            opened: 2,
+            rejected: 9,
+        }]);
+        let mut summary = Summary {
+            traffic: meter.finish(),
+            egress: Some("enforce"),
+            leftovers: Some(1),
+            warnings: vec![Warning::new("records_lost", "some were")],
+            ..nothing_seen()
+        };
+        (summary.traffic.failures_beyond, summary.traffic.denials_beyond) = (3, 4);
+        summary.run.policy = Some(CentralPolicy {
+            id: "acme".to_owned(),
+            paths: vec!["/etc/amb/policy.toml".to_owned()],
+            clamped: vec![Clamped {
+                key: "retry.attempts".to_owned(),
+                asked: 5.into(),
+                got: 3.into(),
+            }],
+        });
+        summary
+    }
+
+    #[test]
+    fn what_began_when_is_told_in_slots() {
+        let report = report(&everything());
+        let timeline = &report["timeline"];
+        assert_eq!(timeline["slot_seconds"], 0.1);
+        let sum = |name: &str| -> u64 {
+            timeline[name]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|it| it.as_u64().unwrap())
+                .sum()
+        };
+        assert_eq!((sum("requests"), sum("tunnels"), sum("failed")), (499, 1, 2));
     }
 
     #[test]
     fn the_schema_is_what_programs_were_told() {
         let report = report(&summary());
         assert_eq!(report["$schema"], "urn:amb:report:1");
-        assert_eq!(report["schema_version"], "1.2");
+        assert_eq!(report["schema_version"], SCHEMA_VERSION);
         assert_eq!(
             report["run"],
             json!({

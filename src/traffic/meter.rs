@@ -10,7 +10,7 @@ use std::{
 };
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use foldhash::fast::RandomState;
 
@@ -20,13 +20,14 @@ use crate::traffic::{
     egress::{Decisions, Verdict},
     failures::{FailureGroup, FailureGroups},
     held::Held,
-    latency::{Latency, seconds},
+    latency::{Latency, from_seconds, seconds},
     meter::{
         route::{RouteTally, RouteTraffic},
         tally::Tally,
     },
     retries::RetryCounts,
     secured::SecuredTraffic,
+    timeline::Timeline,
 };
 
 /// Hosts (with their ports) that are told apart. A crawler may meet more; then they are summed up as [`OTHER_HOST`],
@@ -55,12 +56,15 @@ pub struct Meter {
     decisions: Decisions,
     /// What circuit breakers did.
     circuits: Vec<Circuit>,
+    /// How many began when.
+    timeline: Timeline,
 }
 
 impl Meter {
     /// Counts one exchange or tunnel.
     pub fn add(&mut self, record: &Record) {
         self.tally(&record.host, record.port).add(record);
+        self.timeline.add(record);
         if let Some(id) = &record.route {
             self.route(id).add(record);
         }
@@ -124,6 +128,7 @@ impl Meter {
         self.failures.merge(other.failures);
         self.denials.merge(other.denials);
         self.decisions.merge(other.decisions);
+        self.timeline.merge(&other.timeline);
     }
 
     /// The sums, hosts with the most traffic first.
@@ -164,6 +169,7 @@ impl Meter {
             denials_beyond,
             decisions: self.decisions,
             circuits: self.circuits,
+            timeline: self.timeline,
         }
     }
 }
@@ -205,6 +211,8 @@ pub struct Traffic {
     pub decisions: Decisions,
     /// The circuits that opened, by name.
     pub circuits: Vec<Circuit>,
+    /// How many began when.
+    pub timeline: Timeline,
 }
 
 impl Traffic {
@@ -263,7 +271,8 @@ pub struct HostTraffic {
 /// How many exchanges there were, and how they ended: `total` is the sum of the five that follow it.
 ///
 /// The field names are those of the JSON report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Requests {
     /// All.
     pub total: u64,
@@ -319,7 +328,8 @@ impl Requests {
 }
 
 /// How often servers answered with a status of each class.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct StatusClasses {
     /// Switched to another protocol.
     #[serde(rename = "1xx")]
@@ -361,7 +371,8 @@ impl StatusClasses {
 }
 
 /// How many tunnels there were, and how they ended: `total` is the sum of the five that follow it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Tunnels {
     /// All.
     pub total: u64,
@@ -378,7 +389,11 @@ pub struct Tunnels {
     /// What went through them.
     pub bytes: Bytes,
     /// How long they lasted, added up.
-    #[serde(rename = "duration_seconds", serialize_with = "seconds")]
+    #[serde(
+        rename = "duration_seconds",
+        serialize_with = "seconds",
+        deserialize_with = "from_seconds"
+    )]
     #[schemars(with = "f64")]
     pub duration: Duration,
 }
@@ -414,7 +429,8 @@ impl Tunnels {
 /// Connections to servers, as far as records tell.
 ///
 /// One that could not be opened is a failure and not counted here; one that was counts whatever came of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Connections {
     /// Opened for an exchange or a tunnel.
     pub opened: u64,
@@ -423,7 +439,8 @@ pub struct Connections {
 }
 
 /// Bytes on the wire: heads, bodies and what was tunnelled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Bytes {
     /// To servers.
     pub sent: u64,

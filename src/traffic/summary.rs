@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::traffic::meter::{OTHER_HOST, Traffic};
 
@@ -105,7 +105,7 @@ pub struct Run {
 }
 
 /// A central policy, and what it had to say.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CentralPolicy {
     /// What it is called: the ids of its files, with commas.
     pub id: String,
@@ -116,7 +116,7 @@ pub struct CentralPolicy {
 }
 
 /// A value that a central policy has brought back to its bound.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Clamped {
     /// Its key.
     pub key: String,
@@ -149,7 +149,7 @@ pub struct Signal {
 }
 
 /// How the child ended, in a word; these are the words of the JSON report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildOutcome {
     /// It exited by itself.
@@ -164,6 +164,28 @@ pub enum ChildOutcome {
     Lost,
 }
 
+impl ChildOutcome {
+    /// All.
+    pub const ALL: [Self; 5] = [
+        Self::Exited,
+        Self::Signalled,
+        Self::TimedOut,
+        Self::NotStarted,
+        Self::Lost,
+    ];
+
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Signalled => "signalled",
+            Self::TimedOut => "timed_out",
+            Self::NotStarted => "not_started",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// How amb is going to end.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit {
@@ -174,7 +196,7 @@ pub struct Exit {
 }
 
 /// What decided how amb ends; these are the words of the JSON report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitReason {
     /// The child's own status.
@@ -189,8 +211,30 @@ pub enum ExitReason {
     Startup,
 }
 
+impl ExitReason {
+    /// All.
+    pub const ALL: [Self; 5] = [
+        Self::Child,
+        Self::Signal,
+        Self::RunTimeout,
+        Self::PolicyViolation,
+        Self::Startup,
+    ];
+
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Child => "child",
+            Self::Signal => "signal",
+            Self::RunTimeout => "run_timeout",
+            Self::PolicyViolation => "policy_violation",
+            Self::Startup => "startup",
+        }
+    }
+}
+
 /// Something the user should know of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
     /// A stable name for programs: `report_not_written`.
     pub code: String,

@@ -39,6 +39,7 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
         story.extend(
             traffic
                 .latency
+                .as_ref()
                 .map(|latency| format!("p95 {}", text::duration(latency.p95, Charset::Ascii))),
         );
     }

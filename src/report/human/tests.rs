@@ -10,7 +10,7 @@ use crate::{
         circuit::{Circuit, CircuitState},
         failures::FailureGroup,
         held::Held,
-        latency::Latency,
+        latency::{Distribution, Latency},
         meter::{
             Bytes, Connections, HostTraffic, OTHER_HOST, Requests, StatusClasses, Traffic, Tunnels, route::RouteTraffic,
         },
@@ -35,6 +35,7 @@ fn latency(count: u64, p50: u64, p95: u64, max: u64) -> Latency {
         p95: Duration::from_millis(p95),
         p99: Duration::from_millis(max),
         max: Duration::from_millis(max),
+        histogram: Distribution::default(),
     }
 }
 
@@ -806,9 +807,9 @@ fn routed() -> Summary {
         connections: host.connections,
         bytes: host.bytes,
         held: host.held.clone(),
-        latency: host.latency,
-        connect: host.connect,
-        first_byte: host.first_byte,
+        latency: host.latency.clone(),
+        connect: host.connect.clone(),
+        first_byte: host.first_byte.clone(),
         templates: Vec::new(),
     };
     let hosts = &summary.traffic.hosts;

@@ -153,7 +153,7 @@ fn the_ports_of_a_host_are_told_apart() {
     assert_eq!(seen, [("a.example", 80, 2, 0), ("a.example", 443, 0, 1)]);
     assert_eq!(traffic.host_count(), (1, false), "they are one host all the same");
     assert_eq!(traffic.connections, Connections { opened: 1, reused: 2 });
-    assert_eq!(traffic.connect.map(|it| it.count), Some(1));
+    assert_eq!(traffic.connect.as_ref().map(|it| it.count), Some(1));
     assert_eq!(traffic.hosts[1].latency, None, "a tunnel has no latency");
 }
 
@@ -179,7 +179,7 @@ fn an_answer_of_ambs_own_is_no_status_of_the_servers() {
         }
     );
     assert_eq!(
-        traffic.latency.map(|it| it.count),
+        traffic.latency.as_ref().map(|it| it.count),
         Some(1),
         "only what was answered has a latency"
     );
@@ -192,7 +192,7 @@ fn the_patience_of_a_client_is_no_latency() {
         ..exchange()
     }]);
     assert_eq!(traffic.latency, None);
-    assert_eq!(traffic.first_byte.map(|it| it.count), Some(1));
+    assert_eq!(traffic.first_byte.as_ref().map(|it| it.count), Some(1));
 }
 
 #[test]
@@ -430,5 +430,5 @@ fn routes_have_sums_of_their_own_whatever_the_host_and_the_worker() {
         .map(|template| (template.method, &*template.template, template.requests.total))
         .collect();
     assert_eq!(templates, [("GET", "/v1/{id}", 2), ("_OTHER", "/v1/{id}", 2)]);
-    assert_eq!(traffic.routes[0].latency.unwrap().count, 5);
+    assert_eq!(traffic.routes[0].latency.as_ref().unwrap().count, 5);
 }
