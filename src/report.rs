@@ -7,9 +7,15 @@ pub mod access_log;
 pub mod color;
 pub mod document;
 pub mod file;
+pub mod har;
 pub mod human;
 pub mod json;
+mod junit;
+mod k6;
 pub mod log;
+mod markup;
+mod merge;
+mod openmetrics;
 pub mod progress;
 pub mod text;
 
@@ -19,7 +25,7 @@ use clap::ValueHint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::report::{access_log::LineFormat, file::ReportFile, log::LogFormat};
+use crate::report::{access_log::LineFormat, document::Document, file::ReportFile, log::LogFormat};
 
 /// An option that makes no sense: where it stands, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +51,9 @@ pub struct ReportOptions {
     pub summary: Option<SummaryMode>,
 
     /// Write a report to this file: report.json or json=FILE; repeatable [default: none]
+    ///
+    /// Formats, with the extensions that stand for them: json, junit (.xml), openmetrics (.prom, .om), k6 (none: write k6=FILE),
+    /// and har, which keeps the first 10,000 requests that amb sees, 16 MiB at most.
     ///
     /// The file is replaced as a whole when the run is over. That it can be written is checked before the command
     /// starts. The command's stdout is its own: to get the report from a pipe, use json=/dev/fd/3. A pipe whose reader
@@ -97,19 +106,54 @@ pub struct ReportTarget {
 pub enum ReportFormat {
     /// All there is, for programs.
     Json,
+    /// What made the run fail, for continuous integration: JUnit XML.
+    Junit,
+    /// All there is, for monitoring.
+    Openmetrics,
+    /// As k6's summary export, for GitLab's merge requests.
+    K6,
+    /// The requests one by one, for the viewers of browsers.
+    Har,
 }
 
 impl ReportFormat {
-    /// Every format by its name, which is also the file extension it is known by.
-    const NAMES: [(&str, Self); 1] = [("json", Self::Json)];
+    /// Every format by its name, with the file extensions that it is known by.
+    const NAMES: [(&str, &[&str], Self); 5] = [
+        ("json", &["json"], Self::Json),
+        ("junit", &["xml"], Self::Junit),
+        ("openmetrics", &["prom", "om"], Self::Openmetrics),
+        ("k6", &[], Self::K6),
+        ("har", &["har"], Self::Har),
+    ];
 
     /// The format of this name; an error lists those that exist.
-    fn named(name: &str, written: &str) -> Result<Self, String> {
-        let found = Self::NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
-        found.map(|(_, format)| *format).ok_or_else(|| {
-            let names: Vec<_> = Self::NAMES.iter().map(|(known, _)| *known).collect();
-            format!("{written}; the formats are: {}", names.join(", "))
-        })
+    pub fn named(name: &str, written: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(known, ..)| name.eq_ignore_ascii_case(known));
+        found.map(|(.., format)| *format).ok_or_else(|| Self::unknown(written))
+    }
+
+    /// The format of files with this extension; an error lists the formats that exist.
+    pub fn of_extension(extension: &str, written: &str) -> Result<Self, String> {
+        let known = |extensions: &[&str]| extensions.iter().any(|known| extension.eq_ignore_ascii_case(known));
+        let found = Self::NAMES.iter().find(|(_, extensions, _)| known(extensions));
+        found.map(|(.., format)| *format).ok_or_else(|| Self::unknown(written))
+    }
+
+    /// What is said where no format is meant: `written`, and the formats that exist.
+    fn unknown(written: &str) -> String {
+        let names: Vec<_> = Self::NAMES.iter().map(|(known, ..)| *known).collect();
+        format!("{written}; the formats are: {}", names.join(", "))
+    }
+
+    /// The report in this format, of the document and, where the format tells them, of the requests that were kept.
+    pub fn render(self, document: &Document, requests: &har::Requests) -> Vec<u8> {
+        match self {
+            Self::Json => document.to_json(),
+            Self::Junit => junit::render(document).into_bytes(),
+            Self::Openmetrics => openmetrics::render(document).into_bytes(),
+            Self::K6 => k6::render(document).into_bytes(),
+            Self::Har => har::render(document, requests).into_bytes(),
+        }
     }
 }
 
@@ -133,6 +177,11 @@ impl ReportOptions {
 }
 
 impl Report {
+    /// Whether a report tells of requests one by one.
+    pub fn wants_requests(&self) -> bool {
+        self.files.iter().any(|file| file.format == ReportFormat::Har)
+    }
+
     /// Makes sure that every report can be written, before the child starts.
     ///
     /// # Errors
@@ -175,7 +224,7 @@ fn target(text: &str) -> Result<ReportTarget, String> {
     let path = PathBuf::from(path);
     let format = match (format, path.extension().and_then(|extension| extension.to_str())) {
         (Some(format), _) => format,
-        (None, Some(extension)) => ReportFormat::named(
+        (None, Some(extension)) => ReportFormat::of_extension(
             extension,
             &format!("`{text}`: no report format has the extension .{extension}"),
         )?,

@@ -33,6 +33,7 @@ use crate::{
         access_log::AccessLog,
         color::Stream,
         file::ReportFile,
+        har::Keeper,
         progress::{Progress, UNNOTICED},
     },
     sabotage,
@@ -112,10 +113,8 @@ fn start(
 
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
     let (reports, access_log) = outputs(config).map_err(StartError::Report)?;
-    let listener = access_log.as_ref().map(|log| -> Listener {
-        let sink = log.sink();
-        Arc::new(move |record| sink.log(record))
-    });
+    let requests = config.report.wants_requests().then(Keeper::default);
+    let listener = listener(access_log.as_ref(), requests.clone());
 
     let bound = Proxy::bind(config.listen, config.threads);
     let proxy = bound.map_err(|reason| StartError::Listen {
@@ -187,6 +186,7 @@ fn start(
             drained,
             panicked: PANICS.load(Ordering::Relaxed),
             access_log: access_log.map(AccessLog::close),
+            requests,
         };
         outcome.report(reports, &stderr)
     }));
@@ -210,6 +210,20 @@ fn outputs(config: &Config) -> Result<(Vec<ReportFile>, Option<AccessLog>), Stri
         (Ok(reports), Ok(access_log)) => Ok((reports, access_log)),
         (Err(reports), Err(access_log)) => Err(format!("{reports}\n{access_log}")),
         (Err(reason), Ok(_)) | (Ok(_), Err(reason)) => Err(reason),
+    }
+}
+
+/// Who is told of each record: the access log, and what keeps requests for reports; none if nobody is.
+fn listener(access_log: Option<&AccessLog>, requests: Option<Keeper>) -> Option<Listener> {
+    match (access_log.map(AccessLog::sink), requests) {
+        (None, None) => None,
+        (Some(sink), None) => Some(Arc::new(move |record| sink.log(record))),
+        (sink, Some(requests)) => Some(Arc::new(move |record| {
+            if let Some(sink) = &sink {
+                sink.log(record);
+            }
+            requests.keep(record);
+        })),
     }
 }
 

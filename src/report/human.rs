@@ -46,7 +46,18 @@ enum Shape {
 
 /// The summary as text with its newlines; empty if there is nothing to be said.
 pub fn render(summary: &Summary, mode: SummaryMode, stream: &Stream) -> String {
-    let shape = shape(summary, mode, stream);
+    shaped(summary, shape(summary, mode, stream), stream)
+}
+
+/// All of the summary, for whoever asks for it: on a terminal as a run tells it when something failed, elsewhere one fact a
+/// line.
+pub fn tell(summary: &Summary, stream: &Stream) -> String {
+    let shape = if stream.terminal { Shape::Full } else { Shape::Plain };
+    shaped(summary, shape, stream)
+}
+
+/// The summary in this shape.
+fn shaped(summary: &Summary, shape: Shape, stream: &Stream) -> String {
     let mut lines = match shape {
         Shape::Silent => Vec::new(),
         Shape::Plain => plain::lines(summary),

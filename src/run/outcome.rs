@@ -9,7 +9,7 @@ use crate::{
     exit::Exit,
     policy::retry::Level,
     proxy::Drained,
-    report::{access_log::AccessLogEnd, color::Stream, file::ReportFile, human},
+    report::{access_log::AccessLogEnd, color::Stream, document::Document, file::ReportFile, har::Keeper, human},
     supervise::{ChildExit, Ended, Signal, write_stderr},
     traffic::summary::{self, ChildOutcome, ExitReason, Summary, Warning},
 };
@@ -38,6 +38,8 @@ pub(super) struct Outcome<'a> {
     pub(super) panicked: u64,
     /// What became of the access log.
     pub(super) access_log: Option<AccessLogEnd>,
+    /// The requests that were kept for reports; none if no report tells them.
+    pub(super) requests: Option<Keeper>,
 }
 
 impl Outcome<'_> {
@@ -46,11 +48,13 @@ impl Outcome<'_> {
         let exit = self.exit();
         let mode = self.config.report.summary;
         let quiet = self.args.console.quiet;
+        let requests = self.requests.as_ref().map(Keeper::take).unwrap_or_default();
         let mut summary = self.summary();
+        summary.warnings.extend(requests.warning());
         summary.reports = files.iter().map(|file| file.path().display().to_string()).collect();
         for file in files {
             let path = file.path().display().to_string();
-            if let Err(error) = file.write(&summary) {
+            if let Err(error) = file.write(&Document::of(&summary), &requests) {
                 summary.reports.retain(|written| *written != path);
                 summary
                     .warnings

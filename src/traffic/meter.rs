@@ -314,7 +314,7 @@ impl Requests {
     }
 
     /// Adds all of another's.
-    fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.total += other.total;
         self.ok += other.ok;
         self.failed += other.failed;
@@ -361,7 +361,7 @@ impl StatusClasses {
     }
 
     /// Adds all of another's.
-    fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.informational += other.informational;
         self.success += other.success;
         self.redirection += other.redirection;
@@ -414,7 +414,7 @@ impl Tunnels {
     }
 
     /// Adds all of another's.
-    fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.total += other.total;
         self.ok += other.ok;
         self.failed += other.failed;
@@ -438,6 +438,14 @@ pub struct Connections {
     pub reused: u64,
 }
 
+impl Connections {
+    /// Adds all of another's.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.opened += other.opened;
+        self.reused += other.reused;
+    }
+}
+
 /// Bytes on the wire: heads, bodies and what was tunnelled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -456,7 +464,7 @@ impl Bytes {
     }
 
     /// Adds all of another's.
-    fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.sent = self.sent.saturating_add(other.sent);
         self.received = self.received.saturating_add(other.received);
     }

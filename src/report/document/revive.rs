@@ -1,7 +1,5 @@
 //! A report read back as the run that it tells of, for the summary that people read.
 
-use std::time::Duration;
-
 use crate::{
     report::document::{ChildEnd, Decision, Document, Exit, Group, Host, Route, Times, point},
     traffic::{
@@ -193,12 +191,6 @@ impl Times {
             failed: *failed,
         });
         Timeline::revive(point(&self.begins_at), self.width, slots.collect())
-    }
-
-    /// From the beginning of the first slot to the end of the last.
-    pub(in crate::report) fn span(&self) -> Duration {
-        let slots = u32::try_from(self.requests.len()).unwrap_or(u32::MAX);
-        self.width.saturating_mul(slots)
     }
 }
 

@@ -1,0 +1,160 @@
+//! The report as JUnit XML, which Jenkins, GitLab and others read: what fails here is what makes the run fail, and nothing else.
+//!
+//! There is no standard; this keeps to what the schemas of Ant and of Jenkins have in common.
+
+use std::fmt::Write;
+
+use crate::report::{
+    color::{Stream, When},
+    document::{Decision, Document},
+    human,
+    markup::{Text, lines},
+};
+
+/// Decisions that are told one by one; the JSON report has more.
+const MOST_DECISIONS: usize = 200;
+
+/// How a test ended.
+enum Verdict {
+    /// Well.
+    Passed,
+    /// Badly: the type and a message.
+    Failed(&'static str, String),
+    /// It does not count, and why.
+    Skipped(String),
+}
+
+/// One test.
+struct Case {
+    /// What is tested.
+    name: String,
+    /// How it ended.
+    verdict: Verdict,
+    /// How long it took, in seconds.
+    seconds: f64,
+}
+
+/// The report, with a newline at its end.
+pub(super) fn render(document: &Document) -> String {
+    let cases = cases(document);
+    let count = |wanted: fn(&Verdict) -> bool| cases.iter().filter(|case| wanted(&case.verdict)).count();
+    let (tests, failures) = (cases.len(), count(|verdict| matches!(verdict, Verdict::Failed(..))));
+    let skipped = count(|verdict| matches!(verdict, Verdict::Skipped(_)));
+    let (run, name) = (&document.run, Text(&document.run.name));
+    let seconds = run.duration.as_secs_f64();
+    // To the second and without a zone, as Ant's schema wants it: UTC.
+    let began = run.started_at.split(['.', 'Z']).next().unwrap_or_default();
+    let mut xml = String::new();
+    let mut write = |line: std::fmt::Arguments<'_>| writeln!(xml, "{line}").expect("a String takes everything");
+    write(format_args!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>"));
+    write(format_args!(
+        "<testsuites name=\"amb\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" time=\"{seconds:.3}\">"
+    ));
+    write(format_args!(
+        "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\" \
+         time=\"{seconds:.3}\" timestamp=\"{}\" hostname=\"localhost\" id=\"0\" package=\"amb\">",
+        Text(began)
+    ));
+    write(format_args!("    <properties>"));
+    let requests = &document.totals.requests.counts;
+    for (key, value) in [
+        ("amb.version", document.amb.version.clone()),
+        ("amb.run", run.id.clone()),
+        ("amb.command", run.command.join(" ")),
+        ("amb.exit", document.exit.code.to_string()),
+        ("amb.requests", requests.total.to_string()),
+        ("amb.failed", requests.failed.to_string()),
+    ] {
+        write(format_args!(
+            "      <property name=\"{key}\" value=\"{}\"/>",
+            Text(&value)
+        ));
+    }
+    write(format_args!("    </properties>"));
+    for case in &cases {
+        let begin = format!(
+            "    <testcase classname=\"{name}\" name=\"{}\" time=\"{:.3}\"",
+            Text(&case.name),
+            case.seconds
+        );
+        match &case.verdict {
+            Verdict::Passed => write(format_args!("{begin}/>")),
+            Verdict::Failed(kind, message) => write(format_args!(
+                "{begin}>\n      <failure message=\"{0}\" type=\"{kind}\">{0}</failure>\n    </testcase>",
+                Text(message)
+            )),
+            Verdict::Skipped(message) => write(format_args!(
+                "{begin}>\n      <skipped message=\"{}\"/>\n    </testcase>",
+                Text(message)
+            )),
+        }
+    }
+    let plain = Stream::decide(When::Never, false, None, |_| None);
+    let told = human::tell(&document.revive(), &plain);
+    write(format_args!("    <system-out>{}</system-out>", lines(&told)));
+    write(format_args!("    <system-err></system-err>"));
+    write(format_args!("  </testsuite>\n</testsuites>"));
+    xml
+}
+
+/// The tests: how the command ended, and what egress denied.
+fn cases(document: &Document) -> Vec<Case> {
+    let mut cases = vec![Case {
+        name: "the command ends well".to_owned(),
+        verdict: command(document),
+        seconds: document.run.duration.as_secs_f64(),
+    }];
+    let fatal = document.exit.reason == "policy_violation";
+    let decisions = document.egress.iter().flat_map(|egress| &egress.decisions);
+    let broken: Vec<_> = decisions.filter(|decision| decision.action != "allow").collect();
+    cases.extend(
+        broken
+            .iter()
+            .take(MOST_DECISIONS)
+            .map(|decision| egress(decision, fatal)),
+    );
+    let beyond = broken.len().saturating_sub(MOST_DECISIONS);
+    if beyond > 0 {
+        cases.push(Case {
+            name: format!("egress: {beyond} more places"),
+            verdict: Verdict::Skipped("the JSON report has them".to_owned()),
+            seconds: 0.0,
+        });
+    }
+    cases
+}
+
+/// How the command itself ended.
+fn command(document: &Document) -> Verdict {
+    let child = &document.child;
+    match (child.exit_code, &child.signal_name, &*child.outcome) {
+        (Some(0), _, "exited") => Verdict::Passed,
+        (_, _, "timed_out") => Verdict::Failed("run_timeout", "its time was up".to_owned()),
+        (Some(code), ..) => Verdict::Failed("exit", format!("exit status {code}")),
+        (None, Some(signal), _) => Verdict::Failed("signal", format!("killed by {signal}")),
+        (None, None, outcome) => Verdict::Failed("lost", outcome.replace('_', " ")),
+    }
+}
+
+/// What egress said of a place: a failure only if that fails the run.
+fn egress(decision: &Decision, fatal: bool) -> Case {
+    let place = match &*decision.host {
+        "" => "other places".to_owned(),
+        host => format!("{host}:{}", decision.port),
+    };
+    let said = if decision.action == "deny" {
+        "denied"
+    } else {
+        "would be denied"
+    };
+    let message = format!("{said} {} times by {}", decision.count, decision.rule);
+    Case {
+        name: format!("egress: {place} ({})", decision.rule),
+        verdict: if fatal {
+            Verdict::Failed("policy_violation", message)
+        } else {
+            Verdict::Skipped(message)
+        },
+        seconds: 0.0,
+    }
+}

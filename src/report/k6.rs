@@ -1,0 +1,76 @@
+//! The report as k6's summary export, for what reads that: the load performance widget of GitLab's merge requests.
+//!
+//! Only what amb has measured: no virtual users, no iterations. Times are in milliseconds, as k6 has them.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::{report::document::Document, traffic::latency::Latency};
+
+/// The report, with a newline at its end.
+pub(super) fn render(document: &Document) -> String {
+    let totals = &document.totals;
+    let requests = &totals.requests.counts;
+    let seconds = document.run.duration.as_secs_f64();
+    let mut metrics = Map::new();
+    let mut rate = |name: &str, count: u64| {
+        metrics.insert(
+            name.to_owned(),
+            json!({ "count": count, "rate": per_second(count, seconds) }),
+        );
+    };
+    rate("http_reqs", requests.total);
+    rate("data_sent", totals.bytes.sent);
+    rate("data_received", totals.bytes.received);
+    // k6 counts in `passes` how often it is true that a request failed.
+    let ratio = totals.requests.failed_ratio.unwrap_or_default();
+    let failed = json!({ "passes": requests.failed, "fails": requests.total - requests.failed.min(requests.total), "value": ratio });
+    metrics.insert("http_req_failed".to_owned(), failed);
+    for (name, latency) in [
+        ("http_req_duration", &totals.took.latency),
+        ("http_req_waiting", &totals.took.first_byte),
+        ("http_req_connecting", &totals.took.connect),
+    ] {
+        metrics.extend(latency.iter().map(|latency| (name.to_owned(), trend(latency))));
+    }
+    let (passes, fails) = (u64::from(document.exit.code == 0), u64::from(document.exit.code != 0));
+    let ratio = if fails == 0 { 1.0 } else { 0.0 };
+    metrics.insert(
+        "checks".to_owned(),
+        json!({ "passes": passes, "fails": fails, "value": ratio }),
+    );
+    let group = json!({
+        "name": "", "path": "", "id": "d41d8cd98f00b204e9800998ecf8427e", "groups": {},
+        "checks": {
+            "the command ends well": {
+                "name": "the command ends well", "path": "::the command ends well",
+                "id": "the-command-ends-well", "passes": passes, "fails": fails
+            }
+        }
+    });
+    format!(
+        "{:#}\n",
+        json!({ "metrics": Value::Object(metrics), "root_group": group })
+    )
+}
+
+/// How often something happened in a second.
+fn per_second(count: u64, seconds: f64) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a rate has no need of the last of sixteen digits"
+    )]
+    let count = count as f64;
+    if seconds > 0.0 { count / seconds } else { 0.0 }
+}
+
+/// The figures of a k6 trend.
+fn trend(latency: &Latency) -> Value {
+    let millis = |duration: Duration| duration.as_secs_f64() * 1_000.0;
+    json!({
+        "avg": millis(latency.mean), "min": millis(latency.min), "med": millis(latency.p50),
+        "max": millis(latency.max), "p(90)": millis(latency.p90), "p(95)": millis(latency.p95),
+        "p(99)": millis(latency.p99)
+    })
+}
