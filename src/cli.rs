@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod generate;
 pub mod help;
 pub mod policy;
+pub mod report;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -126,6 +127,11 @@ pub enum Command {
     Config(ConfigArgs),
     /// Try out what holds for a request
     Policy(policy::PolicyArgs),
+    /// Show, convert, merge or compare reports of runs
+    ///
+    /// A JSON report (`amb run --report report.json`) is shown as the run told of it, or written in another format. Several
+    /// make one, and two can be compared.
+    Report(report::ReportArgs),
     /// Create or show a certificate authority that is kept
     Ca(ca::CaArgs),
     /// Find out which programs of this machine go through amb, and trust it
@@ -246,6 +252,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
                 Command::Run(args) => args.console = cli.console.clone(),
                 Command::Config(args) => args.console = cli.console.clone(),
                 Command::Policy(args) => args.console = cli.console.clone(),
+                Command::Report(args) => args.console = cli.console.clone(),
                 Command::Ca(args) => args.console = cli.console.clone(),
                 Command::Doctor(args) => args.console = cli.console.clone(),
                 Command::Demo(args) => args.console = cli.console.clone(),

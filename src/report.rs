@@ -5,13 +5,16 @@
 
 pub mod access_log;
 pub mod color;
+pub mod diff;
 pub mod document;
 pub mod file;
 pub mod har;
+mod html;
 pub mod human;
 pub mod json;
 mod junit;
 mod k6;
+pub mod kept;
 pub mod log;
 mod markup;
 mod merge;
@@ -52,7 +55,7 @@ pub struct ReportOptions {
 
     /// Write a report to this file: report.json or json=FILE; repeatable [default: none]
     ///
-    /// Formats, with the extensions that stand for them: json, junit (.xml), openmetrics (.prom, .om), k6 (none: write k6=FILE),
+    /// Formats, with the extensions that stand for them: json, junit (.xml), html, openmetrics (.prom, .om), k6 (none: write k6=FILE),
     /// and har, which keeps the first 10,000 requests that amb sees, 16 MiB at most.
     ///
     /// The file is replaced as a whole when the run is over. That it can be written is checked before the command
@@ -66,7 +69,23 @@ pub struct ReportOptions {
         "x-danger-if" = "outside"
     ))]
     pub files: Option<Vec<String>>,
+
+    /// Keep the reports of this many runs, for `amb report --last` [default: 0]
+    ///
+    /// They are in amb/reports in $XDG_STATE_HOME, else in ~/.local/state, for you alone. Each run that keeps its report
+    /// removes the oldest beyond this number.
+    #[expect(
+        clippy::doc_markdown,
+        reason = "this is the help text, where backticks would be noise"
+    )]
+    #[arg(id = "report.keep", long = "keep-reports", value_name = "N", value_parser = clap::value_parser!(u16).range(0..=MOST_KEPT))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1000), extend("default" = 0, "x-danger" = "writes and removes files outside the directory"))]
+    pub keep: Option<u16>,
 }
+
+/// Reports that can be kept.
+const MOST_KEPT: i64 = 1000;
 
 /// How much the summary says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize, JsonSchema)]
@@ -90,6 +109,8 @@ pub struct Report {
     pub summary: SummaryMode,
     /// The files to write.
     pub files: Vec<ReportTarget>,
+    /// How many reports are kept for `amb report --last`; 0 means that this one is not.
+    pub keep: usize,
 }
 
 /// A report file that is asked for.
@@ -108,6 +129,8 @@ pub enum ReportFormat {
     Json,
     /// What made the run fail, for continuous integration: JUnit XML.
     Junit,
+    /// A page with charts, for people.
+    Html,
     /// All there is, for monitoring.
     Openmetrics,
     /// As k6's summary export, for GitLab's merge requests.
@@ -118,9 +141,10 @@ pub enum ReportFormat {
 
 impl ReportFormat {
     /// Every format by its name, with the file extensions that it is known by.
-    const NAMES: [(&str, &[&str], Self); 5] = [
+    const NAMES: [(&str, &[&str], Self); 6] = [
         ("json", &["json"], Self::Json),
         ("junit", &["xml"], Self::Junit),
+        ("html", &["html", "htm"], Self::Html),
         ("openmetrics", &["prom", "om"], Self::Openmetrics),
         ("k6", &[], Self::K6),
         ("har", &["har"], Self::Har),
@@ -150,6 +174,7 @@ impl ReportFormat {
         match self {
             Self::Json => document.to_json(),
             Self::Junit => junit::render(document).into_bytes(),
+            Self::Html => html::render(document).into_bytes(),
             Self::Openmetrics => openmetrics::render(document).into_bytes(),
             Self::K6 => k6::render(document).into_bytes(),
             Self::Har => har::render(document, requests).into_bytes(),
@@ -169,9 +194,17 @@ impl ReportOptions {
             key: &["report", "files"],
             reason: reasons.join("; "),
         })?;
+        let keep = self.keep.unwrap_or_default();
+        if i64::from(keep) > MOST_KEPT {
+            return Err(InvalidOption {
+                key: &["report", "keep"],
+                reason: format!("{keep} is more than {MOST_KEPT}, the most that are kept"),
+            });
+        }
         Ok(Report {
             summary: self.summary.unwrap_or_default(),
             files,
+            keep: usize::from(keep),
         })
     }
 }

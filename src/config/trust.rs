@@ -45,6 +45,7 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["egress", "mode"], false),
     (&["egress", "rule"], false),
     (&["report", "files"], true),
+    (&["report", "keep"], false),
     (&["resolve"], false),
     (&["route", "*", "tls", "client-cert"], false),
     (&["route", "*", "tls", "client-key"], false),

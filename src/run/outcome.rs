@@ -1,7 +1,10 @@
 //! What a run came to, and telling it: the summary on stderr, the report files, and the exit status. Nothing that goes wrong
 //! in here changes that.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    ffi::OsString,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
     cli::RunArgs,
@@ -9,7 +12,9 @@ use crate::{
     exit::Exit,
     policy::retry::Level,
     proxy::Drained,
-    report::{access_log::AccessLogEnd, color::Stream, document::Document, file::ReportFile, har::Keeper, human},
+    report::{
+        access_log::AccessLogEnd, color::Stream, document::Document, file::ReportFile, har::Keeper, human, kept::Kept,
+    },
     supervise::{ChildExit, Ended, Signal, write_stderr},
     traffic::summary::{self, ChildOutcome, ExitReason, Summary, Warning},
 };
@@ -48,6 +53,7 @@ impl Outcome<'_> {
         let exit = self.exit();
         let mode = self.config.report.summary;
         let quiet = self.args.console.quiet;
+        let keep = self.config.report.keep;
         let requests = self.requests.as_ref().map(Keeper::take).unwrap_or_default();
         let mut summary = self.summary();
         summary.warnings.extend(requests.warning());
@@ -60,6 +66,12 @@ impl Outcome<'_> {
                     .warnings
                     .push(Warning::new("report_not_written", error.to_string()));
             }
+        }
+        if keep > 0
+            && let Err(reason) = Kept::of(&environment()).and_then(|kept| kept.keep(&Document::of(&summary), keep))
+        {
+            let message = format!("cannot keep the report: {reason}");
+            summary.warnings.push(Warning::new("report_not_kept", message));
         }
         if !quiet {
             write_stderr(&human::render(&summary, mode, stderr));
@@ -96,9 +108,9 @@ impl Outcome<'_> {
             );
             warnings.push(Warning::new("retries_may_repeat", message));
         }
-        let lossy = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
+        let lossy = |word: &OsString| word.to_string_lossy().into_owned();
         // Only reports tell them, and to find them takes longer than all the rest.
-        let sources = if self.config.report.files.is_empty() {
+        let sources = if self.config.report.files.is_empty() && self.config.report.keep == 0 {
             Vec::new()
         } else {
             self.sources.places()
@@ -130,6 +142,11 @@ impl Outcome<'_> {
             reports: Vec::new(),
         }
     }
+}
+
+/// The environment of this process.
+fn environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
 }
 
 /// The central policy as the reports see it.
