@@ -221,16 +221,17 @@ fn egress(document: &Document) -> String {
 
 /// What retries, limits and circuit breakers did.
 fn resilience(document: &Document) -> String {
-    let mut table = Table::new("What retries, limits and circuit breakers did", &["*What", "Count"]);
+    let mut facts = Vec::new();
     if let Some(retries) = &document.totals.retries {
-        for (what, count) in [
-            ("Requests that were tried again", retries.retried),
-            ("Times they were", retries.retries),
-            ("Those that ended well only by it", retries.rescued),
-            ("Requests that were sent a second time while unanswered", retries.hedged),
-        ] {
-            table.row([Cell::text(what), Cell::count(count)]);
-        }
+        facts.extend([
+            ("Requests that were tried again".to_owned(), retries.retried),
+            ("Times they were".to_owned(), retries.retries),
+            ("Those that ended well only by it".to_owned(), retries.rescued),
+            (
+                "Requests that were sent a second time while unanswered".to_owned(),
+                retries.hedged,
+            ),
+        ]);
     }
     if let Some(Held {
         delayed,
@@ -239,14 +240,19 @@ fn resilience(document: &Document) -> String {
     }) = &document.totals.held
     {
         let what = format!("Requests that limits delayed, for {} in all", duration(*waited));
-        table.row([Cell::text(&what), Cell::count(*delayed)]);
-        table.row([Cell::text("Requests that limits refused"), Cell::count(*rejected)]);
+        facts.extend([(what, *delayed), ("Requests that limits refused".to_owned(), *rejected)]);
     }
     for circuit in document.breakers.circuits.iter().take(MOST_ROWS) {
-        let what = format!("Times that the circuit of {} opened", circuit.name);
-        table.row([Cell::text(&what), Cell::count(circuit.opened)]);
-        let what = format!("Requests to {} that were answered at once", circuit.name);
-        table.row([Cell::text(&what), Cell::count(circuit.rejected)]);
+        let name = &circuit.name;
+        facts.push((format!("Times that the circuit of {name} opened"), circuit.opened));
+        facts.push((
+            format!("Requests to {name} that were answered at once"),
+            circuit.rejected,
+        ));
+    }
+    let mut table = Table::new("What retries, limits and circuit breakers did", &["*What", "Count"]);
+    for (what, count) in facts.iter().filter(|(_, count)| *count > 0) {
+        table.row([Cell::text(what), Cell::count(*count)]);
     }
     section("Resilience", &table.finish(0))
 }

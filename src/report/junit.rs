@@ -47,9 +47,7 @@ pub(super) fn render(document: &Document) -> String {
     let mut xml = String::new();
     let mut write = |line: std::fmt::Arguments<'_>| writeln!(xml, "{line}").expect("a String takes everything");
     write(format_args!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>"));
-    write(format_args!(
-        "<testsuites name=\"amb\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" time=\"{seconds:.3}\">"
-    ));
+    write(format_args!("<testsuites>"));
     write(format_args!(
         "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\" \
          time=\"{seconds:.3}\" timestamp=\"{}\" hostname=\"localhost\" id=\"0\" package=\"amb\">",
@@ -156,5 +154,81 @@ fn egress(decision: &Decision, fatal: bool) -> Case {
             Verdict::Skipped(message)
         },
         seconds: 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{human::tests::nothing_seen, json::tests::everything};
+
+    /// The lines of the report about a run that was changed in this way.
+    fn report(change: impl FnOnce(&mut Document)) -> String {
+        let mut document = Document::of(&everything());
+        change(&mut document);
+        render(&document)
+    }
+
+    #[test]
+    fn a_run_that_ended_well_has_no_failures() {
+        let report = report(|_| ());
+        assert!(
+            report.contains(r#"tests="2" failures="0" errors="0" skipped="1" time="33.410""#),
+            "{report}"
+        );
+        assert!(
+            report.contains(r#"timestamp="2026-11-22T20:40:01" hostname="localhost""#),
+            "{report}"
+        );
+        assert!(
+            report.contains(r#"name="the command ends well" time="33.410"/>"#),
+            "{report}"
+        );
+        assert!(
+            report.contains(r#"<skipped message="denied 1 times by default"/>"#),
+            "{report}"
+        );
+        assert!(
+            report.contains("<system-out>amb: billing ran 33.4s, exit 0, "),
+            "{report}"
+        );
+        let nothing = render(&Document::of(&nothing_seen()));
+        assert!(
+            nothing.contains(r#"tests="1" failures="0""#),
+            "there is always a test: {nothing}"
+        );
+    }
+
+    #[test]
+    fn what_fails_the_run_is_a_failure() {
+        let exit = report(|it| it.child.exit_code = Some(7));
+        assert!(
+            exit.contains(r#"<failure message="exit status 7" type="exit">exit status 7</failure>"#),
+            "{exit}"
+        );
+        let signal = report(|it| {
+            (it.child.exit_code, it.child.signal_name) = (None, Some("SIGKILL".to_owned()));
+        });
+        assert!(signal.contains(r#"message="killed by SIGKILL""#), "{signal}");
+        let late = report(|it| it.child.outcome = "timed_out".to_owned());
+        assert!(late.contains(r#"message="its time was up""#), "{late}");
+        let violated = report(|it| it.exit.reason = "policy_violation".to_owned());
+        assert!(
+            violated.contains(r#"tests="2" failures="1" errors="0" skipped="0""#),
+            "{violated}"
+        );
+        assert!(
+            violated.contains(r#"type="policy_violation">denied 1 times by default</failure>"#),
+            "{violated}"
+        );
+    }
+
+    #[test]
+    fn names_are_text_whatever_is_in_them() {
+        let report = report(|it| it.run.name = "</testsuite>\"\u{0}&".to_owned());
+        assert!(
+            report.contains(r#"<testsuite name="&lt;/testsuite&gt;&quot;\u{0}&amp;""#),
+            "{report}"
+        );
     }
 }

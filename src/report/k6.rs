@@ -74,3 +74,34 @@ fn trend(latency: &Latency) -> Value {
         "p(99)": millis(latency.p99)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{human::tests::nothing_seen, json::tests::everything};
+
+    /// The report on a run, read back.
+    fn k6(document: &Document) -> Value {
+        serde_json::from_str(&render(document)).unwrap()
+    }
+
+    #[test]
+    fn what_gitlab_shows_is_there_in_its_units() {
+        let document = Document::of(&everything());
+        let metrics = &k6(&document)["metrics"];
+        assert_eq!(metrics["http_reqs"]["count"], 499);
+        let rate = metrics["http_reqs"]["rate"].as_f64().unwrap();
+        assert!((rate - 499.0 / 33.41).abs() < 1e-9, "{rate}");
+        let p95 = document.totals.took.first_byte.as_ref().unwrap().p95;
+        assert_eq!(metrics["http_req_waiting"]["p(95)"], p95.as_secs_f64() * 1_000.0);
+        assert_eq!(metrics["checks"], json!({ "passes": 1, "fails": 0, "value": 1.0 }));
+        assert_eq!(metrics["http_req_failed"]["passes"], 1);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_absent() {
+        let metrics = &k6(&Document::of(&nothing_seen()))["metrics"];
+        assert!(metrics.get("http_req_waiting").is_none());
+        assert_eq!(metrics["http_reqs"]["rate"], 0.0);
+    }
+}

@@ -339,3 +339,58 @@ fn about_policies(text: &mut String, document: &Document) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{human::tests::nothing_seen, json::tests::everything};
+
+    #[test]
+    fn counts_and_times_are_told_by_host() {
+        let text = render(&Document::of(&everything()));
+        for line in [
+            r#"amb_requests_total{server_address="api.example.com",server_port="80",outcome="ok"} 400"#,
+            r#"amb_requests_total{server_address="telemetry.example.net",server_port="80",outcome="denied"} 1"#,
+            r#"amb_tunnels_total{server_address="b.example.com",server_port="443",outcome="ok"} 1"#,
+            r#"http_client_request_duration_seconds_bucket{server_address="b.example.com",server_port="80",le="+Inf"} 98"#,
+            r#"http_client_request_duration_seconds_bucket{server_address="b.example.com",server_port="80",le="0.1"} 98"#,
+            r#"amb_egress_decisions_total{action="deny",rule="default",mode="enforce"} 1"#,
+            r#"amb_circuit_breaker_state{circuit="b.example.com",state="half_open"} 1"#,
+            r#"amb_rate_limited_total{server_address="b.example.com",server_port="80",result="delayed"} 1"#,
+            "amb_child_exit_code 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+        }
+        assert!(text.ends_with("\n# EOF\n"));
+        assert!(render(&Document::of(&nothing_seen())).ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn hosts_beyond_two_hundred_are_summed_up() {
+        let mut document = Document::of(&everything());
+        let host = document.hosts[0].clone();
+        document.hosts = (0..1_000)
+            .map(|number| Host {
+                name: format!("{number}.example"),
+                ..host.clone()
+            })
+            .collect();
+        document.hosts[7].name = OTHER_HOST.to_owned();
+        let text = render(&document);
+        let family = |line: &&str| line.starts_with("amb_requests_total{") && line.contains("outcome=\"ok\"");
+        assert_eq!(text.lines().filter(family).count(), 200);
+        let other = r#"amb_requests_total{server_address="_other",server_port="0",outcome="ok"} "#;
+        assert!(text.contains(&format!("{other}{}\n", 801 * host.requests.ok)), "{text}");
+    }
+
+    #[test]
+    fn a_label_stays_within_its_quotes() {
+        let mut document = Document::of(&everything());
+        document.hosts[0].name = "a\"} 1\nb\\\r\u{2028}\u{85}c".to_owned();
+        let text = render(&document);
+        assert!(
+            text.contains(r#"server_address="a\"} 1\nb\\\\u{d}\\u{2028}\\u{85}c",server_port"#),
+            "{text}"
+        );
+    }
+}

@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod doctor;
 mod egress;
+mod formats;
 mod fuzz;
 mod generated;
 mod layers;

@@ -72,7 +72,7 @@ impl Cell {
 pub(super) struct Table {
     /// What it is about, for those who do not see it.
     caption: String,
-    /// The headings; those that begin with `*` are of columns of text.
+    /// The headings; those that begin with `*` are of columns of text, those with `~` of bars.
     headings: Vec<String>,
     /// Its rows, as markup.
     rows: String,
@@ -112,9 +112,10 @@ impl Table {
             return String::new();
         }
         let caption = Text(&self.caption);
-        let headings = self.headings.iter().map(|heading| match heading.strip_prefix('*') {
-            Some(heading) => format!("<th scope=\"col\" class=\"text\">{heading}</th>"),
-            None => format!("<th scope=\"col\">{heading}</th>"),
+        let headings = self.headings.iter().map(|heading| match heading.split_at(1) {
+            ("*", heading) => format!("<th scope=\"col\" class=\"text\">{heading}</th>"),
+            ("~", heading) => format!("<th scope=\"col\" class=\"bar\">{heading}</th>"),
+            _ => format!("<th scope=\"col\">{heading}</th>"),
         });
         let more = if hidden > 0 {
             format!("<p class=\"soft\">and {hidden} more; the JSON report has all that was told apart</p>\n")
@@ -196,7 +197,7 @@ pub(super) fn routes(document: &Document) -> String {
 /// The table of some traffic.
 fn lines_of(what: &str, lines: &[Line<'_>]) -> String {
     let tunnels = lines.iter().any(|line| line.tunnels.is_some());
-    let mut headings = vec![if what == "Hosts" { "*Host" } else { "*Route" }, "*Share", "Requests"];
+    let mut headings = vec![if what == "Hosts" { "*Host" } else { "*Route" }, "~Share", "Requests"];
     headings.extend(tunnels.then_some("Tunnels"));
     headings.extend([
         "OK", "Failed", "Refused", "Retried", "p50", "p95", "Max", "Sent", "Received",
