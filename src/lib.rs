@@ -14,7 +14,7 @@
 //! | [`supervise`] | the child: its start, its signals, its end; then `supervise/decide.rs`, what is done about a signal |
 //! | [`inject`] | which variables change in the child's environment |
 //! | [`trust`] | the certificates that let the child trust amb when it decrypts HTTPS |
-//! | [`policy`] | what is to happen to a request: by which route, where a name leads, by which proxy, within what time |
+//! | [`policy`] | what is to happen to a request: by which route, what is changed on the way, where a name leads, by which proxy, within what time |
 //! | [`traffic`] | a record for each exchange and tunnel, and their sums |
 //! | [`report`] | what people and programs read of it |
 //! | [`config`] | layers, their sources, all mistakes at once; `config/stack.rs` has the layers in their order |
@@ -22,6 +22,8 @@
 //! | [`ca`] | `amb ca`: a certificate authority that is kept |
 //! | [`doctor`] | `amb doctor`: which programs go through amb, and trust it |
 //! | [`exit`] | every way in which amb ends |
+//! | [`secret`] | secrets, from where they are kept |
+//! | [`veil`] | the funnel through which goes all that amb writes |
 //! | [`spelling`] | the word that was meant |
 //! | [`units`] | durations and sizes as people write them |
 //! | [`demo`] | a program and its servers, to show all this |
@@ -53,7 +55,8 @@
 //! Each names what holds it: a test in `tests/it`, a lint of `Cargo.toml` or `clippy.toml`, or a type.
 //!
 //! 1. **A module uses only modules below it.** `run` alone knows everything; `supervise` and `proxy` do not know each
-//!    other; `policy` knows `units` and `spelling` alone, `inject` the files of `trust`, which knows nothing. Test: `layers::every_module_keeps_to_its_layer`.
+//!    other; `policy` knows `units`, `spelling` and what stands in the place of a secret (`veil`) alone, `inject` the files of
+//!    `trust`, which knows nothing. Test: `layers::every_module_keeps_to_its_layer`.
 //! 2. **A policy is pure**: no input or output, no clock, no dice; what it needs is an argument. It cannot fail once it
 //!    was built. Test: `layers::every_module_keeps_to_its_layer`, which knows what a decision has no need of.
 //! 3. **The supervisor is synchronous, alone on the main thread**, which also starts the child: the kernel ties "tell me
@@ -61,7 +64,7 @@
 //! 4. **A worker is a thread with a local runtime** and a listening socket, a pool and sums of its own. On the request path
 //!    workers share no lock but a policy's that was asked for, held for a decision and never for a wait. Type: what its tasks hold is not `Send`. Lint: `disallowed-methods` forbids `tokio::spawn`.
 //! 5. **HTTP/1.1 is carried by a wire of amb's own**, on which heads stay as they came and are edited by line; only httparse
-//!    parses them. hyper serves what is amb's own, today the demo's servers. Test: `layers::every_module_keeps_to_its_layer`.
+//!    parses them. hyper carries what is amb's own: requests for tokens, the demo's servers. Test: `layers::every_module_keeps_to_its_layer`.
 //! 6. **Every exchange and tunnel ends in exactly one [`traffic::Record`]**, to which a drop guard sees, so the sums add up.
 //!    A tunnel that turns out to carry plain HTTP is no tunnel: its exchanges are the records.
 //!    Tests: `records::whatever_becomes_of_a_request_it_is_one_record`,
@@ -75,7 +78,7 @@
 //!    `supervise::inherited::open_files_are_the_same`,
 //!    `supervise::inherited::the_environment_keeps_its_order_and_gains_only_documented_names`.
 //! 10. **Crates that shape a module are named in it alone**: `command_group` and `signal_hook` in `supervise`, `figment` in
-//!     `config`, `indicatif` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`, `cel` in `policy`. Test:
+//!     `config`, `indicatif` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`, `cel` and `json_patch` in `policy`. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
 //! 11. **Unsafe code is in four files** of `supervise` and in `main.rs`, each of which says why. Lint: `unsafe_code`. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
@@ -86,6 +89,10 @@
 //!     dangerous in a file that was merely found. Schema, `amb config` and documentation are read off it. Tests:
 //!     `config::commands::explain_names_every_layer_and_the_winner`,
 //!     `config::gallery::every_mistake_is_told_so_that_it_can_be_mended`.
+//!
+//! 14. **What is secret is written nowhere.** All that amb writes goes through [`veil`], which knows the values; a value of
+//!     `[secret]` is a [`secret::Secret`], which shows itself to nobody and is wiped. Test:
+//!     `guard::leaks::no_value_is_in_anything_that_amb_writes`.
 //!
 //! `readme::every_invariant_names_tests_that_exist` holds this list.
 
@@ -117,7 +124,12 @@ pub mod doctor;
 
 pub mod exit;
 
+pub mod secret;
+
+pub mod veil;
+
 pub mod spelling;
+
 pub mod units;
 
 pub mod demo;

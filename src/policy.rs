@@ -2,10 +2,12 @@
 //!
 //! A policy does no IO, reads no clock and rolls no dice: what it needs is an argument. It cannot fail once it was built.
 
+pub mod auth;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
 pub mod condition;
+pub mod edit;
 pub mod egress;
 pub mod hedge;
 pub mod limit;
@@ -20,26 +22,32 @@ pub mod rules;
 pub mod scope;
 pub mod timeout;
 pub mod tls;
-pub mod via;
+pub mod trace;
 mod words;
 
-use std::{ffi::OsString, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, fmt, ops::Range, sync::Arc};
 
 use self::{
+    auth::{AuthsOptions, Binding, Guard},
     breaker::Breaker,
     budget::Spending,
+    edit::{
+        header::HeadersOptions,
+        value::{Known, Reader},
+    },
     egress::{Egress, EgressOptions},
     hedge::Pace,
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
-    redact::Redact,
+    redact::{Redact, RedactOptions},
     retry::Kept,
     route::{Route, RouteOptions, Routes},
     rules::{Asked, Chosen, RuleOptions, Rules},
     scope::NO_ROUTE,
     tls::{Tls, TlsOptions, servers::ServerTls},
-    via::ViaOptions,
+    trace::{OtelOptions, Trace},
 };
+use crate::veil::Style;
 
 /// Routes that are named where all are told of in a sentence.
 const MOST_NAMED: usize = 20;
@@ -91,11 +99,38 @@ pub struct PolicyOptions {
     /// `[upstream]`
     pub upstream: ParentOptions,
     /// `[headers]`
-    pub headers: ViaOptions,
+    pub headers: HeadersOptions,
     /// `[tls]`
     pub tls: TlsOptions,
+    /// `[auth]`
+    pub auth: AuthsOptions,
+    /// Where each entry of `[secret]` may go.
+    pub secrets: BTreeMap<String, Binding>,
+    /// `[redact]`
+    pub redact: RedactOptions,
     /// `[egress]`
     pub egress: EgressOptions,
+    /// `[otel]`
+    pub otel: OtelOptions,
+}
+
+/// What policies are built from besides their options.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// amb's own environment: the parent proxy that it names, the trace that it is part of, variables that values name.
+    pub environment: &'a [(OsString, OsString)],
+    /// Reads the files that options name.
+    pub read: Reader<'a>,
+    /// Random numbers, for the ids of the run's trace.
+    pub dice: (u128, u64),
+    /// Makes what hashes stand in the place of secrets.
+    pub keyed: fn() -> Style,
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").finish_non_exhaustive()
+    }
 }
 
 /// Every policy of a run.
@@ -123,6 +158,8 @@ pub struct Policy {
     pub egress: Option<Egress>,
     /// What must not be written down.
     pub redact: Arc<Redact>,
+    /// The trace that requests are put in; none if none is.
+    pub trace: Option<Trace>,
 }
 
 impl Policy {
@@ -196,16 +233,28 @@ impl Policy {
             )
         }));
         rules.extend(self.tls.rules());
+        rules.extend(self.redact.rules());
         rules
     }
 }
 
 impl PolicyOptions {
-    /// The valid policies; `problems` gets what is wrong. `environment` is amb's own, for the parent proxy it names.
-    pub fn build(self, environment: &[(OsString, OsString)], problems: &mut Vec<Problem>) -> Policy {
-        let rules = Arc::new(self.rules.build(NO_ROUTE, None, problems));
-        let routes = Routes::build(self.route, &self.rules, &rules, problems);
-        let parent = Parent::build(&self.upstream, environment).unwrap_or_else(|reason| {
+    /// The valid policies; `problems` gets what is wrong.
+    pub fn build(self, surroundings: &Surroundings<'_>, problems: &mut Vec<Problem>) -> Policy {
+        let secrets = Arc::new(self.secrets);
+        let known = Known {
+            environment: surroundings.environment,
+            allowed: self.headers.env.as_deref().unwrap_or_default(),
+            read: surroundings.read,
+            secrets: &secrets,
+        };
+        let rules = Rules {
+            guard: Guard::build(self.auth, &secrets, problems),
+            ..self.rules.build(NO_ROUTE, None, &known, problems)
+        };
+        let rules = Arc::new(rules);
+        let routes = Routes::build(self.route, &self.rules, &rules, &known, problems);
+        let parent = Parent::build(&self.upstream, surroundings.environment).unwrap_or_else(|reason| {
             // Whoever tells it says where it comes from.
             let reason = reason.strip_prefix("--upstream-proxy: ").unwrap_or(&reason);
             problems.push(Problem::at(&["upstream", "proxy"], reason));
@@ -222,7 +271,8 @@ impl PolicyOptions {
             via: self.headers.via.unwrap_or(true),
             tls: self.tls.build(problems),
             egress: self.egress.build(problems),
-            redact: Arc::new(Redact),
+            redact: Arc::new(self.redact.build(surroundings.keyed, problems)),
+            trace: self.otel.build(surroundings.environment, surroundings.dice),
         }
     }
 }

@@ -28,7 +28,10 @@ use clap::ValueHint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::report::{access_log::LineFormat, document::Document, file::ReportFile, log::LogFormat};
+use crate::{
+    report::{access_log::LineFormat, document::Document, file::ReportFile, log::LogFormat},
+    veil,
+};
 
 /// An option that makes no sense: where it stands, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -177,7 +180,7 @@ impl ReportFormat {
             Self::Html => html::render(document).into_bytes(),
             Self::Openmetrics => openmetrics::render(document).into_bytes(),
             Self::K6 => k6::render(document).into_bytes(),
-            Self::Har => har::render(document, requests).into_bytes(),
+            Self::Har => veil::json(har::render(document, requests).as_bytes()).into_owned(),
         }
     }
 }

@@ -11,14 +11,29 @@ use super::{
     show::{self, Effective},
 };
 use crate::policy::{
+    auth::Destination,
+    edit::{
+        rewrite::{Place, Scheme},
+        value::Ids,
+    },
     egress::{Action, ByName, Egress},
     matching::{Subject, host::of_request},
-    rules::{Asked, Fields},
+    rules::{Asked, Fields, Rules},
     tls::Tls,
 };
 
 /// The tables that are not shown: those about the run, and those about requests whose meaning for this one is told.
-const NOT_SHOWN: [&str; 6] = ["access-log", "egress", "log", "report", "route", "run"];
+const NOT_SHOWN: [&str; 9] = [
+    "access-log",
+    "auth",
+    "egress",
+    "log",
+    "redact",
+    "report",
+    "route",
+    "run",
+    "secret",
+];
 
 /// A request that somebody wants to know about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,6 +204,60 @@ struct Tried {
     misfit: Option<String>,
 }
 
+/// What is changed on the way.
+struct Changes {
+    /// Where the request goes instead, as a URL; none if it goes where it asks.
+    sent_to: Option<String>,
+    /// The id of each change, and what it does.
+    edits: Vec<(String, String)>,
+}
+
+impl Changes {
+    /// What these rules change. A tunnel is changed by none.
+    fn of(trial: &Trial, rules: &Rules) -> Self {
+        let edits = rules.edits.as_ref().filter(|_| !trial.tunnel);
+        let sent_to = edits.and_then(|edits| edits.rewrite.as_ref()).and_then(|rewrite| {
+            let ids = Ids {
+                run: "RUN-ID",
+                request: "REQUEST-ID",
+            };
+            let asked = Place {
+                scheme: if trial.encrypted { Scheme::Https } else { Scheme::Http },
+                host: trial.host.clone(),
+                port: trial.port,
+            };
+            let (place, path) = (rewrite.place(&asked), rewrite.path(trial.path.as_bytes(), &ids));
+            let changes = place.is_some() || path.is_some();
+            let path = path.map_or_else(
+                || trial.path.clone(),
+                |path| String::from_utf8_lossy(&path).into_owned(),
+            );
+            changes.then(|| format!("{}{path}", place.unwrap_or(asked)))
+        });
+        Self {
+            sent_to,
+            edits: edits.map(|edits| edits.said()).unwrap_or_default(),
+        }
+    }
+
+    /// Appends them, a line each.
+    fn write_to(&self, text: &mut String) {
+        if self.edits.is_empty() {
+            return;
+        }
+        text.push_str("\nchanged on the way\n");
+        // Writing to a string cannot fail.
+        if let Some(place) = &self.sent_to {
+            writeln!(text, "  sent to {place}").unwrap_or_default();
+        }
+        let width = self.edits.iter().map(|(id, _)| id.chars().count()).max();
+        for (id, does) in &self.edits {
+            let width = width.unwrap_or_default();
+            writeln!(text, "  {id:<width$}  {does}").unwrap_or_default();
+        }
+    }
+}
+
 /// What a trial comes to, as text or as JSON.
 pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> String {
     let trial = &trial.seen(&config.policy.tls);
@@ -209,10 +278,20 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
         }
     }
     let at = tried.iter().position(|route| route.misfit.is_none());
-    let template = config.policy.rules_for(&asked).url_template.map(ToString::to_string);
+    let chosen = config.policy.rules_for(&asked);
+    let template = chosen.url_template.map(ToString::to_string);
+    let changes = Changes::of(trial, chosen.rules);
     let mark = if as_json { "" } else { " (route)" };
     let values = values(sources, at, mark);
     let egress = config.policy.egress.as_ref().map(|egress| Ruled::of(egress, &asked));
+    let guard = config.policy.rules_for(&asked).rules.guard.as_ref();
+    let credential = guard.filter(|_| !asked.is_tunnel()).and_then(|guard| {
+        guard.told(Destination {
+            host: asked.host,
+            port: asked.port,
+            is_open: asked.scheme == "http" && !config.policy.reach.stays_here(asked.host, asked.port),
+        })
+    });
     if as_json {
         let json = json!({
             "request": {
@@ -225,14 +304,25 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
                 .filter(|route| route.misfit.is_some())
                 .map(|route| json!({ "id": route.id, "place": route.place, "reason": route.misfit }))
                 .collect::<Vec<_>>(),
+            "sent_to": changes.sent_to,
+            "edits": changes.edits.iter().map(|(id, does)| json!({ "id": id, "does": does })).collect::<Vec<_>>(),
             "egress": egress.map(|ruled| json!({
                 "action": ruled.action, "rule": ruled.rule, "message": ruled.message, "enforced": ruled.enforced,
             })),
+            "credential": credential,
             "values": show::as_json(&values, true),
         });
         return format!("{json:#}\n");
     }
-    text(trial, &tried, template.as_deref(), egress.as_ref(), &values)
+    text(
+        trial,
+        &tried,
+        template.as_deref(),
+        egress.as_ref(),
+        credential.as_deref(),
+        &changes,
+        &values,
+    )
 }
 
 /// What the rules of egress say.
@@ -293,6 +383,8 @@ fn text(
     tried: &[Tried],
     template: Option<&str>,
     egress: Option<&Ruled>,
+    credential: Option<&str>,
+    changes: &Changes,
     values: &[Effective],
 ) -> String {
     let mut text = trial.line();
@@ -329,6 +421,10 @@ fn text(
     }
     if let Some(ruled) = egress {
         writeln!(text, "\n  egress: {}", ruled.sentence).unwrap_or_default();
+    }
+    changes.write_to(&mut text);
+    if let Some(credential) = credential {
+        writeln!(text, "\n  {credential}").unwrap_or_default();
     }
     text.push('\n');
     for line in show::as_toml(values, true).lines() {

@@ -7,7 +7,16 @@ use serde_json::Value;
 
 use super::{
     Problem,
+    auth::Guard,
     breaker::{Breaker, BreakerOptions},
+    edit::{
+        EditOptions, Edits,
+        header::HeaderOptions,
+        json::JsonOptions,
+        reply::{ReplyOptions, StatusOptions},
+        rewrite::RewriteOptions,
+        value::Known,
+    },
     limit::{Limits, bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
     retry::{Retry, RetryOptions},
     scope::Scope,
@@ -35,12 +44,32 @@ pub struct RuleOptions {
     pub bandwidth: BandwidthOptions,
     /// What `[tls]` says of servers.
     pub tls: ServerTlsOptions,
+    /// What of `[headers]` changes requests
+    pub headers: HeaderOptions,
+    /// `[response-headers]`
+    pub response_headers: HeaderOptions,
+    /// `rewrite`, which routes alone have
+    pub rewrite: RewriteOptions,
+    /// `[json]`
+    pub json: JsonOptions,
+    /// `[response-json]`
+    pub response_json: JsonOptions,
+    /// `[response-status]`
+    pub response_status: StatusOptions,
+    /// `[response-body]`
+    pub response_body: ReplyOptions,
 }
 
 impl RuleOptions {
     /// The valid policies of `route`; `problems` gets what is wrong. What is as in `weaker`, options and what they were built
     /// to, shares its state with that, unless each route is to have one of its own.
-    pub fn build(&self, route: &str, weaker: Option<(&Self, &Rules)>, problems: &mut Vec<Problem>) -> Rules {
+    pub fn build(
+        &self,
+        route: &str,
+        weaker: Option<(&Self, &Rules)>,
+        known: &Known<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Rules {
         /// The same table's built policy, if it is the same table.
         fn shared<O: PartialEq, P: Clone>(own: &O, scope: Option<Scope>, weaker: Option<(&O, &P)>) -> Option<P> {
             let (options, built) = weaker?;
@@ -81,6 +110,23 @@ impl RuleOptions {
                 bandwidth: bandwidth.unwrap_or_else(|| self.bandwidth.clone().build(route)),
             },
             server_tls: server_tls.unwrap_or_else(|| Arc::new(self.tls.clone().build(problems))),
+            edits: self
+                .edits()
+                .build(weaker.map(|(options, _)| options.edits()), known, problems),
+            guard: weaker.and_then(|(_, rules)| rules.guard.clone()),
+        }
+    }
+
+    /// What is changed on the way.
+    fn edits(&self) -> EditOptions<'_> {
+        EditOptions {
+            headers: &self.headers,
+            response_headers: &self.response_headers,
+            rewrite: &self.rewrite,
+            json: &self.json,
+            response_json: &self.response_json,
+            response_status: &self.response_status,
+            response_body: &self.response_body,
         }
     }
 
@@ -129,6 +175,10 @@ pub struct Rules {
     pub limits: Limits,
     /// What is demanded of servers that are asked by TLS, and shown to them.
     pub server_tls: Arc<ServerTls>,
+    /// What is changed on the way; none if nothing is.
+    pub edits: Option<Arc<Edits>>,
+    /// What requests are signed in with; none if there is nothing to do.
+    pub guard: Option<Arc<Guard>>,
 }
 
 impl Rules {
@@ -144,10 +194,11 @@ impl Rules {
         let breaker = self.breaker.as_ref().map(ToString::to_string);
         let bandwidth = bandwidth.as_ref().map(ToString::to_string);
         let retry = self.retry.rule();
-        [rate, concurrency, retry, breaker, bandwidth, self.server_tls.rule()]
-            .into_iter()
-            .flatten()
-            .collect()
+        let edits = self.edits.as_ref().map(|edits| edits.rule());
+        let guard = self.guard.as_ref().map(|guard| guard.said()).unwrap_or_default();
+        let server_tls = self.server_tls.rule();
+        let others = [edits, rate, concurrency, retry, breaker, bandwidth, server_tls];
+        guard.into_iter().chain(others.into_iter().flatten()).collect()
     }
 }
 

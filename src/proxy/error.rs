@@ -158,6 +158,12 @@ pub(crate) enum ExchangeError {
     /// The answer's head is above the limits of `wire/head.rs`.
     #[error("the response's head is larger than 64 KiB or has more than 256 fields")]
     ResponseHeadTooLarge,
+    /// Its body is longer than what is edited, and is not to go on unedited.
+    #[error("the request's body is longer than the {0} bytes up to which it would be edited")]
+    RequestUnedited(usize),
+    /// The same of the answer's body.
+    #[error("the response's body is longer than the {0} bytes up to which it would be edited")]
+    ResponseUnedited(usize),
     /// A tunnel's connection broke.
     #[error("the tunnel broke: {0}")]
     TunnelBroken(io::Error),
@@ -202,6 +208,20 @@ pub(crate) enum ExchangeError {
         /// Whether it would answer so again.
         is_final: bool,
     },
+    /// A secret that the request needs cannot be had.
+    #[error("{0}")]
+    SecretUnavailable(String),
+    /// A token server does not give amb a token.
+    #[error("no token from {server}: {reason}")]
+    TokenUnavailable {
+        /// The server, with its port.
+        server: String,
+        /// What it answered, or what went wrong on the way.
+        reason: String,
+    },
+    /// A body that is to be signed cannot be.
+    #[error("the request's body cannot be signed: {0}")]
+    BodyNotSignable(String),
     /// amb cannot open more connections.
     #[error("amb is out of file descriptors or ports: {0}")]
     OutOfDescriptors(io::Error),
@@ -275,10 +295,15 @@ impl ExchangeError {
             Self::ResponseIncomplete(_) => (502, "http_response_incomplete", Blame::Upstream),
             Self::ResponseMalformed(_) | Self::Http11Required => (502, "http_protocol_error", Blame::Upstream),
             Self::ResponseHeadTooLarge => (502, "http_response_header_section_size", Blame::Upstream),
-            Self::ParentRefused { .. } => (502, "destination_unavailable", Blame::Upstream),
+            Self::ResponseUnedited(_) => (502, "http_response_body_size", Blame::Policy),
+            Self::ParentRefused { .. } | Self::TokenUnavailable { .. } => {
+                (502, "destination_unavailable", Blame::Upstream)
+            }
             Self::CircuitOpen { .. } => (503, "destination_unavailable", Blame::Upstream),
             Self::RateLimited { .. } => (429, "http_request_denied", Blame::Policy),
             Self::ConcurrencyLimited { .. } => (503, "connection_limit_reached", Blame::Policy),
+            Self::SecretUnavailable(_) => (502, "proxy_configuration_error", Blame::Policy),
+            Self::RequestUnedited(_) | Self::BodyNotSignable(_) => (413, "http_request_denied", Blame::Policy),
             Self::EgressDenied(denial) if denial.address.is_some() => (403, "destination_ip_prohibited", Blame::Policy),
             Self::EgressDenied(_) | Self::StrangerRefused(_) => (403, "http_request_denied", Blame::Policy),
             Self::OutOfDescriptors(_) | Self::TooManyClients(_) => (503, "connection_limit_reached", Blame::Amb),
@@ -307,6 +332,9 @@ impl ExchangeError {
             Self::RateLimited { .. } => "rate_limited",
             Self::ConcurrencyLimited { .. } => "concurrency_limited",
             Self::TlsTimedOut { .. } => "tls_timeout",
+            Self::SecretUnavailable(_) => "secret_unavailable",
+            Self::TokenUnavailable { .. } => "token_unavailable",
+            Self::BodyNotSignable(_) => "body_not_signable",
             Self::EgressDenied(_) => "egress_denied",
             _ => self.verdict().error,
         }
@@ -329,6 +357,9 @@ impl ExchangeError {
             Self::StrangerRefused(_)
             | Self::RateLimited { .. }
             | Self::ConcurrencyLimited { .. }
+            | Self::RequestUnedited(_)
+            | Self::ResponseUnedited(_)
+            | Self::BodyNotSignable(_)
             | Self::EgressDenied(_) => Outcome::Denied(self.failure()),
             _ => Outcome::Failed(self.failure()),
         }
@@ -538,6 +569,8 @@ mod tests {
             ExchangeError::ResponseIncomplete(text()),
             ExchangeError::ResponseMalformed(text()),
             ExchangeError::ResponseHeadTooLarge,
+            ExchangeError::RequestUnedited(0),
+            ExchangeError::ResponseUnedited(0),
             ExchangeError::TunnelBroken(io()),
             ExchangeError::ParentRefused {
                 parent: text(),
@@ -575,7 +608,7 @@ mod tests {
             let fits = match blame {
                 Blame::Client => (400..500).contains(&status) || status == 505,
                 Blame::Upstream => matches!(status, 502..=504),
-                Blame::Policy => matches!(status, 403 | 429 | 503),
+                Blame::Policy => matches!(status, 403 | 413 | 429 | 502 | 503),
                 Blame::Amb => matches!(status, 500 | 502 | 503),
             };
             assert!(fits, "{status} {name}: {error:?}");

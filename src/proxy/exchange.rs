@@ -1,15 +1,20 @@
 //! ONE exchange: a request of the child, all the way to its answer. The policies in their order, each a line.
 //!
-//! The order is a contract: framing and loops → where to → whether it may go there → what is sent → attempts, as the retry
-//! policy has it { pooled or fresh connection → send → answer } → what the child sees → record. Nothing is decided in here
-//! that a policy could decide.
+//! The order is a contract: framing and loops → where to → whether it may go there → what is sent, and what of it is changed
+//! → attempts, as the retry policy has it { pooled or fresh connection → send → answer } → what the child sees → record.
+//! Nothing is decided in here that a policy could decide.
 
 mod again;
 mod attempt;
+mod authenticate;
+mod change;
 mod hedge;
 mod limits;
 mod own;
+mod reply;
 mod respond;
+mod signing;
+mod stand_ins;
 
 use std::{
     future::poll_fn,
@@ -21,6 +26,7 @@ use std::{
     task::Poll,
 };
 
+use self::{authenticate::Carried, signing::Room};
 use super::{
     clearance,
     deadline::Countdown,
@@ -42,7 +48,10 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    policy::rules::{Asked, Rules},
+    policy::{
+        edit::back::Trip,
+        rules::{Asked, Rules},
+    },
     sabotage,
     traffic::{Outcome, Scheme},
 };
@@ -136,6 +145,10 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, mut req
         expects: Expects::Nothing,
         answered: false,
         truncation_shows: true,
+        trip: None,
+        asked_path: None,
+        carried: None,
+        room: None,
         passage: Passage::default(),
         stage: Stage::Connecting,
         time: None,
@@ -213,6 +226,14 @@ struct Exchange<'a> {
     answered: bool,
     /// Whether an answer that breaks off can be told from a complete one by its framing.
     truncation_shows: bool,
+    /// From where to where it was rewritten; none if it was not.
+    trip: Option<Trip>,
+    /// The path that was asked for; none if it is the one that is sent.
+    asked_path: Option<Vec<u8>>,
+    /// The token that it goes with; none if it needs none, or has had a second one.
+    carried: Option<Box<Carried>>,
+    /// Room for its body, where all of that had to be there first.
+    room: Option<Room>,
     /// What lets the attempt go that is under way, and hears how it went.
     passage: Passage,
     /// How far its attempt has come.
@@ -225,7 +246,10 @@ impl Exchange<'_> {
     /// Ends the record. The path is written down only where somebody will read it.
     fn end(mut self, outcome: Outcome) {
         if outcome != Outcome::Ok || self.worker.recorder.is_listened_to() {
-            self.open.record.path = self.worker.redact.path(&self.request.path);
+            let (redact, sent) = (&self.worker.redact, &self.request.path);
+            self.open.record.path = redact.path(self.asked_path.as_ref().unwrap_or(sent));
+            let trip = self.trip.as_ref();
+            self.open.record.sent_to = trip.map(|trip| format!("{}{}", trip.sent, redact.path(sent)));
         }
         self.open.end(outcome);
     }
@@ -255,14 +279,24 @@ impl Exchange<'_> {
             return self.answer_here(client, &own, framing).await;
         }
         self.clear_names()?;
-        self.rewrite_request();
+        self.prepare_request();
+        let mut conversation = if self.rules.edits.is_some() || self.worker.policy.trace.is_some() {
+            Box::pin(self.change_request(client, framing)).await?
+        } else {
+            Conversation::new(Pump::new(framing, Coding::Kept))
+        };
+        if let Some(guard) = self.rules.guard.clone() {
+            Box::pin(self.sign_in(client, &guard, &conversation, framing)).await?;
+        }
         let (limits, record) = (&self.rules.limits, &mut self.open.record);
         let (authority, tunnelled) = (&self.request.authority, self.request.prepared.is_some());
         let who = Who::Exchange { client, tunnelled };
         let _admission = self.worker.gate.admit(limits, authority, who, record).await?;
-        let upload = Pump::new(framing, Coding::Kept);
-        let mut conversation = Conversation::new(upload);
-        let (mut server, head) = self.send(client, &mut conversation).await?;
+        let (mut server, head) = if self.carried.is_none() {
+            self.send(client, &mut conversation).await?
+        } else {
+            Box::pin(self.send_with_token(client, &mut conversation)).await?
+        };
         if head.status == 101 {
             return self.upgrade(client, server, head).await;
         }
@@ -286,7 +320,7 @@ impl Exchange<'_> {
     }
 
     /// Makes the request what goes to the server: hop-by-hop fields off, `Host` as the target says, `Via` on.
-    fn rewrite_request(&mut self) {
+    fn prepare_request(&mut self) {
         let fields = &mut self.request.head.fields;
         self.websocket = self.version != Version::Http10 && hop::asks_for_websocket(fields);
         self.said = hop::strip(fields, self.version, self.websocket);

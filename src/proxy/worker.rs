@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     access,
     clearance::Clearance,
+    credentials::Credentials,
     crowd::{Crowd, Seat},
     deadline,
     error::{ExchangeError, is_exhaustion},
@@ -62,6 +63,8 @@ pub(crate) struct Worker {
     pub(crate) policy: Arc<Policy>,
     /// What lets requests go.
     pub(crate) gate: Gate,
+    /// What the workers share of secrets.
+    pub(crate) credentials: Arc<Credentials>,
     /// The servers.
     pub(crate) upstreams: Rc<Upstreams>,
     /// What the workers share about TLS.
@@ -149,7 +152,7 @@ impl Worker {
                 Err(error) => error,
             };
             let now = self.gate.now();
-            let Some(wait) = retrying::after_connect(&self.policy, retry, &error, now, record) else {
+            let Some(wait) = retrying::after_connect(&self.policy, retry, &error, authority, now, record) else {
                 return Err(error);
             };
             tokio::time::sleep(wait).await;

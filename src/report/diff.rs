@@ -150,7 +150,7 @@ impl<'a> From<&'a Host> for Figures<'a> {
         Self {
             requests: &host.requests,
             tunnels: host.tunnels.as_ref(),
-            latency: host.took.latency.as_ref(),
+            latency: host.latency.as_ref(),
         }
     }
 }
@@ -160,7 +160,7 @@ impl<'a> From<&'a Document> for Figures<'a> {
         Self {
             requests: &document.totals.requests.counts,
             tunnels: Some(&document.totals.tunnels),
-            latency: document.totals.took.latency.as_ref(),
+            latency: document.totals.latency.as_ref(),
         }
     }
 }
@@ -438,7 +438,7 @@ mod tests {
         after.hosts.push(new);
         after.hosts[0].requests.failed += 2;
         after.totals.requests.counts.failed += 2;
-        let latency = after.hosts[0].took.latency.as_mut().unwrap();
+        let latency = after.hosts[0].latency.as_mut().unwrap();
         latency.p95 *= 2;
         (before, after)
     }
@@ -484,7 +484,7 @@ mod tests {
     #[test]
     fn times_of_a_few_answers_say_nothing() {
         let (mut before, after) = reports();
-        before.hosts[0].took.latency.as_mut().unwrap().count = FEWEST_ANSWERS - 1;
+        before.hosts[0].latency.as_mut().unwrap().count = FEWEST_ANSWERS - 1;
         let comparison = Comparison::of(&before, &after, &["p95=10%".parse().unwrap()]);
         assert_eq!(comparison.exceeded, [""; 0]);
     }

@@ -7,6 +7,7 @@
 mod revive;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     time::{Duration, SystemTime},
 };
@@ -15,14 +16,19 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::traffic::{
-    circuit::Circuit,
-    held::Held,
-    latency::{Latency, from_seconds, seconds},
-    meter::{Bytes, Connections, Requests, Tunnels},
-    retries::RetryCounts,
-    secured::TlsState,
-    summary::{CentralPolicy, ChildOutcome, ExitReason, Warning},
+use crate::{
+    traffic::{
+        circuit::Circuit,
+        credentials::Credentials,
+        edits::EditCounts,
+        held::Held,
+        latency::{Latency, from_seconds, seconds},
+        meter::{Bytes, Connections, Requests, Tunnels},
+        retries::RetryCounts,
+        secured::TlsState,
+        summary::{CentralPolicy, ChildOutcome, ExitReason, Warning},
+    },
+    veil,
 };
 
 /// The version of the report's schema.
@@ -116,6 +122,9 @@ pub struct Document {
     /// What circuit breakers did.
     #[serde(default)]
     pub breakers: Breakers,
+    /// What was changed on the way; absent if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edits: Option<EditCounts>,
     /// How many exchanges and tunnels began when; absent if there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Times>,
@@ -139,6 +148,9 @@ pub struct Amb {
 pub struct Run {
     /// See [`crate::traffic::summary::Run`], as for all of these.
     pub id: String,
+    /// The trace that its requests are in; absent if it put them in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// Its name.
     pub name: String,
     /// The command and its arguments.
@@ -220,13 +232,23 @@ pub struct Totals {
     /// What retries did, and why others were not made; absent if there was nothing to retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<RetryCounts>,
-    /// How long things took.
-    #[serde(flatten)]
-    pub took: Took,
+    /// What was done about credentials; absent if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+    /// How long exchanges took, until they were over; absent if none was answered.
+    #[serde(rename = "latency_seconds", default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// How long connections took, until they were open; absent if none was opened.
+    #[serde(rename = "connect_seconds", default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Latency>,
+    /// How long answers took, until they began; absent if none did.
+    #[serde(rename = "first_byte_seconds", default, skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Latency>,
 }
 
-/// All exchanges.
+/// All exchanges. The share is read by being worked out: what is flattened cannot be read where numbers keep all digits.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "Requests")]
 pub struct TotalRequests {
     /// Their counts.
     #[serde(flatten)]
@@ -234,20 +256,6 @@ pub struct TotalRequests {
     /// The share that failed, 0 to 1, to four places; absent if there were none at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_ratio: Option<f64>,
-}
-
-/// How long things took; each absent if it never happened.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-pub struct Took {
-    /// Exchanges, until they were over.
-    #[serde(rename = "latency_seconds", default, skip_serializing_if = "Option::is_none")]
-    pub latency: Option<Latency>,
-    /// Connections, until they were open.
-    #[serde(rename = "connect_seconds", default, skip_serializing_if = "Option::is_none")]
-    pub connect: Option<Latency>,
-    /// Answers, until they began.
-    #[serde(rename = "first_byte_seconds", default, skip_serializing_if = "Option::is_none")]
-    pub first_byte: Option<Latency>,
 }
 
 /// One host and port.
@@ -276,9 +284,15 @@ pub struct Host {
     /// What retries did, and why others were not made; absent if there was nothing to retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<RetryCounts>,
-    /// How long things took.
-    #[serde(flatten)]
-    pub took: Took,
+    /// How long exchanges took, until they were over; absent if none was answered.
+    #[serde(rename = "latency_seconds", default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// How long connections took, until they were open; absent if none was opened.
+    #[serde(rename = "connect_seconds", default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Latency>,
+    /// How long answers took, until they began; absent if none did.
+    #[serde(rename = "first_byte_seconds", default, skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Latency>,
     /// TLS with it; absent if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -374,9 +388,15 @@ pub struct Route {
     /// What limits held back; absent if nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
-    /// How long things took.
-    #[serde(flatten)]
-    pub took: Took,
+    /// How long exchanges took, until they were over; absent if none was answered.
+    #[serde(rename = "latency_seconds", default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// How long connections took, until they were open; absent if none was opened.
+    #[serde(rename = "connect_seconds", default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Latency>,
+    /// How long answers took, until they began; absent if none did.
+    #[serde(rename = "first_byte_seconds", default, skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Latency>,
     /// Its exchanges by the names of their paths; absent if none has one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub url_templates: Vec<Template>,
@@ -423,6 +443,9 @@ pub struct Group {
     pub not_retried: Option<String>,
     /// When the first began.
     pub first_at: String,
+    /// What tells the first from all other requests; absent if nothing does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub first_request_id: String,
 }
 
 /// How many exchanges and tunnels began when, in slots of the same width that follow each other; 240 at most.
@@ -496,6 +519,18 @@ impl Document {
         let mut bytes = serde_json::to_vec_pretty(self).expect("no map in it has keys other than strings");
         bytes.push(b'\n');
         bytes
+    }
+
+    /// It without the secrets that amb knows, which every format is made of.
+    ///
+    /// # Errors
+    ///
+    /// A secret is one of the words that a report consists of.
+    pub fn veiled(self) -> Result<Self, ReadError> {
+        match veil::json(&self.to_json()) {
+            Cow::Borrowed(_) => Ok(self),
+            Cow::Owned(veiled) => Self::read(&veiled),
+        }
     }
 
     /// When the run began.

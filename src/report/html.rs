@@ -128,7 +128,7 @@ fn tiles(document: &Document) -> String {
     ] {
         tiles.push((what, count.to_string(), if count > 0 { class } else { "" }));
     }
-    if let Some(latency) = &totals.took.latency {
+    if let Some(latency) = &totals.latency {
         tiles.push(("Median", duration(latency.p50), ""));
         tiles.push(("95 % within", duration(latency.p95), ""));
     }

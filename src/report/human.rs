@@ -4,6 +4,7 @@
 //! what is no terminal gets one fact a line, and nothing at all when there is nothing wrong.
 
 mod circuits;
+mod credentials;
 mod egress;
 mod failures;
 mod label;
@@ -165,6 +166,7 @@ fn full(summary: &Summary, stream: &Stream) -> Vec<String> {
     lines.extend(egress::section(&summary.traffic.decisions, stream));
     lines.extend(retries::section(&summary.traffic.retries, stream));
     lines.extend(circuits::section(&summary.traffic.circuits, stream));
+    lines.extend(credentials::section(&summary.traffic.credentials, stream));
     lines.extend(reports(summary, stream));
     lines
 }

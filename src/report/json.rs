@@ -4,13 +4,12 @@
 use crate::{
     report::document::{
         Amb, Breakers, ChildEnd, Config, Decision, Document, Egress, Exit, Group, Host, Route, Run, SCHEMA,
-        SCHEMA_VERSION, Template, Times, Tls, Took, TotalRequests, Totals, time,
+        SCHEMA_VERSION, Template, Times, Tls, TotalRequests, Totals, time,
     },
     traffic::{
         circuit::{Circuit, CircuitState},
         egress::{Decisions, Verdict},
         failures::FailureGroup,
-        latency::Latency,
         meter::{
             HostTraffic, Requests, Traffic,
             route::{RouteTraffic, TemplateTraffic},
@@ -35,6 +34,7 @@ impl Document {
             },
             run: Run {
                 id: run.id.clone(),
+                trace_id: run.trace_id.clone(),
                 name: run.name.clone(),
                 command: run.command.clone(),
                 started_at: time(run.started_at),
@@ -59,6 +59,7 @@ impl Document {
             denials_beyond: traffic.denials_beyond,
             egress: summary.egress.map(|mode| Egress::of(mode, &traffic.decisions)),
             breakers: Breakers::of(traffic.circuits.clone()),
+            edits: Some(traffic.edits.clone()).filter(|edits| !edits.is_nothing()),
             timeline: Times::of(&traffic.timeline),
             leftovers: summary.leftovers,
             warnings: summary.all_warnings(),
@@ -84,37 +85,26 @@ impl Totals {
     /// The part of the report about all traffic.
     fn of(traffic: &Traffic) -> Self {
         Self {
-            requests: TotalRequests::of(traffic.requests.clone()),
+            requests: traffic.requests.clone().into(),
             tunnels: traffic.tunnels.clone(),
             connections: traffic.connections,
             bytes: traffic.bytes,
             held: Some(traffic.held.clone()).filter(|held| !held.is_nothing()),
             retries: retries(&traffic.retries),
-            took: took(
-                traffic.latency.as_ref(),
-                traffic.connect.as_ref(),
-                traffic.first_byte.as_ref(),
-            ),
+            credentials: Some(traffic.credentials.clone()).filter(|credentials| !credentials.is_nothing()),
+            latency: traffic.latency.clone(),
+            connect: traffic.connect.clone(),
+            first_byte: traffic.first_byte.clone(),
         }
     }
 }
 
-impl TotalRequests {
-    /// These counts, with what follows from them.
-    pub(super) fn of(counts: Requests) -> Self {
+impl From<Requests> for TotalRequests {
+    fn from(counts: Requests) -> Self {
         Self {
             failed_ratio: ratio(counts.failed, counts.total),
             counts,
         }
-    }
-}
-
-/// How long things took.
-fn took(latency: Option<&Latency>, connect: Option<&Latency>, first_byte: Option<&Latency>) -> Took {
-    Took {
-        latency: latency.cloned(),
-        connect: connect.cloned(),
-        first_byte: first_byte.cloned(),
     }
 }
 
@@ -130,7 +120,9 @@ impl Host {
             bytes: host.bytes,
             held: Some(host.held.clone()).filter(|held| !held.is_nothing()),
             retries: retries(&host.retries),
-            took: took(host.latency.as_ref(), host.connect.as_ref(), host.first_byte.as_ref()),
+            latency: host.latency.clone(),
+            connect: host.connect.clone(),
+            first_byte: host.first_byte.clone(),
             tls: host.tls.as_ref().map(Tls::of),
         }
     }
@@ -198,11 +190,9 @@ impl Route {
             connections: route.connections,
             bytes: route.bytes,
             held: Some(route.held.clone()).filter(|held| !held.is_nothing()),
-            took: took(
-                route.latency.as_ref(),
-                route.connect.as_ref(),
-                route.first_byte.as_ref(),
-            ),
+            latency: route.latency.clone(),
+            connect: route.connect.clone(),
+            first_byte: route.first_byte.clone(),
             url_templates: route.templates.iter().map(Template::of).collect(),
         }
     }
@@ -234,6 +224,7 @@ impl Group {
             detail: group.detail.clone(),
             not_retried: group.refused.map(|refused| refused.why.name().to_owned()),
             first_at: time(group.first_at),
+            first_request_id: group.first_request_id.clone(),
         }
     }
 }
@@ -275,6 +266,8 @@ pub(crate) mod tests {
         report::human::tests::{nothing_seen, summary},
         traffic::{
             Blame, Failure, Kind, Limited, Outcome, Protocol, Record,
+            credentials::SignedIn,
+            edits::Notes,
             meter::Meter,
             retries::{NotRetried, Refused, RetryLevel},
             summary::{CentralPolicy, ChildOutcome, Clamped, Warning},
@@ -298,6 +291,10 @@ pub(crate) mod tests {
             host: host.to_owned(),
             port: 80,
             path: "/v1/items?page=2&token=***".to_owned(),
+            sent_to: None,
+            request_id: String::new(),
+            trace: None,
+            edits: Notes::default(),
             route: Some("api".into()),
             url_template: Some("/v1/{items}".into()),
             status: Some(status),
@@ -313,6 +310,7 @@ pub(crate) mod tests {
             retries: crate::traffic::retries::Retries::default(),
             resends: 0,
             waited: Duration::ZERO,
+            signed_in: SignedIn::default(),
             limited: None,
             egress: None,
             reused: false,
@@ -353,6 +351,12 @@ pub(crate) mod tests {
                 70 => {
                     record.kind = Kind::Tunnel;
                     (record.port, record.sealed, record.route) = (443, true, None);
+                }
+                90 => {
+                    record.edits.applied.push("headers.set.X-Team".into());
+                    record.edits.note("its body is compressed");
+                    record.signed_in.by_amb = true;
+                    record.request_id = "r-90".to_owned();
                 }
                 80 => (record.limited, record.waited) = (Some(Limited::Delayed), Duration::from_millis(5)),
                 _ => record.egress = Some((Verdict::Allowed, "*.example.com".into())),

@@ -28,9 +28,9 @@ pub(super) fn render(document: &Document) -> String {
     let failed = json!({ "passes": requests.failed, "fails": requests.total - requests.failed.min(requests.total), "value": ratio });
     metrics.insert("http_req_failed".to_owned(), failed);
     for (name, latency) in [
-        ("http_req_duration", &totals.took.latency),
-        ("http_req_waiting", &totals.took.first_byte),
-        ("http_req_connecting", &totals.took.connect),
+        ("http_req_duration", &totals.latency),
+        ("http_req_waiting", &totals.first_byte),
+        ("http_req_connecting", &totals.connect),
     ] {
         metrics.extend(latency.iter().map(|latency| (name.to_owned(), trend(latency))));
     }
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(metrics["http_reqs"]["count"], 499);
         let rate = metrics["http_reqs"]["rate"].as_f64().unwrap();
         assert!((rate - 499.0 / 33.41).abs() < 1e-9, "{rate}");
-        let p95 = document.totals.took.first_byte.as_ref().unwrap().p95;
+        let p95 = document.totals.first_byte.as_ref().unwrap().p95;
         assert_eq!(metrics["http_req_waiting"]["p(95)"], p95.as_secs_f64() * 1_000.0);
         assert_eq!(metrics["checks"], json!({ "passes": 1, "fails": 0, "value": 1.0 }));
         assert_eq!(metrics["http_req_failed"]["passes"], 1);

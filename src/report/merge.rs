@@ -9,10 +9,12 @@ use std::{
 use crate::{
     report::document::{
         Amb, Breakers, ChildEnd, Config, Decision, Document, Egress, Exit, Group, Host, Route, Run, SCHEMA,
-        SCHEMA_VERSION, Template, Times, Tls, Took, TotalRequests, Totals, point, time,
+        SCHEMA_VERSION, Template, Times, Tls, Totals, point, time,
     },
     traffic::{
         circuit::Circuit,
+        credentials::Credentials,
+        edits::EditCounts,
         held::Held,
         latency::Latency,
         meter::{Bytes, Connections, Requests, Tunnels},
@@ -25,15 +27,19 @@ use crate::{
 impl Document {
     /// Whether it can be merged with others: not if it has figures without their histograms, as before schema 1.3.
     pub fn is_mergeable(&self) -> bool {
-        let whole = |took: &Took| {
-            let all = [&took.latency, &took.connect, &took.first_byte];
-            all.into_iter().flatten().all(Latency::is_mergeable)
-        };
+        let whole = |all: [&Option<Latency>; 3]| all.into_iter().flatten().all(Latency::is_mergeable);
+        let totals = &self.totals;
         let handshakes = self.hosts.iter().filter_map(|host| host.tls.as_ref()?.took.as_ref());
         let templates = self.routes.iter().flat_map(|route| &route.url_templates);
-        whole(&self.totals.took)
-            && self.hosts.iter().all(|host| whole(&host.took))
-            && self.routes.iter().all(|route| whole(&route.took))
+        whole([&totals.latency, &totals.connect, &totals.first_byte])
+            && self
+                .hosts
+                .iter()
+                .all(|host| whole([&host.latency, &host.connect, &host.first_byte]))
+            && self
+                .routes
+                .iter()
+                .all(|route| whole([&route.latency, &route.connect, &route.first_byte]))
             && handshakes
                 .chain(templates.filter_map(|template| template.latency.as_ref()))
                 .all(Latency::is_mergeable)
@@ -85,6 +91,7 @@ impl Document {
             denials_beyond: all.iter().map(|one| one.denials_beyond).sum(),
             egress: Egress::merged(all.iter().filter_map(|one| one.egress.as_ref())),
             breakers: Breakers::of(circuits.iter().filter_map(|these| circuit(these)).collect()),
+            edits: edits(all.iter().filter_map(|one| one.edits.as_ref())),
             timeline: timeline(all),
             leftovers: (!leftovers.is_empty()).then(|| leftovers.iter().sum()),
             warnings,
@@ -149,6 +156,7 @@ impl Run {
         let ids: Vec<String> = ids.collect();
         let policies = all.iter().map(|one| &one.run.policy);
         Self {
+            trace_id: common(all.iter().map(|one| &one.run.trace_id)).cloned().flatten(),
             id: format!("{}+{}", first.run.id, ids.len().saturating_sub(1)),
             name: names.into_iter().collect::<Vec<_>>().join(", "),
             command: common(all.iter().map(|one| &one.run.command))
@@ -188,28 +196,30 @@ fn tunnels<'a>(all: impl Iterator<Item = &'a Tunnels>) -> Option<Tunnels> {
     Some(total!(Tunnels, all)).filter(|tunnels| tunnels.total > 0)
 }
 
-impl Took {
-    /// How long all of these took.
-    fn merged<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Self {
-        Self {
-            latency: Latency::merged(all.clone().filter_map(|took| took.latency.as_ref())),
-            connect: Latency::merged(all.clone().filter_map(|took| took.connect.as_ref())),
-            first_byte: Latency::merged(all.filter_map(|took| took.first_byte.as_ref())),
-        }
-    }
+/// The sum of what was done about credentials; none if nothing was.
+fn credentials<'a>(all: impl Iterator<Item = &'a Credentials>) -> Option<Credentials> {
+    Some(total!(Credentials, all.cloned())).filter(|credentials| !credentials.is_nothing())
+}
+
+/// The sum of what was changed on the way; none if nothing was.
+fn edits<'a>(all: impl Iterator<Item = &'a EditCounts>) -> Option<EditCounts> {
+    Some(total!(EditCounts, all.cloned())).filter(|edits| !edits.is_nothing())
 }
 
 impl Totals {
     /// The sum of these.
     fn merged<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Self {
         Self {
-            requests: TotalRequests::of(total!(Requests, all.clone().map(|one| &one.requests.counts))),
+            requests: total!(Requests, all.clone().map(|one| &one.requests.counts)).into(),
             tunnels: total!(Tunnels, all.clone().map(|one| &one.tunnels)),
             connections: total!(Connections, all.clone().map(|one| &one.connections)),
             bytes: total!(Bytes, all.clone().map(|one| &one.bytes)),
             held: held(all.clone().filter_map(|one| one.held.as_ref())),
             retries: retries(all.clone().filter_map(|one| one.retries.as_ref())),
-            took: Took::merged(all.map(|one| &one.took)),
+            credentials: credentials(all.clone().filter_map(|one| one.credentials.as_ref())),
+            latency: Latency::merged(all.clone().filter_map(|one| one.latency.as_ref())),
+            connect: Latency::merged(all.clone().filter_map(|one| one.connect.as_ref())),
+            first_byte: Latency::merged(all.clone().filter_map(|one| one.first_byte.as_ref())),
         }
     }
 }
@@ -228,7 +238,9 @@ impl Host {
             bytes: total!(Bytes, all().map(|one| &one.bytes)),
             held: held(all().filter_map(|one| one.held.as_ref())),
             retries: retries(all().filter_map(|one| one.retries.as_ref())),
-            took: Took::merged(all().map(|one| &one.took)),
+            latency: Latency::merged(all().filter_map(|one| one.latency.as_ref())),
+            connect: Latency::merged(all().filter_map(|one| one.connect.as_ref())),
+            first_byte: Latency::merged(all().filter_map(|one| one.first_byte.as_ref())),
             tls: Tls::merged(all().filter_map(|one| one.tls.as_ref())),
         })
     }
@@ -278,7 +290,9 @@ impl Route {
             connections: total!(Connections, all().map(|one| &one.connections)),
             bytes: total!(Bytes, all().map(|one| &one.bytes)),
             held: held(all().filter_map(|one| one.held.as_ref())),
-            took: Took::merged(all().map(|one| &one.took)),
+            latency: Latency::merged(all().filter_map(|one| one.latency.as_ref())),
+            connect: Latency::merged(all().filter_map(|one| one.connect.as_ref())),
+            first_byte: Latency::merged(all().filter_map(|one| one.first_byte.as_ref())),
             url_templates: busiest(
                 templates.iter().filter_map(|these| Template::merged(these)),
                 |template| (&template.requests, None),
@@ -462,7 +476,7 @@ mod tests {
             .flat_map(|run| (0..100 * (run + 1)).map(move |number| 500 + (number * 7_919 + run * 104_729) % 1_000_003))
             .collect();
         all.sort_unstable();
-        let latency = merged.totals.took.latency.unwrap();
+        let latency = merged.totals.latency.unwrap();
         assert_eq!(latency.count, 5_500);
         for (told, percent) in [
             (latency.p50, 50),
@@ -509,7 +523,7 @@ mod tests {
     fn what_has_no_histograms_cannot_be_merged() {
         let mut one = Document::of(&everything());
         assert!(one.is_mergeable());
-        one.hosts[1].took.first_byte.as_mut().unwrap().histogram = crate::traffic::latency::Distribution::default();
+        one.hosts[1].first_byte.as_mut().unwrap().histogram = crate::traffic::latency::Distribution::default();
         assert!(!one.is_mergeable());
     }
 }

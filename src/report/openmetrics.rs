@@ -255,9 +255,7 @@ fn latencies(text: &mut String, hosts: &[Host]) {
         "seconds",
         "How long HTTP exchanges took that were answered.",
     );
-    let timed = hosts
-        .iter()
-        .filter_map(|host| Some((host, host.took.latency.as_ref()?)));
+    let timed = hosts.iter().filter_map(|host| Some((host, host.latency.as_ref()?)));
     // One without its histogram has no buckets: it is older than they are.
     for (host, latency) in timed.filter(|(_, latency)| latency.is_mergeable()) {
         let place = place(host);

@@ -2,7 +2,7 @@
 //! in here changes that.
 
 use std::{
-    ffi::OsString,
+    io,
     time::{Duration, SystemTime},
 };
 
@@ -60,15 +60,18 @@ impl Outcome<'_> {
         summary.reports = files.iter().map(|file| file.path().display().to_string()).collect();
         for file in files {
             let path = file.path().display().to_string();
-            if let Err(error) = file.write(&Document::of(&summary), &requests) {
+            let written = Document::of(&summary)
+                .veiled()
+                .map_err(|reason| format!("cannot write the report {path}: {reason}"));
+            let written =
+                written.and_then(|document| file.write(&document, &requests).map_err(|error| error.to_string()));
+            if let Err(error) = written {
                 summary.reports.retain(|written| *written != path);
-                summary
-                    .warnings
-                    .push(Warning::new("report_not_written", error.to_string()));
+                summary.warnings.push(Warning::new("report_not_written", error));
             }
         }
         if keep > 0
-            && let Err(reason) = Kept::of(&environment()).and_then(|kept| kept.keep(&Document::of(&summary), keep))
+            && let Err(reason) = kept(&summary, keep)
         {
             let message = format!("cannot keep the report: {reason}");
             summary.warnings.push(Warning::new("report_not_kept", message));
@@ -101,6 +104,12 @@ impl Outcome<'_> {
         warnings.extend(self.access_log.as_ref().and_then(AccessLogEnd::warning));
         let exit = exit(self.ended, self.exit());
         let traffic = self.drained.meter.finish();
+        let withheld = traffic.credentials.warnings();
+        warnings.extend(
+            withheld
+                .into_iter()
+                .map(|said| Warning::new("credential_withheld", said)),
+        );
         if self.config.policy.rules.retry.level == Level::All && traffic.retries.retries > 0 {
             let message = format!(
                 "--retry all: {} requests were tried again, and may have been executed more than once",
@@ -108,7 +117,8 @@ impl Outcome<'_> {
             );
             warnings.push(Warning::new("retries_may_repeat", message));
         }
-        let lossy = |word: &OsString| word.to_string_lossy().into_owned();
+        let words: Vec<_> = self.args.command.iter().map(|word| word.to_string_lossy()).collect();
+        let words = self.config.policy.redact.arguments(words.iter().map(|word| &**word));
         // Only reports tell them, and to find them takes longer than all the rest.
         let sources = if self.config.report.files.is_empty() && self.config.report.keep == 0 {
             Vec::new()
@@ -119,8 +129,9 @@ impl Outcome<'_> {
         Summary {
             run: summary::Run {
                 id: self.run_id,
+                trace_id: self.config.policy.trace.as_ref().map(|trace| trace.run.trace_id()),
                 name: self.config.name.clone(),
-                command: self.args.command.iter().map(lossy).collect(),
+                command: words,
                 started_at: self.started_at,
                 duration: self.duration,
                 config_sources: sources,
@@ -144,9 +155,11 @@ impl Outcome<'_> {
     }
 }
 
-/// The environment of this process.
-fn environment() -> Vec<(OsString, OsString)> {
-    std::env::vars_os().collect()
+/// Keeps the report, and of all that are kept the last `count`.
+fn kept(summary: &Summary, count: usize) -> io::Result<()> {
+    let environment: Vec<_> = std::env::vars_os().collect();
+    let document = Document::of(summary).veiled().map_err(io::Error::other)?;
+    Kept::of(&environment)?.keep(&document, count)
 }
 
 /// The central policy as the reports see it.

@@ -17,6 +17,8 @@ use foldhash::fast::RandomState;
 use crate::traffic::{
     Outcome, Record,
     circuit::Circuit,
+    credentials::Credentials,
+    edits::EditCounts,
     egress::{Decisions, Verdict},
     failures::{FailureGroup, FailureGroups},
     held::Held,
@@ -58,6 +60,10 @@ pub struct Meter {
     circuits: Vec<Circuit>,
     /// How many began when.
     timeline: Timeline,
+    /// What was changed on the way.
+    edits: EditCounts,
+    /// What was done about credentials.
+    pub credentials: Credentials,
 }
 
 impl Meter {
@@ -65,9 +71,11 @@ impl Meter {
     pub fn add(&mut self, record: &Record) {
         self.tally(&record.host, record.port).add(record);
         self.timeline.add(record);
+        self.credentials.add(record);
         if let Some(id) = &record.route {
             self.route(id).add(record);
         }
+        self.edits.add(record);
         self.decisions.add(record);
         match &record.outcome {
             Outcome::Failed(failure) => self.failures.add(record, failure),
@@ -127,6 +135,8 @@ impl Meter {
         }
         self.failures.merge(other.failures);
         self.denials.merge(other.denials);
+        self.edits.merge(other.edits);
+        self.credentials.merge(other.credentials);
         self.decisions.merge(other.decisions);
         self.timeline.merge(&other.timeline);
     }
@@ -170,6 +180,8 @@ impl Meter {
             decisions: self.decisions,
             circuits: self.circuits,
             timeline: self.timeline,
+            edits: self.edits,
+            credentials: self.credentials,
         }
     }
 }
@@ -213,6 +225,10 @@ pub struct Traffic {
     pub circuits: Vec<Circuit>,
     /// How many began when.
     pub timeline: Timeline,
+    /// What was changed on the way.
+    pub edits: EditCounts,
+    /// What was done about credentials.
+    pub credentials: Credentials,
 }
 
 impl Traffic {

@@ -246,16 +246,52 @@ fn further_files_add_to_it_in_the_order_of_their_names() {
 }
 
 #[test]
+fn sources_of_secrets_and_ways_to_sign_in_can_be_forbidden_wherever_they_stand() {
+    let secret = "[secret]\nx = { env = 'X' }\n";
+    let of_route = |auth: &str| format!("{secret}[[route]]\nmatch = {{ host = 'h' }}\nauth = {auth}\n");
+    let of_all = |auth: &str| format!("{secret}[auth]\n'h' = {auth}\n");
+    let basic = "{ basic = { user = 'u', password = 'secret:x' } }";
+    for (bound, file, refused) in [
+        (
+            "secret.*.command",
+            "[secret]\nx = { command = ['x'] }\n".to_owned(),
+            true,
+        ),
+        ("secret.*.command", secret.to_owned(), false),
+        ("auth.*.bearer", of_all("'secret:x'"), true),
+        ("auth.*.bearer", of_all("{ bearer = 'secret:x' }"), true),
+        ("auth.*.bearer", of_route("'secret:x'"), true),
+        ("auth.*.bearer", of_route(basic), false),
+        ("auth.*.basic", of_all(basic), true),
+        ("auth.*.basic", of_route(basic), true),
+        ("auth.other.basic", of_route(basic), false),
+    ] {
+        let policy = format!("[enforce]\n'{bound}' = {{ forbidden = true }}\n");
+        let scene = Scene::new().policy(&policy).user(&file);
+        assert_eq!(load(&scene.request).is_err(), refused, "{bound}: {file}");
+    }
+}
+
+#[test]
 fn every_table_that_a_route_can_override_is_bounded_there_too() {
     let tables: std::collections::BTreeSet<&str> = schema::keys()
         .iter()
         .filter_map(
             |key| match key.path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                ["route", "*", table, _, ..] if schema::keys().iter().any(|key| key.path[0] == table) => Some(table),
+                ["route", "*", table, ..] if schema::keys().iter().any(|key| key.path[0] == table) => Some(table),
                 _ => None,
             },
         )
         .collect();
     let known: std::collections::BTreeSet<&str> = constrain::OF_ROUTES.into_iter().collect();
     assert_eq!(tables, known, "OF_ROUTES in src/config/constrain.rs");
+    let paths: Vec<&[String]> = schema::keys().iter().map(|key| key.path.as_slice()).collect();
+    let of_routes = |path: &[String]| [&["route".to_owned(), "*".to_owned()], path].concat();
+    let of_all: Vec<[&str; 2]> = paths
+        .iter()
+        .filter(|path| path.len() == 2 && known.contains(&*path[0]))
+        .filter(|path| !paths.contains(&of_routes(path).as_slice()))
+        .map(|path| [&*path[0], &*path[1]])
+        .collect();
+    assert_eq!(of_all, constrain::OF_ALL, "OF_ALL in src/config/constrain.rs");
 }

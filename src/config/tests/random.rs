@@ -39,6 +39,14 @@ impl Dice {
         match (key.name().as_str(), key.kind.as_str()) {
             ("report.files", _) => json!([format!("out{number}.json")]),
             ("log.level", _) => json!(self.pick(&["debug", "warn"])),
+            (name, _) if name.ends_with("headers.set") || name.ends_with("headers.add") => {
+                json!(format!("value{number}"))
+            }
+            (name, _) if name.ends_with("json.set") => json!(number),
+            (name, _) if name.ends_with("json.patch") => json!([{ "op": "remove", "path": format!("/{number}") }]),
+            ("response-status", _) => json!(200 + number),
+            ("response-body.file", _) => json!(format!("f{number}.json")),
+            ("response-body.on", _) => json!([format!("{}", 400 + number), "5xx"]),
             ("connect-to", _) => json!(format!("h{number}:80")),
             ("resolve", _) => json!(format!("127.0.0.{number}")),
             ("tls.pin", _) => json!([format!("sha256/{number:042}0=")]),
@@ -65,6 +73,8 @@ impl Dice {
                 { "match": { "host": format!("h{number}.test") } },
                 { "id": self.pick(&["a", "b"]), "when": "request.port == 80", "timeout": { "connect": "2s" } },
             ]),
+            ("secret", _) => json!(format!("WORD{number}")),
+            ("auth", _) => json!(format!("secret:a{number}")),
             (_, "a list of texts") => json!([format!("a{number}"), format!("b{number}")]),
             (_, "a list of families") => json!([self.pick(&["proxy", "-java", "all"]), "node"]),
             (_, "an address of the loopback with a port") => json!(format!("127.0.0.1:{number}")),
@@ -101,7 +111,20 @@ impl Dice {
                 let key = *self.pick(&keys);
                 let mut path = key.path.clone();
                 if key.entry.is_some() {
-                    path.push(format!("host{}:80", self.roll(0..3)));
+                    let number = self.roll(0..3);
+                    path.push(match key.entry.as_deref() {
+                        Some("NAME") => format!("X-Name-{number}"),
+                        Some("POINTER") => format!("/name/{number}"),
+                        Some("STATUS") => format!("40{number}"),
+                        _ if key.name() == "secret" => format!("host{number}"),
+                        _ => format!("host{number}:80"),
+                    });
+                    // These entries are tables.
+                    match key.name().as_str() {
+                        "secret" => path.push("env".to_owned()),
+                        "auth" => path.push("bearer".to_owned()),
+                        _ => {}
+                    }
                 }
                 let adds = key.is_list && key.entry.is_none() && self.roll(0..2) == 0;
                 (path, (self.value(key), adds))
@@ -169,7 +192,7 @@ fn each_value_that_holds_is_explained_by_exactly_one_winner() {
         );
         let (options, sources) = Sources::of(layers, Vec::new()).unwrap();
         let mut problems = Vec::new();
-        drop(build(options, OsStr::new("app"), &[], &mut problems));
+        drop(build(options, &Request::default(), false, &mut problems));
 
         // The oracle: who says something last, and who adds to that.
         let mut paths: Vec<&Vec<String>> = said.iter().flat_map(BTreeMap::keys).collect();
@@ -244,7 +267,7 @@ fn nonsense_never_panics_and_is_always_told() {
         let told = ConfigErrors::new(findings.errors, Vec::new()).to_string();
         assert!(told.contains("unknown key `"), "{told}\n{}", toml(&layer));
         if let Ok((options, _)) = Sources::of(layers, Vec::new()) {
-            drop(build(options, OsStr::new("app"), &[], &mut Vec::new()));
+            drop(build(options, &Request::default(), false, &mut Vec::new()));
         }
     }
 }

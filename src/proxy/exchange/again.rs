@@ -32,7 +32,7 @@ type Attempt = Result<(Server, ResponseHead), ExchangeError>;
 /// The largest body of a response that is read only so that its connection can be used again.
 const DRAINED_BYTES: u64 = 16 * 1024;
 /// How long that may take.
-const DRAIN_LIMIT: Duration = Duration::from_millis(100);
+pub(super) const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 
 impl Exchange<'_> {
     /// Sends the request until a server has answered it, or trying it again would be wrong.
@@ -62,7 +62,8 @@ impl Exchange<'_> {
         let now = self.worker.gate.now();
         let policy = &self.worker.policy;
         policy.spending.request(&authority.host, authority.port, now);
-        if bodiless {
+        // What is kept already, for a request that goes a second time with another token, is all there is of the body.
+        if bodiless || conversation.upload.tape.is_some() {
             return;
         }
         let limit = self.rules.retry.buffer_limit;
@@ -94,7 +95,14 @@ impl Exchange<'_> {
         };
         let now = self.worker.gate.now();
         let record = &mut self.open.record;
-        retrying::decide(&self.worker.policy, retry, &attempted, now, record)
+        retrying::decide(
+            &self.worker.policy,
+            retry,
+            &attempted,
+            &self.request.authority,
+            now,
+            record,
+        )
     }
 
     /// Ends what is left of a failed attempt, and waits for the next one.
@@ -137,7 +145,7 @@ impl Exchange<'_> {
     }
 
     /// Ends the connection of an answer that the client will not get, unless all of it is there, or as good as.
-    async fn discard(
+    pub(super) async fn discard(
         &mut self,
         client: &mut Connection,
         conversation: &Conversation,

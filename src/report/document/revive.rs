@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Warnings that follow from the figures: they are made anew.
-const FOLLOWING: [&str; 2] = ["hosts_beyond_limit", "failures_beyond_limit"];
+const FOLLOWING: [&str; 3] = ["hosts_beyond_limit", "failures_beyond_limit", "unedited"];
 
 impl Document {
     /// The run, as far as the summary tells of it: what only programs are told, such as TLS, is left out.
@@ -22,6 +22,7 @@ impl Document {
         Summary {
             run: summary::Run {
                 id: run.id.clone(),
+                trace_id: run.trace_id.clone(),
                 name: run.name.clone(),
                 command: run.command.clone(),
                 started_at: self.started_at(),
@@ -62,9 +63,9 @@ impl Document {
             bytes: totals.bytes,
             held: totals.held.clone().unwrap_or_default(),
             retries: totals.retries.clone().unwrap_or_default(),
-            latency: totals.took.latency.clone(),
-            connect: totals.took.connect.clone(),
-            first_byte: totals.took.first_byte.clone(),
+            latency: totals.latency.clone(),
+            connect: totals.connect.clone(),
+            first_byte: totals.first_byte.clone(),
             hosts: self.hosts.iter().map(Host::revive).collect(),
             routes: self.routes.iter().map(Route::revive).collect(),
             failures: self.failures.iter().map(Group::revive).collect(),
@@ -73,6 +74,8 @@ impl Document {
             denials_beyond: self.denials_beyond,
             decisions: decisions.filter_map(Decision::revive).collect::<Decisions>(),
             circuits: self.breakers.circuits.clone(),
+            edits: self.edits.clone().unwrap_or_default(),
+            credentials: totals.credentials.clone().unwrap_or_default(),
             timeline: self.timeline.as_ref().and_then(Times::revive).unwrap_or_default(),
         }
     }
@@ -117,9 +120,9 @@ impl Host {
             bytes: self.bytes,
             held: self.held.clone().unwrap_or_default(),
             retries: self.retries.clone().unwrap_or_default(),
-            latency: self.took.latency.clone(),
-            connect: self.took.connect.clone(),
-            first_byte: self.took.first_byte.clone(),
+            latency: self.latency.clone(),
+            connect: self.connect.clone(),
+            first_byte: self.first_byte.clone(),
             tls: None,
         }
     }
@@ -135,9 +138,9 @@ impl Route {
             connections: self.connections,
             bytes: self.bytes,
             held: self.held.clone().unwrap_or_default(),
-            latency: self.took.latency.clone(),
-            connect: self.took.connect.clone(),
-            first_byte: self.took.first_byte.clone(),
+            latency: self.latency.clone(),
+            connect: self.connect.clone(),
+            first_byte: self.first_byte.clone(),
             templates: Vec::new(),
         }
     }
@@ -162,6 +165,7 @@ impl Group {
             detail: self.detail.clone(),
             refused: None,
             first_at: point(&self.first_at),
+            first_request_id: self.first_request_id.clone(),
         }
     }
 }

@@ -152,7 +152,7 @@ fn at(times: &Times, slot: usize) -> String {
 
 /// How long exchanges took; empty if that is not known.
 pub(super) fn latencies(document: &Document) -> String {
-    let known = document.totals.took.latency.as_ref();
+    let known = document.totals.latency.as_ref();
     let Some(latency) = known.filter(|latency| latency.is_mergeable() && latency.count > 0) else {
         return String::new();
     };

@@ -2,12 +2,11 @@
 
 use super::{MOST_ROWS, bytes, duration, section};
 use crate::{
-    report::{
-        document::{Document, Took},
-        html::chart,
-        markup::Text,
+    report::{document::Document, html::chart, markup::Text},
+    traffic::{
+        latency::Latency,
+        meter::{Bytes, OTHER_HOST, Requests, Tunnels},
     },
-    traffic::meter::{Bytes, OTHER_HOST, Requests, Tunnels},
 };
 
 /// A cell of a table.
@@ -151,7 +150,7 @@ struct Line<'a> {
     /// Tunnels.
     tunnels: Option<&'a Tunnels>,
     /// How long it took.
-    took: &'a Took,
+    latency: Option<&'a Latency>,
     /// Wire bytes.
     bytes: &'a Bytes,
 }
@@ -169,7 +168,7 @@ pub(super) fn hosts(document: &Document) -> String {
         name: label(&host.name, host.port),
         requests: &host.requests,
         tunnels: host.tunnels.as_ref(),
-        took: &host.took,
+        latency: host.latency.as_ref(),
         bytes: &host.bytes,
     });
     let table = lines_of("Hosts", &lines.collect::<Vec<_>>());
@@ -188,7 +187,7 @@ pub(super) fn routes(document: &Document) -> String {
         name: route.id.clone(),
         requests: &route.requests,
         tunnels: route.tunnels.as_ref(),
-        took: &route.took,
+        latency: route.latency.as_ref(),
         bytes: &route.bytes,
     });
     section("Routes", &lines_of("Routes", &lines.collect::<Vec<_>>()))
@@ -219,7 +218,7 @@ fn lines_of(what: &str, lines: &[Line<'_>]) -> String {
         cells.push(Cell::notable(requests.failed + of_tunnels.failed, "bad"));
         cells.push(Cell::notable(requests.denied + of_tunnels.denied, "note"));
         cells.push(Cell::notable(requests.retried, "note"));
-        let latency = line.took.latency.as_ref();
+        let latency = line.latency;
         cells.push(Cell::value(latency.map(|latency| duration(latency.p50))));
         cells.push(Cell::value(latency.map(|latency| duration(latency.p95))));
         cells.push(Cell::value(latency.map(|latency| duration(latency.max))));
