@@ -60,6 +60,7 @@ use self::{
     stack::Stack,
 };
 use crate::{
+    assert::{AssertOptions, Assertions},
     inject,
     policy::{
         Policy, PolicyOptions, Problem,
@@ -134,6 +135,10 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = []))]
     pub route: Option<Vec<RouteOptions>>,
+    /// What must hold at the end
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "AssertOptions::is_empty")]
+    pub assert: AssertOptions,
     /// What is shown and written at the end
     #[command(flatten)]
     pub report: ReportOptions,
@@ -188,6 +193,8 @@ pub struct Config {
     pub supervise: supervise::Settings,
     /// How long open exchanges may go on when the child has ended. Default: 1 s; zero waits for none.
     pub drain: Duration,
+    /// What must hold at the end.
+    pub assertions: Assertions,
     /// What is shown and written at the end.
     pub report: Report,
     /// The access log; none if none is wanted.
@@ -248,7 +255,8 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
     };
     let mut problems = Vec::new();
     let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some())
-        || options.egress.rule.iter().flatten().any(|rule| rule.when.is_some());
+        || options.egress.rule.iter().flatten().any(|rule| rule.when.is_some())
+        || !options.assert.is_empty();
     let building = || build(options, &request.program, &request.environment, &mut problems);
     let config = if with_conditions {
         match with_room(building) {
@@ -321,6 +329,7 @@ fn build(
         inject: run.inject,
         supervise: run.supervise,
         drain: run.drain,
+        assertions: options.assert.build(problems),
         report: valid(options.report.build(), problems),
         access_log: valid(options.access_log.build(), problems),
         log: valid(options.log.build(), problems),

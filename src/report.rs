@@ -43,6 +43,19 @@ pub struct ReportOptions {
     #[schemars(extend("default" = "auto"))]
     pub summary: Option<SummaryMode>,
 
+    /// Report assertions, and end as the command ended all the same [default: off]
+    ///
+    /// An assertion that may stop the run does not.
+    #[arg(
+        id = "report.no-fail",
+        long = "no-fail",
+        num_args = 0,
+        default_missing_value = "true"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false))]
+    pub no_fail: Option<bool>,
+
     /// Write a report to this file: report.json or json=FILE; repeatable [default: none]
     ///
     /// The file is replaced as a whole when the run is over. That it can be written is checked before the command
@@ -78,6 +91,8 @@ pub enum SummaryMode {
 pub struct Report {
     /// How much the summary says.
     pub summary: SummaryMode,
+    /// Whether assertions are told of and change nothing.
+    pub no_fail: bool,
     /// The files to write.
     pub files: Vec<ReportTarget>,
 }
@@ -126,6 +141,7 @@ impl ReportOptions {
         })?;
         Ok(Report {
             summary: self.summary.unwrap_or_default(),
+            no_fail: self.no_fail.unwrap_or_default(),
             files,
         })
     }

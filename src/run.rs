@@ -5,6 +5,7 @@
 //! never changes how the child's end is passed on.
 
 mod dry;
+mod live;
 mod notify;
 mod outcome;
 
@@ -22,7 +23,7 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-use self::outcome::Outcome;
+use self::{live::Live, outcome::Outcome};
 use crate::{
     cli::{self, Console, RunArgs},
     config::{Config, Sources},
@@ -36,7 +37,7 @@ use crate::{
         progress::{Progress, UNNOTICED},
     },
     sabotage,
-    supervise::{Errand, Signals, Spawn, SpawnError, Supervisor, write_stderr},
+    supervise::{Errand, Signals, Spawn, SpawnError, Supervisor, Watch, write_stderr},
     trust::{Directory, TrustError},
 };
 
@@ -112,10 +113,8 @@ fn start(
 
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
     let (reports, access_log) = outputs(config).map_err(StartError::Report)?;
-    let listener = access_log.as_ref().map(|log| -> Listener {
-        let sink = log.sink();
-        Arc::new(move |record| sink.log(record))
-    });
+    let live = Live::of(config, started_at);
+    let listener = listener(access_log.as_ref(), live.as_ref());
 
     let bound = Proxy::bind(config.listen, config.threads);
     let proxy = bound.map_err(|reason| StartError::Listen {
@@ -164,7 +163,11 @@ fn start(
         awaited,
         run: Box::new(|| standby.begin()),
     });
-    let ended = Supervisor::new(child, &config.supervise).run(&mut signals, errand);
+    let watch = live.as_ref().map(|live| Watch {
+        every: live::EVERY,
+        look: Box::new(|| live.fails()),
+    });
+    let ended = Supervisor::new(child, &config.supervise).run(&mut signals, errand, watch);
     let duration = started_at.elapsed().unwrap_or_default();
 
     tracing::info!(pid, status = Exit::from(ended).status(), "the command has ended");
@@ -186,6 +189,7 @@ fn start(
             ended,
             drained,
             panicked: PANICS.load(Ordering::Relaxed),
+            aborted: live.and_then(Live::aborted),
             access_log: access_log.map(AccessLog::close),
         };
         outcome.report(reports, &stderr)
@@ -198,6 +202,23 @@ fn start(
     // Taking off the handlers, one by one, would only delay the end.
     mem::forget(signals);
     Ok(exit)
+}
+
+/// Who gets each record as it ends; none if nobody wants them.
+fn listener(access_log: Option<&AccessLog>, live: Option<&Live<'_>>) -> Option<Listener> {
+    let log = access_log.map(AccessLog::sink);
+    let sums = live.map(Live::sums);
+    if log.is_none() && sums.is_none() {
+        return None;
+    }
+    Some(Arc::new(move |record| {
+        if let Some(log) = &log {
+            log.log(record);
+        }
+        if let Some(sums) = &sums {
+            sums.add(record);
+        }
+    }))
 }
 
 /// What the run is written to: the reports' files and the access log.

@@ -3,6 +3,7 @@
 //! The first line is the whole story. A wide terminal gets a table, a narrow one a smaller table, a very narrow one cards;
 //! what is no terminal gets one fact a line, and nothing at all when there is nothing wrong.
 
+mod assertions;
 mod circuits;
 mod egress;
 mod failures;
@@ -56,7 +57,7 @@ pub fn render(summary: &Summary, mode: SummaryMode, stream: &Stream) -> String {
     if matches!(shape, Shape::Compact | Shape::Full) {
         lines.extend(leftovers(summary).map(|note| format!("amb: note: {note}")));
     }
-    if shape == Shape::Full {
+    if shape == Shape::Full || shape != Shape::Plain && summary.exit.reason == ExitReason::AssertionFailed {
         lines.extend(verdict(summary).map(|verdict| format!("amb: {verdict}")));
     }
     for warning in summary.all_warnings() {
@@ -74,7 +75,8 @@ pub fn render(summary: &Summary, mode: SummaryMode, stream: &Stream) -> String {
 /// What is to be shown.
 fn shape(summary: &Summary, mode: SummaryMode, stream: &Stream) -> Shape {
     let traffic = &summary.traffic;
-    let failed = traffic.failed() + traffic.denied() + summary.panicked_tasks > 0;
+    let failed = traffic.failed() + traffic.denied() + summary.panicked_tasks > 0
+        || summary.assertions.iter().any(|assertion| !assertion.passed());
     let notable = traffic.is_empty()
         || summary.leftovers.is_some_and(|leftovers| leftovers > 0)
         || !summary.all_warnings().is_empty()
@@ -131,6 +133,7 @@ fn compact(summary: &Summary, stream: &Stream) -> Vec<String> {
 fn full(summary: &Summary, stream: &Stream) -> Vec<String> {
     if summary.traffic.is_empty() {
         let mut lines = nothing_seen(summary, stream);
+        lines.extend(assertions::section(&summary.assertions, stream));
         lines.extend(reports(summary, stream));
         return lines;
     }
@@ -154,6 +157,7 @@ fn full(summary: &Summary, stream: &Stream) -> Vec<String> {
     lines.extend(egress::section(&summary.traffic.decisions, stream));
     lines.extend(retries::section(&summary.traffic.retries, stream));
     lines.extend(circuits::section(&summary.traffic.circuits, stream));
+    lines.extend(assertions::section(&summary.assertions, stream));
     lines.extend(reports(summary, stream));
     lines
 }
@@ -293,11 +297,12 @@ fn fate(summary: &Summary, charset: Charset) -> String {
 fn verdict(summary: &Summary) -> Option<String> {
     let code = summary.exit.code;
     match summary.exit.reason {
-        ExitReason::Child | ExitReason::Signal => None,
+        ExitReason::Child | ExitReason::Signal => assertions::unheeded(summary),
         ExitReason::RunTimeout => Some(format!("exit {code}: the command's time was up")),
         ExitReason::PolicyViolation => Some(format!(
             "exit {code}: a rule of egress was broken (the command itself exited 0)"
         )),
+        ExitReason::AssertionFailed => Some(assertions::verdict(summary)),
         ExitReason::Startup => Some(format!("exit {code}: amb failed")),
     }
 }

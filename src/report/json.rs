@@ -1,4 +1,4 @@
-//! The JSON report, schema 1.2: all there is, for programs.
+//! The JSON report, schema 1.3: all there is, for programs.
 //!
 //! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
 //! may be added, which bumps the minor version; readers ignore those they do not know.
@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 
-use crate::traffic::{
+use crate::{
+    report::text::{self, Charset},
+    traffic::{
+    assertion::{Actual, Assertion, Figure, Severity, Verdict as AssertionVerdict},
     circuit::{Circuit, CircuitState},
     egress::{Decisions, Verdict},
     failures::FailureGroup,
@@ -22,10 +25,11 @@ use crate::traffic::{
     retries::RetryCounts,
     secured::{SecuredTraffic, TlsState},
     summary::{CentralPolicy, Child, ChildOutcome, ExitReason, Summary, Warning},
+},
 };
 
 /// The version of the report's schema.
-pub const SCHEMA_VERSION: &str = "1.2";
+pub const SCHEMA_VERSION: &str = "1.3";
 
 /// What names the schema.
 const SCHEMA: &str = "urn:amb:report:1";
@@ -84,6 +88,9 @@ struct Report<'a> {
     egress: Option<Egress<'a>>,
     /// What circuit breakers did.
     breakers: Breakers<'a>,
+    /// What was asserted of the run, by name; absent if nothing was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    assertions: Vec<Asserted<'a>>,
     /// Processes of the child's that live on; absent if it could not be found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     leftovers: Option<usize>,
@@ -175,6 +182,8 @@ struct Totals<'a> {
     connections: &'a Connections,
     /// Wire bytes.
     bytes: &'a Bytes,
+    /// Exchanges and tunnels that failed for want of TLS that both ends accept.
+    tls_failures: u64,
     /// What limits held back; absent if nothing was.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<&'a Held>,
@@ -526,6 +535,7 @@ impl<'a> Report<'a> {
             denials: traffic.denials.iter().map(Group::of).collect(),
             egress: summary.egress.map(|mode| Egress::of(mode, &traffic.decisions)),
             breakers: Breakers::of(&traffic.circuits),
+            assertions: summary.assertions.iter().map(Asserted::of).collect(),
             leftovers: summary.leftovers,
             warnings: summary.all_warnings(),
         }
@@ -543,6 +553,7 @@ impl<'a> Totals<'a> {
             tunnels: &traffic.tunnels,
             connections: &traffic.connections,
             bytes: &traffic.bytes,
+            tls_failures: traffic.tls_failures,
             held: (!traffic.held.is_nothing()).then_some(&traffic.held),
             retries: retries(&traffic.retries),
             times: Times {
@@ -550,6 +561,75 @@ impl<'a> Totals<'a> {
                 connect: traffic.connect.as_ref(),
                 first_byte: traffic.first_byte.as_ref(),
             },
+        }
+    }
+}
+
+/// An assertion that was judged.
+#[derive(Serialize, JsonSchema)]
+struct Asserted<'a> {
+    /// What it is called; the expression itself if it has no other name.
+    name: &'a str,
+    /// As it was written.
+    expression: &'a str,
+    /// What it means if it does not hold.
+    severity: Severity,
+    /// Whether it held.
+    passed: bool,
+    /// What came of it; all but passed mean that it did not hold.
+    result: AssertionVerdict,
+    /// What it looked at; absent if that was nothing in particular.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    actual: Vec<Looked<'a>>,
+    /// What else there is to say; absent if there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    /// Whether it stopped the run; absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    aborted: bool,
+}
+
+/// A value that an assertion looked at.
+#[derive(Serialize, JsonSchema)]
+struct Looked<'a> {
+    /// As it is called in the expression: latency.p95.
+    of: &'a str,
+    /// What it was, durations in seconds and sizes in bytes.
+    value: serde_json::Value,
+    /// The same for people.
+    shown: String,
+}
+
+impl<'a> Asserted<'a> {
+    /// The part of the report about this assertion.
+    fn of(assertion: &'a Assertion) -> Self {
+        Self {
+            name: &assertion.name,
+            expression: &assertion.expression,
+            severity: assertion.severity,
+            passed: assertion.passed(),
+            result: assertion.outcome,
+            actual: assertion.actual.iter().map(Looked::of).collect(),
+            detail: assertion.detail.as_deref(),
+            aborted: assertion.aborted,
+        }
+    }
+}
+
+impl<'a> Looked<'a> {
+    /// The part of the report about this value.
+    fn of(actual: &'a Actual) -> Self {
+        let value = match &actual.value {
+            Figure::Count(count) | Figure::Bytes(count) => (*count).into(),
+            Figure::Number(number) => (*number).into(),
+            Figure::Ratio(ratio) => (*ratio).into(),
+            Figure::Time(time) => in_seconds(*time).into(),
+            Figure::Text(text) => text.as_str().into(),
+        };
+        Self {
+            of: &actual.of,
+            value,
+            shown: text::figure(&actual.value, Charset::Unicode),
         }
     }
 }
@@ -582,7 +662,7 @@ mod tests {
     fn the_schema_is_what_programs_were_told() {
         let report = report(&summary());
         assert_eq!(report["$schema"], "urn:amb:report:1");
-        assert_eq!(report["schema_version"], "1.2");
+        assert_eq!(report["schema_version"], "1.3");
         assert_eq!(
             report["run"],
             json!({
@@ -603,7 +683,7 @@ mod tests {
             report["totals"]["requests"],
             json!({
                 "total": 128, "ok": 125, "failed": 1, "denied": 2, "aborted": 0, "cut_short": 0,
-                "retried": 4, "resends": 5, "failed_ratio": 0.0078,
+                "retried": 4, "resends": 5, "plaintext": 0, "failed_ratio": 0.0078,
                 "status": { "1xx": 0, "2xx": 120, "3xx": 0, "4xx": 5, "5xx": 0 }
             })
         );

@@ -14,7 +14,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["config", "exit", "report", "spelling", "units"]),
     (
         "config",
-        &["policy", "supervise", "report", "inject", "spelling", "units"],
+        &["assert", "policy", "supervise", "report", "inject", "spelling", "units"],
     ),
     ("ca", &["cli", "config", "exit", "policy", "proxy"]),
     ("doctor", &["cli", "exit", "proxy"]),
@@ -24,6 +24,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("supervise", &["sabotage", "units"]),
     ("proxy", &["policy", "sabotage", "traffic", "units"]),
     ("report", &["traffic", "units"]),
+    ("assert", &["policy", "traffic", "units"]),
     ("traffic", &["units"]),
     ("policy", &["spelling", "units"]),
     ("spelling", &[]),
@@ -45,7 +46,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rustls", &["proxy"]),
     ("rustls_native_certs", &["proxy"]),
     ("x509_parser", &["proxy"]),
-    ("cel", &["policy"]),
+    ("cel", &["assert", "policy"]),
 ];
 
 /// What a decision has no need of: input and output, clocks, threads, the surroundings.

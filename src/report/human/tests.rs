@@ -169,6 +169,7 @@ pub(crate) fn nothing_seen() -> Summary {
             reason: ExitReason::Child,
         },
         traffic: Traffic::default(),
+        assertions: Vec::new(),
         warnings: Vec::new(),
         panicked_tasks: 0,
         leftovers: None,
