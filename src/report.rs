@@ -5,10 +5,12 @@
 
 pub mod access_log;
 pub mod color;
+pub mod events;
 pub mod file;
 pub mod human;
 pub mod json;
 pub mod log;
+pub mod markdown;
 pub mod progress;
 pub mod text;
 
@@ -18,7 +20,7 @@ use clap::ValueHint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::report::{access_log::LineFormat, file::ReportFile, log::LogFormat};
+use crate::report::{access_log::LineFormat, events::EventsTarget, file::ReportFile, log::LogFormat};
 
 /// An option that makes no sense: where it stands, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +57,20 @@ pub struct ReportOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]
     pub no_fail: Option<bool>,
+
+    /// Write a line of JSON for each exchange and tunnel as it ends: to a file, or to a descriptor as fd:3 [default: none]
+    ///
+    /// For programs that follow the run. The lines are those of the access log; the command's requests never wait for them.
+    #[arg(
+        id = "report.events",
+        long = "events",
+        value_name = "FILE|fd:N",
+        value_hint = ValueHint::FilePath,
+        help_heading = "Observability"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-danger" = "writes a file outside the directory", "x-danger-if" = "outside"))]
+    pub events: Option<String>,
 
     /// Write a report to this file: report.json or json=FILE; repeatable [default: none]
     ///
@@ -93,6 +109,8 @@ pub struct Report {
     pub summary: SummaryMode,
     /// Whether assertions are told of and change nothing.
     pub no_fail: bool,
+    /// Where events go; none if nobody follows the run.
+    pub events: Option<EventsTarget>,
     /// The files to write.
     pub files: Vec<ReportTarget>,
 }
@@ -132,16 +150,22 @@ impl ReportOptions {
     ///
     /// # Errors
     ///
-    /// A format that does not exist or cannot be told from the file's name; a report to the command's stdout.
+    /// A format that does not exist or cannot be told from the file's name; a report or events to the command's stdout.
     pub fn build(self) -> Result<Report, InvalidOption> {
         let files = self.files.unwrap_or_default();
         let files = all(files.iter().map(|text| target(text))).map_err(|reasons| InvalidOption {
             key: &["report", "files"],
             reason: reasons.join("; "),
         })?;
+        let events = self.events.map(|text| text.parse()).transpose();
+        let events = events.map_err(|reason| InvalidOption {
+            key: &["report", "events"],
+            reason,
+        })?;
         Ok(Report {
             summary: self.summary.unwrap_or_default(),
             no_fail: self.no_fail.unwrap_or_default(),
+            events,
             files,
         })
     }

@@ -31,7 +31,7 @@ use crate::{
     inject,
     proxy::{Drained, Draining, Listener, Proxy, Standby, Tls, TlsErrors},
     report::{
-        access_log::AccessLog,
+        access_log::{AccessLog, Sink},
         color::Stream,
         file::ReportFile,
         progress::{Progress, UNNOTICED},
@@ -112,9 +112,13 @@ fn start(
     cli::config::warn(&args.console, &sources.warnings);
 
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
-    let (reports, access_log) = outputs(config).map_err(StartError::Report)?;
+    let Outputs {
+        reports,
+        access_log,
+        events,
+    } = Outputs::open(config).map_err(StartError::Report)?;
     let live = Live::of(config, started_at);
-    let listener = listener(access_log.as_ref(), live.as_ref());
+    let listener = listener([&access_log, &events], live.as_ref());
 
     let bound = Proxy::bind(config.listen, config.threads);
     let proxy = bound.map_err(|reason| StartError::Listen {
@@ -190,7 +194,7 @@ fn start(
             drained,
             panicked: PANICS.load(Ordering::Relaxed),
             aborted: live.and_then(Live::aborted),
-            access_log: access_log.map(AccessLog::close),
+            logs: [access_log, events].map(|log| log.map(AccessLog::close)),
         };
         outcome.report(reports, &stderr)
     }));
@@ -205,15 +209,15 @@ fn start(
 }
 
 /// Who gets each record as it ends; none if nobody wants them.
-fn listener(access_log: Option<&AccessLog>, live: Option<&Live<'_>>) -> Option<Listener> {
-    let log = access_log.map(AccessLog::sink);
+fn listener(logs: [&Option<AccessLog>; 2], live: Option<&Live<'_>>) -> Option<Listener> {
+    let sinks: Vec<Sink> = logs.into_iter().flatten().map(AccessLog::sink).collect();
     let sums = live.map(Live::sums);
-    if log.is_none() && sums.is_none() {
+    if sinks.is_empty() && sums.is_none() {
         return None;
     }
     Some(Arc::new(move |record| {
-        if let Some(log) = &log {
-            log.log(record);
+        for sink in &sinks {
+            sink.log(record);
         }
         if let Some(sums) = &sums {
             sums.add(record);
@@ -221,16 +225,36 @@ fn listener(access_log: Option<&AccessLog>, live: Option<&Live<'_>>) -> Option<L
     }))
 }
 
-/// What the run is written to: the reports' files and the access log.
-///
-/// # Errors
-/// A line for each that cannot be written.
-fn outputs(config: &Config) -> Result<(Vec<ReportFile>, Option<AccessLog>), String> {
-    let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
-    match (config.report.reserve(), access_log) {
-        (Ok(reports), Ok(access_log)) => Ok((reports, access_log)),
-        (Err(reports), Err(access_log)) => Err(format!("{reports}\n{access_log}")),
-        (Err(reason), Ok(_)) | (Ok(_), Err(reason)) => Err(reason),
+/// What the run is written to.
+struct Outputs {
+    /// The reports' files.
+    reports: Vec<ReportFile>,
+    /// The access log; none if none is wanted.
+    access_log: Option<AccessLog>,
+    /// The events; none if nobody follows the run.
+    events: Option<AccessLog>,
+}
+
+impl Outputs {
+    /// Opens all of them.
+    ///
+    /// # Errors
+    /// A line for each that cannot be written.
+    fn open(config: &Config) -> Result<Self, String> {
+        let reports = config.report.reserve();
+        let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
+        let events = config.report.events.as_ref().map(AccessLog::follow).transpose();
+        match (reports, access_log, events) {
+            (Ok(reports), Ok(access_log), Ok(events)) => Ok(Self {
+                reports,
+                access_log,
+                events,
+            }),
+            (reports, access_log, events) => {
+                let reasons = [reports.err(), access_log.err(), events.err()];
+                Err(reasons.into_iter().flatten().collect::<Vec<_>>().join("\n"))
+            }
+        }
     }
 }
 

@@ -276,12 +276,16 @@ impl<'a> Names<'a> {
 
     /// What a name by itself stands for.
     fn variable(&mut self, name: &str, part: &IdedExpr, own: &[&str]) -> Option<&'static Known> {
-        if own.contains(&name) || name.starts_with('@') || TYPES.contains(&name) {
+        if own.contains(&name) || name.starts_with('@') {
             return None;
         }
+        // Before the types, of which one is called bytes, too.
         if let Some((known, kind)) = VARIABLES.iter().find(|(known, _)| *known == name) {
             self.wanted.variables.insert(known);
             return Some(kind);
+        }
+        if TYPES.contains(&name) {
+            return None;
         }
         let known: Vec<&str> = VARIABLES.iter().map(|(known, _)| *known).collect();
         let reason = format!("there is no variable `{name}`; {}", meant(name, &known)(""));

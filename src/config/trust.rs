@@ -44,6 +44,7 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["egress", "deny"], false),
     (&["egress", "mode"], false),
     (&["egress", "rule"], false),
+    (&["report", "events"], true),
     (&["report", "files"], true),
     (&["resolve"], false),
     (&["route", "*", "tls", "client-cert"], false),
@@ -176,6 +177,8 @@ fn fits(path: &[&str], key: &[String]) -> bool {
 /// Whether a value names a file outside the working directory, by its spelling. What stands before a `=` is a format.
 fn leads_outside(value: &Value) -> bool {
     match value {
+        // A descriptor is of whoever started amb.
+        Value::String(_, text) if text.starts_with("fd:") => true,
         Value::String(_, text) => {
             let path = Path::new(text.rsplit('=').next().unwrap_or_default());
             path.components()

@@ -42,8 +42,8 @@ pub(super) struct Outcome<'a> {
     pub(super) panicked: u64,
     /// The assertion that stopped the run; none if none did.
     pub(super) aborted: Option<Assertion>,
-    /// What became of the access log.
-    pub(super) access_log: Option<AccessLogEnd>,
+    /// What became of the access log and of the events.
+    pub(super) logs: [Option<AccessLogEnd>; 2],
 }
 
 impl Outcome<'_> {
@@ -95,7 +95,7 @@ impl Outcome<'_> {
             .iter()
             .map(|reason| Warning::new("records_lost", reason))
             .collect();
-        warnings.extend(self.access_log.as_ref().and_then(AccessLogEnd::warning));
+        warnings.extend(self.logs.iter().flatten().filter_map(AccessLogEnd::warning));
         let meter = std::mem::take(&mut self.drained.meter);
         let breaks_rules = meter.breaks_rules();
         let traffic = meter.finish();

@@ -184,7 +184,9 @@ impl Meter {
             ports.values().for_each(|place| tally.merge(&self.tallies[*place]));
             tally.finish()
         });
-        sum.collect()
+        let mut sums: Vec<HostTraffic> = sum.collect();
+        sums.sort_by(|a, b| a.host.cmp(&b.host));
+        sums
     }
 }
 
@@ -230,7 +232,7 @@ pub struct Traffic {
     pub decisions: Decisions,
     /// The circuits that opened, by name.
     pub circuits: Vec<Circuit>,
-    /// Each host that was seen with several ports, all of them summed up; the port is 0, and the order none.
+    /// Each host that was seen with several ports, all of them summed up, by name; the port is 0.
     pub names: Vec<HostTraffic>,
     /// Exchanges and tunnels that failed for want of TLS that both ends accept.
     pub tls_failures: u64,
@@ -479,4 +481,4 @@ impl Bytes {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

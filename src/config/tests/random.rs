@@ -39,6 +39,7 @@ impl Dice {
         match (key.name().as_str(), key.kind.as_str()) {
             ("report.files", _) => json!([format!("out{number}.json")]),
             ("log.level", _) => json!(self.pick(&["debug", "warn"])),
+            ("assert", _) => json!(format!("requests.total > {number}")),
             ("connect-to", _) => json!(format!("h{number}:80")),
             ("resolve", _) => json!(format!("127.0.0.{number}")),
             ("tls.pin", _) => json!([format!("sha256/{number:042}0=")]),
