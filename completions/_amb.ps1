@@ -39,7 +39,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Find out which programs of this machine go through amb, and trust it')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Trust this project''s amb.toml')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Write what makes a shell complete amb''s words and those of the wrapped command')
-            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Help on a subcommand or a topic: exit-codes, env, config, resilience, routes, filters, differences')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Help on a subcommand or a topic: exit-codes, env, config, resilience, routes, changes, filters, differences')
             break
         }
         'amb;run' {
@@ -59,6 +59,8 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--upstream-proxy', '--upstream-proxy', [CompletionResultType]::ParameterName, 'Reach the network through this proxy [default: amb''s own environment]')
             [CompletionResult]::new('--connect-to', '--connect-to', [CompletionResultType]::ParameterName, 'Connect to HOST2:PORT2 instead of HOST:PORT; an empty HOST or PORT fits any')
             [CompletionResult]::new('--resolve', '--resolve', [CompletionResultType]::ParameterName, 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *')
+            [CompletionResult]::new('-H', '-H ', [CompletionResultType]::ParameterName, 'Set this header on every request; VALUE may be @FILE, and may hold ${run.id}, ${request.id}, ${env.NAME}')
+            [CompletionResult]::new('--header', '--header', [CompletionResultType]::ParameterName, 'Set this header on every request; VALUE may be @FILE, and may hold ${run.id}, ${request.id}, ${env.NAME}')
             [CompletionResult]::new('--intercept', '--intercept', [CompletionResultType]::ParameterName, 'Decrypt these hosts (all, if none named) with a CA only the command trusts [default: none]')
             [CompletionResult]::new('--extra-root', '--extra-root', [CompletionResultType]::ParameterName, 'Trust the certificates in this PEM file upstream, beside those of the system [default: none]')
             [CompletionResult]::new('--egress', '--egress', [CompletionResultType]::ParameterName, 'What becomes of requests that the rules deny: off, audit or enforce [default: audit]')

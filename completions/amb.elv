@@ -36,7 +36,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand doctor 'Find out which programs of this machine go through amb, and trust it'
             cand trust 'Trust this project''s amb.toml'
             cand completions 'Write what makes a shell complete amb''s words and those of the wrapped command'
-            cand help 'Help on a subcommand or a topic: exit-codes, env, config, resilience, routes, filters, differences'
+            cand help 'Help on a subcommand or a topic: exit-codes, env, config, resilience, routes, changes, filters, differences'
         }
         &'amb;run'= {
             cand -c 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]'
@@ -55,6 +55,8 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --upstream-proxy 'Reach the network through this proxy [default: amb''s own environment]'
             cand --connect-to 'Connect to HOST2:PORT2 instead of HOST:PORT; an empty HOST or PORT fits any'
             cand --resolve 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *'
+            cand -H 'Set this header on every request; VALUE may be @FILE, and may hold ${run.id}, ${request.id}, ${env.NAME}'
+            cand --header 'Set this header on every request; VALUE may be @FILE, and may hold ${run.id}, ${request.id}, ${env.NAME}'
             cand --intercept 'Decrypt these hosts (all, if none named) with a CA only the command trusts [default: none]'
             cand --extra-root 'Trust the certificates in this PEM file upstream, beside those of the system [default: none]'
             cand --egress 'What becomes of requests that the rules deny: off, audit or enforce [default: audit]'

@@ -19,6 +19,7 @@ mod constrain;
 pub mod error;
 pub mod explain;
 pub mod files;
+mod heads;
 pub mod init;
 mod layer;
 mod mistake;
@@ -36,8 +37,9 @@ pub mod trust;
 mod variables;
 
 use std::{
-    ffi::{OsStr, OsString},
-    io,
+    ffi::OsString,
+    fs,
+    io::{self, Read},
     net::SocketAddr,
     panic,
     path::{Path, PathBuf},
@@ -63,8 +65,14 @@ use crate::{
     assert::{AssertOptions, Assertions},
     inject,
     policy::{
-        Policy, PolicyOptions, Problem,
+        Policy, PolicyOptions, Problem, Surroundings,
         breaker::BreakerOptions,
+        edit::{
+            header::{HeaderOptions, HeadersOptions},
+            json::JsonOptions,
+            reply::{ReplyOptions, StatusOptions},
+            rewrite::RewriteOptions,
+        },
         egress::EgressOptions,
         limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
@@ -74,7 +82,7 @@ use crate::{
         rules::RuleOptions,
         timeout::TimeoutOptions,
         tls::TlsOptions,
-        via::ViaOptions,
+        trace::OtelOptions,
     },
     report::{AccessLogOptions, AccessLogTarget, InvalidOption, LogOptions, Report, ReportOptions, log::Log},
     supervise,
@@ -83,6 +91,9 @@ use crate::{
 /// Room on the stack to read conditions in, in bytes: the parser takes some 150 KB for each parenthesis in an unoptimised
 /// build, more than a main thread has for those that a condition may have. What is not used is never there.
 const CONDITION_ROOM: usize = 64 << 20;
+
+/// The most that is read of a file that an option names, in bytes: more than any option takes.
+const MOST_READ: u64 = 32 << 20;
 
 /// Everything that can be configured, as it is written: the tables of `amb.toml`, the flags of `amb run`.
 ///
@@ -119,9 +130,28 @@ pub struct Options {
     #[command(flatten)]
     #[serde(skip_serializing_if = "ResolveOptions::is_empty")]
     pub resolve: ResolveOptions,
-    /// What amb adds to requests and responses
+    /// Headers of requests
     #[command(flatten)]
-    pub headers: ViaOptions,
+    pub headers: HeadersOptions,
+    /// Headers of responses
+    #[arg(skip)]
+    pub response_headers: HeaderOptions,
+    /// What is changed in JSON that requests carry
+    #[arg(skip)]
+    pub json: JsonOptions,
+    /// What is changed in JSON that responses carry
+    #[arg(skip)]
+    pub response_json: JsonOptions,
+    /// Statuses that the command gets instead of the server's: 404 = 204 [default: the server's]
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "StatusOptions::is_empty")]
+    pub response_status: StatusOptions,
+    /// A body in the place of the server's
+    #[arg(skip)]
+    pub response_body: ReplyOptions,
+    /// The trace that requests are part of
+    #[arg(skip)]
+    pub otel: OtelOptions,
     /// Whose TLS is decrypted, and which servers are believed
     #[command(flatten)]
     pub tls: TlsOptions,
@@ -257,7 +287,9 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
     let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some())
         || options.egress.rule.iter().flatten().any(|rule| rule.when.is_some())
         || !options.assert.is_empty();
-    let building = || build(options, &request.program, &request.environment, &mut problems);
+    // What a file that is not trusted names is not even looked at.
+    let reads = errors.is_empty();
+    let building = || build(options, request, reads, &mut problems);
     let config = if with_conditions {
         match with_room(building) {
             Ok(config) => config,
@@ -290,12 +322,9 @@ fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
 }
 
 /// Makes valid values of readable ones; `problems` gets what is wrong with them.
-fn build(
-    options: Options,
-    program: &OsStr,
-    environment: &[(OsString, OsString)],
-    problems: &mut Vec<Problem>,
-) -> Config {
+///
+/// Files that are named count as empty unless it `reads` them.
+fn build(options: Options, request: &Request, reads: bool, problems: &mut Vec<Problem>) -> Config {
     let run = options.run.build(problems);
     let policy = PolicyOptions {
         rules: RuleOptions {
@@ -306,6 +335,13 @@ fn build(
             concurrency: options.concurrency,
             bandwidth: options.bandwidth,
             tls: options.tls.of_servers(),
+            headers: options.headers.edits(),
+            response_headers: options.response_headers,
+            rewrite: RewriteOptions::default(),
+            json: options.json,
+            response_json: options.response_json,
+            response_status: options.response_status,
+            response_body: options.response_body,
         },
         route: options.route.unwrap_or_default(),
         connect_to: options.connect_to,
@@ -313,11 +349,29 @@ fn build(
         upstream: options.upstream,
         headers: options.headers,
         tls: options.tls,
+        otel: options.otel,
         egress: options.egress,
     };
+    let surroundings = Surroundings {
+        environment: &request.environment,
+        read: &|path| {
+            let content = if reads {
+                read_file(&request.directory.join(path))
+            } else {
+                Ok(Vec::new())
+            };
+            content.map_err(|reason| reason.to_string())
+        },
+        dice: (fastrand::u128(..), fastrand::u64(..)),
+    };
+    let policy = policy.build(&surroundings, problems);
+    let trace = policy.trace.as_ref().map(|trace| inject::TraceContext {
+        parent: trace.run.to_string(),
+        keeps_state: trace.joined,
+    });
     let config = Config {
         name: run.name.unwrap_or_else(|| {
-            let program = Path::new(program);
+            let program = Path::new(&request.program);
             program
                 .file_name()
                 .unwrap_or(program.as_os_str())
@@ -326,17 +380,24 @@ fn build(
         }),
         listen: run.listen,
         threads: run.threads,
-        inject: run.inject,
+        inject: inject::Settings { trace, ..run.inject },
         supervise: run.supervise,
         drain: run.drain,
         assertions: options.assert.build(problems),
         report: valid(options.report.build(), problems),
         access_log: valid(options.access_log.build(), problems),
         log: valid(options.log.build(), problems),
-        policy: Arc::new(policy.build(environment, problems)),
+        policy: Arc::new(policy),
     };
     check_across(&config, problems);
     config
+}
+
+/// What is in a file, but no more of it than anybody wants: a device may have no end.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    fs::File::open(path)?.take(MOST_READ).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// Finds values that are at odds with each other.

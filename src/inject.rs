@@ -52,6 +52,17 @@ pub struct Settings {
     pub no_proxy: Vec<String>,
     /// Whether requests to this machine itself go to the proxy.
     pub loopback: Loopback,
+    /// The trace to join; none leaves the child what was inherited.
+    pub trace: Option<TraceContext>,
+}
+
+/// A place in a trace, as variables say it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The value of `TRACEPARENT`.
+    pub parent: String,
+    /// Whether an inherited `TRACESTATE` belongs to it.
+    pub keeps_state: bool,
 }
 
 impl Default for Settings {
@@ -60,6 +71,7 @@ impl Default for Settings {
             families: FamilyList::default().0,
             no_proxy: Vec::new(),
             loopback: Loopback::Direct,
+            trace: None,
         }
     }
 }
@@ -119,6 +131,7 @@ pub fn changes(
         no_proxy: &no_proxy,
         loopback: settings.loopback,
         certificates,
+        trace: settings.trace.as_ref(),
     };
     let mut chosen = settings.families.clone();
     // In the order of the variants: `perl` looks at what the families before it leave in the environment.

@@ -14,7 +14,7 @@
 //! | [`supervise`] | the child: its start, its signals, its end; then `supervise/decide.rs`, what is done about a signal |
 //! | [`inject`] | which variables change in the child's environment |
 //! | [`trust`] | the certificates that let the child trust amb when it decrypts HTTPS |
-//! | [`policy`] | what is to happen to a request: by which route, where a name leads, by which proxy, within what time |
+//! | [`policy`] | what is to happen to a request: by which route, what is changed on the way, where a name leads, by which proxy, within what time |
 //! | [`traffic`] | a record for each exchange and tunnel, and their sums |
 //! | [`assert`] | what must hold of it |
 //! | [`report`] | what people and programs read of it |
@@ -76,7 +76,8 @@
 //!    `supervise::inherited::open_files_are_the_same`,
 //!    `supervise::inherited::the_environment_keeps_its_order_and_gains_only_documented_names`.
 //! 10. **Crates that shape a module are named in it alone**: `command_group` and `signal_hook` in `supervise`, `figment` in
-//!     `config`, `indicatif` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`, `cel` in `policy` and `assert`. Test:
+//!     `config`, `indicatif` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`, `cel` and `json_patch` in `policy`, `cel`
+//!     in `assert`, too. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
 //! 11. **Unsafe code is in four files** of `supervise` and in `main.rs`, each of which says why. Lint: `unsafe_code`. Test:
 //!     `layers::every_module_keeps_to_its_layer`.

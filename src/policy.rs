@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod budget;
 pub mod condition;
+pub mod edit;
 pub mod egress;
 pub mod hedge;
 pub mod limit;
@@ -20,14 +21,18 @@ pub mod rules;
 pub mod scope;
 pub mod timeout;
 pub mod tls;
-pub mod via;
+pub mod trace;
 mod words;
 
-use std::{ffi::OsString, ops::Range, sync::Arc};
+use std::{ffi::OsString, fmt, ops::Range, sync::Arc};
 
 use self::{
     breaker::Breaker,
     budget::Spending,
+    edit::{
+        header::HeadersOptions,
+        value::{Known, Reader},
+    },
     egress::{Egress, EgressOptions},
     hedge::Pace,
     parent::{Parent, ParentOptions},
@@ -38,7 +43,7 @@ use self::{
     rules::{Asked, Chosen, RuleOptions, Rules},
     scope::NO_ROUTE,
     tls::{Tls, TlsOptions, servers::ServerTls},
-    via::ViaOptions,
+    trace::{OtelOptions, Trace},
 };
 
 /// Routes that are named where all are told of in a sentence.
@@ -91,11 +96,30 @@ pub struct PolicyOptions {
     /// `[upstream]`
     pub upstream: ParentOptions,
     /// `[headers]`
-    pub headers: ViaOptions,
+    pub headers: HeadersOptions,
     /// `[tls]`
     pub tls: TlsOptions,
     /// `[egress]`
     pub egress: EgressOptions,
+    /// `[otel]`
+    pub otel: OtelOptions,
+}
+
+/// What policies are built from besides their options.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// amb's own environment: the parent proxy that it names, the trace that it is part of, variables that values name.
+    pub environment: &'a [(OsString, OsString)],
+    /// Reads the files that options name.
+    pub read: Reader<'a>,
+    /// Random numbers, for the ids of the run's trace.
+    pub dice: (u128, u64),
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").finish_non_exhaustive()
+    }
 }
 
 /// Every policy of a run.
@@ -123,6 +147,8 @@ pub struct Policy {
     pub egress: Option<Egress>,
     /// What must not be written down.
     pub redact: Arc<Redact>,
+    /// The trace that requests are put in; none if none is.
+    pub trace: Option<Trace>,
 }
 
 impl Policy {
@@ -201,11 +227,16 @@ impl Policy {
 }
 
 impl PolicyOptions {
-    /// The valid policies; `problems` gets what is wrong. `environment` is amb's own, for the parent proxy it names.
-    pub fn build(self, environment: &[(OsString, OsString)], problems: &mut Vec<Problem>) -> Policy {
-        let rules = Arc::new(self.rules.build(NO_ROUTE, None, problems));
-        let routes = Routes::build(self.route, &self.rules, &rules, problems);
-        let parent = Parent::build(&self.upstream, environment).unwrap_or_else(|reason| {
+    /// The valid policies; `problems` gets what is wrong.
+    pub fn build(self, surroundings: &Surroundings<'_>, problems: &mut Vec<Problem>) -> Policy {
+        let known = Known {
+            environment: surroundings.environment,
+            allowed: self.headers.env.as_deref().unwrap_or_default(),
+            read: surroundings.read,
+        };
+        let rules = Arc::new(self.rules.build(NO_ROUTE, None, &known, problems));
+        let routes = Routes::build(self.route, &self.rules, &rules, &known, problems);
+        let parent = Parent::build(&self.upstream, surroundings.environment).unwrap_or_else(|reason| {
             // Whoever tells it says where it comes from.
             let reason = reason.strip_prefix("--upstream-proxy: ").unwrap_or(&reason);
             problems.push(Problem::at(&["upstream", "proxy"], reason));
@@ -223,6 +254,7 @@ impl PolicyOptions {
             tls: self.tls.build(problems),
             egress: self.egress.build(problems),
             redact: Arc::new(Redact),
+            trace: self.otel.build(surroundings.environment, surroundings.dice),
         }
     }
 }

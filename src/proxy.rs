@@ -8,6 +8,7 @@ mod access;
 mod answer;
 mod blame;
 mod clearance;
+mod coding;
 mod crowd;
 mod deadline;
 mod error;
@@ -140,6 +141,7 @@ impl Proxy {
             let (stop, stopping) = oneshot::channel();
             let (done, ended) = mpsc::sync_channel(1);
             let work = Work {
+                index,
                 socket,
                 own: self.address,
                 workers: count,
@@ -353,6 +355,8 @@ impl Draining {
 
 /// What a worker gets.
 struct Work {
+    /// Which of the workers it is, from 0.
+    index: usize,
     /// Its listening socket.
     socket: Socket,
     /// The address of all workers.
@@ -380,7 +384,7 @@ impl Work {
             .max_blocking_threads(64)
             .build_local(LocalOptions::default())
             .map_err(|reason| format!("a worker could not start: {reason}"))?;
-        let recorder = Recorder::new(self.listener);
+        let recorder = Recorder::new(self.listener, &self.run_id, self.index, self.workers);
         let served = runtime.block_on(async {
             let worker = Rc::new(Worker {
                 recorder: Rc::clone(&recorder),

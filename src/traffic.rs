@@ -5,6 +5,7 @@
 
 pub mod assertion;
 pub mod circuit;
+pub mod edits;
 pub mod egress;
 pub mod failures;
 pub mod held;
@@ -20,7 +21,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::{retries::Retries, secured::Handshake};
+use self::{edits::Notes, retries::Retries, secured::Handshake};
 
 /// One HTTP exchange, or one opaque tunnel: exactly one of these for each that began.
 #[derive(Clone, Debug)]
@@ -41,8 +42,16 @@ pub struct Record {
     pub host: String,
     /// The port that was asked for; 0 if the request was unreadable.
     pub port: u16,
-    /// Path and query, already redacted. Empty for tunnels.
+    /// Path and query as they were asked for, already redacted. Empty for tunnels.
     pub path: String,
+    /// The URL that it was sent to instead of the one that it asked for, already redacted; none if it is that one.
+    pub sent_to: Option<String>,
+    /// What tells it from all other requests of all runs: the run's id and a number. Only where somebody will read it.
+    pub request_id: String,
+    /// Where in which trace it is; none if it is in none, or nobody asked for traces.
+    pub trace: Option<TracePlace>,
+    /// What was changed in it and its response.
+    pub edits: Notes,
     /// The id of the route that it went by; none if none fits.
     pub route: Option<Arc<str>>,
     /// What its route calls paths like its own: `/v1/charges/{id}`. None for tunnels, and where the route has no name.
@@ -84,6 +93,15 @@ pub struct Record {
     pub user_agent: Option<String>,
     /// See [`Record::user_agent`].
     pub referer: Option<String>,
+}
+
+/// A place in a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TracePlace {
+    /// The trace, which is written with 32 hexadecimal digits.
+    pub trace: u128,
+    /// The span, which is written with 16.
+    pub span: u64,
 }
 
 /// What limits did about an exchange or tunnel.

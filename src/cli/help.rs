@@ -31,7 +31,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 10] = [
+pub(super) const TOPICS: [Topic; 11] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -61,6 +61,12 @@ pub(super) const TOPICS: [Topic; 10] = [
         about: "what holds for some requests only",
         heading: "Routes",
         page: "amb-routes",
+    },
+    Topic {
+        name: "changes",
+        about: "what is changed in requests and responses",
+        heading: "Changes on the way",
+        page: "amb-changes",
     },
     Topic {
         name: "egress",

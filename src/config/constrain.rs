@@ -19,7 +19,7 @@ use super::{
 use crate::{policy::Problem, spelling::nearest};
 
 /// The tables that routes can say something else about.
-pub(super) const OF_ROUTES: [&str; 7] = [
+pub(super) const OF_ROUTES: [&str; 13] = [
     "timeout",
     "retry",
     "circuit-breaker",
@@ -27,6 +27,22 @@ pub(super) const OF_ROUTES: [&str; 7] = [
     "concurrency",
     "bandwidth",
     "tls",
+    "headers",
+    "response-headers",
+    "json",
+    "response-json",
+    "response-status",
+    "response-body",
+];
+
+/// What of these tables holds for all requests alike, whatever their route.
+pub(super) const OF_ALL: [[&str; 2]; 6] = [
+    ["headers", "env"],
+    ["headers", "via"],
+    ["tls", "intercept"],
+    ["tls", "mode"],
+    ["tls", "never"],
+    ["tls", "on-pinning-failure"],
 ];
 
 /// The words of a bound.
@@ -185,7 +201,11 @@ impl Constraint {
         } else {
             keys.push(self.key.clone());
         }
+        let of_all = OF_ALL
+            .iter()
+            .any(|key| self.key.len() >= 2 && *key == [&*self.key[0], &*self.key[1]]);
         if OF_ROUTES.contains(&&*self.key[0])
+            && !of_all
             && let Some(Value::Array(_, routes)) = values.get("route")
         {
             let of_route = |at: usize| [&["route".to_owned(), at.to_string()], self.key.as_slice()].concat();

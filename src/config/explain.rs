@@ -113,6 +113,8 @@ fn about(key: &Key) -> String {
     if let Some(danger) = &key.danger {
         let when = if danger.only_outside {
             "with a path that leads out, "
+        } else if danger.only_reading {
+            "with a value that names a file or a variable, "
         } else {
             ""
         };

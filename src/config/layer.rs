@@ -346,6 +346,17 @@ impl Layer {
         }
     }
 
+    /// Gives the entry at `key` another name, by which other layers know it.
+    pub(super) fn rename(&mut self, key: &[String], name: &str) {
+        let Some(value) = take(&mut self.values, key) else {
+            return;
+        };
+        let mut known = key.to_vec();
+        let spelled = std::mem::replace(known.last_mut().expect("an entry has a name"), name.to_owned());
+        put(&mut self.values, &known, value);
+        self.spellings.push((known, spelled));
+    }
+
     /// The list's key and the value, taken out, if the mistake is no more than that the reading knows no `extend-…`.
     fn addition(&mut self, error: &figment::Error) -> Option<(Vec<String>, Value)> {
         let Kind::UnknownField(name, known) = &error.kind else {

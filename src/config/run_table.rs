@@ -218,6 +218,7 @@ impl RunOptions {
                     Some(true) => Loopback::Proxied,
                     Some(false) | None => Loopback::Direct,
                 },
+                trace: None,
             },
             supervise: supervise::Settings {
                 process_group: self.process_group.unwrap_or_default(),

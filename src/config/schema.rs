@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `default` | the built-in default as a value, where it is one |
 //! | `x-danger` | what a file that was merely found could do with it; see [`trust`](super::trust) |
-//! | `x-danger-if` | when: `outside`, if the value names a file outside the working directory |
+//! | `x-danger-if` | when: `outside`, if the value names a file outside the working directory; `reads`, if it refers to a file or a variable |
 //! | `writeOnly` | its value is shown to nobody |
 //! | `x-entry` | a table has entries under names of this form |
 //!
@@ -66,6 +66,8 @@ pub struct Danger {
     pub does: String,
     /// Whether that is so only for a value that names a file outside the working directory.
     pub only_outside: bool,
+    /// Whether that is so only for a value that refers to a file or a variable.
+    pub only_reading: bool,
 }
 
 impl Key {
@@ -259,6 +261,8 @@ fn is_list(schema: &Value) -> bool {
 
 /// Collects the keys of a table at `path`.
 fn collect(properties: &Map<String, Value>, path: &mut Vec<String>, found: &mut Vec<Key>) {
+    let mut properties: Vec<_> = properties.iter().collect();
+    properties.sort_by_key(|(name, _)| *name);
     for (name, schema) in properties {
         path.push(name.clone());
         if let Some(Value::Object(inner)) = schema.get("properties") {
@@ -327,6 +331,7 @@ fn key(path: &[String], schema: &Value) -> Key {
         danger: schema["x-danger"].as_str().map(|does| Danger {
             does: does.to_owned(),
             only_outside: schema["x-danger-if"] == "outside",
+            only_reading: schema["x-danger-if"] == "reads",
         }),
         secret: schema["writeOnly"] == true,
         entry,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::schema;
+use super::{heads, schema};
 
 /// What stands in the place of a secret.
 const MASK: &str = "***";
@@ -48,6 +48,7 @@ fn masked(path: &mut Vec<String>, value: Value, is_secret: fn(&[String]) -> bool
             if is_secret(path) { Value::from(MASK) } else { shown }
         }
         _ if is_secret(path) => Value::from(MASK),
+        Value::String(found) if heads::is_credential(path, &found) => Value::from(MASK),
         Value::String(found) => Value::from(text(&found)),
         other => other,
     }

@@ -11,6 +11,7 @@ use super::{
     central::{self, Central},
     error::{ConfigError, Mark, Origin},
     files::{self, File},
+    heads,
     layer::{Findings, Layer, Rank},
     overrides, variables,
 };
@@ -149,7 +150,9 @@ impl Stack {
         stack.layers.extend(explicit_profiles);
         stack.layers.push(Layer::of_flags(&request.flags));
         stack.layers.extend(overrides::layers(&request.overrides, errors));
+        heads::spell_alike(&mut stack.layers);
         stack.findings.warnings.extend(variables::near_misses(environment));
+        stack.findings.warnings.extend(heads::warnings(&stack.layers));
         stack
     }
 

@@ -11,9 +11,13 @@ use super::{
     show::{self, Effective},
 };
 use crate::policy::{
+    edit::{
+        rewrite::{Place, Scheme},
+        value::Ids,
+    },
     egress::{Action, ByName, Egress},
     matching::{Subject, host::of_request},
-    rules::{Asked, Fields},
+    rules::{Asked, Fields, Rules},
     tls::Tls,
 };
 
@@ -189,6 +193,60 @@ struct Tried {
     misfit: Option<String>,
 }
 
+/// What is changed on the way.
+struct Changes {
+    /// Where the request goes instead, as a URL; none if it goes where it asks.
+    sent_to: Option<String>,
+    /// The id of each change, and what it does.
+    edits: Vec<(String, String)>,
+}
+
+impl Changes {
+    /// What these rules change. A tunnel is changed by none.
+    fn of(trial: &Trial, rules: &Rules) -> Self {
+        let edits = rules.edits.as_ref().filter(|_| !trial.tunnel);
+        let sent_to = edits.and_then(|edits| edits.rewrite.as_ref()).and_then(|rewrite| {
+            let ids = Ids {
+                run: "RUN-ID",
+                request: "REQUEST-ID",
+            };
+            let asked = Place {
+                scheme: if trial.encrypted { Scheme::Https } else { Scheme::Http },
+                host: trial.host.clone(),
+                port: trial.port,
+            };
+            let (place, path) = (rewrite.place(&asked), rewrite.path(trial.path.as_bytes(), &ids));
+            let changes = place.is_some() || path.is_some();
+            let path = path.map_or_else(
+                || trial.path.clone(),
+                |path| String::from_utf8_lossy(&path).into_owned(),
+            );
+            changes.then(|| format!("{}{path}", place.unwrap_or(asked)))
+        });
+        Self {
+            sent_to,
+            edits: edits.map(|edits| edits.said()).unwrap_or_default(),
+        }
+    }
+
+    /// Appends them, a line each.
+    fn write_to(&self, text: &mut String) {
+        if self.edits.is_empty() {
+            return;
+        }
+        text.push_str("\nchanged on the way\n");
+        // Writing to a string cannot fail.
+        if let Some(place) = &self.sent_to {
+            writeln!(text, "  sent to {place}").unwrap_or_default();
+        }
+        let width = self.edits.iter().map(|(id, _)| id.chars().count()).max();
+        for (id, does) in &self.edits {
+            let width = width.unwrap_or_default();
+            writeln!(text, "  {id:<width$}  {does}").unwrap_or_default();
+        }
+    }
+}
+
 /// What a trial comes to, as text or as JSON.
 pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> String {
     let trial = &trial.seen(&config.policy.tls);
@@ -209,7 +267,9 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
         }
     }
     let at = tried.iter().position(|route| route.misfit.is_none());
-    let template = config.policy.rules_for(&asked).url_template.map(ToString::to_string);
+    let chosen = config.policy.rules_for(&asked);
+    let template = chosen.url_template.map(ToString::to_string);
+    let changes = Changes::of(trial, chosen.rules);
     let mark = if as_json { "" } else { " (route)" };
     let values = values(sources, at, mark);
     let egress = config.policy.egress.as_ref().map(|egress| Ruled::of(egress, &asked));
@@ -225,6 +285,8 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
                 .filter(|route| route.misfit.is_some())
                 .map(|route| json!({ "id": route.id, "place": route.place, "reason": route.misfit }))
                 .collect::<Vec<_>>(),
+            "sent_to": changes.sent_to,
+            "edits": changes.edits.iter().map(|(id, does)| json!({ "id": id, "does": does })).collect::<Vec<_>>(),
             "egress": egress.map(|ruled| json!({
                 "action": ruled.action, "rule": ruled.rule, "message": ruled.message, "enforced": ruled.enforced,
             })),
@@ -232,7 +294,7 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
         });
         return format!("{json:#}\n");
     }
-    text(trial, &tried, template.as_deref(), egress.as_ref(), &values)
+    text(trial, &tried, template.as_deref(), egress.as_ref(), &changes, &values)
 }
 
 /// What the rules of egress say.
@@ -293,6 +355,7 @@ fn text(
     tried: &[Tried],
     template: Option<&str>,
     egress: Option<&Ruled>,
+    changes: &Changes,
     values: &[Effective],
 ) -> String {
     let mut text = trial.line();
@@ -330,6 +393,7 @@ fn text(
     if let Some(ruled) = egress {
         writeln!(text, "\n  egress: {}", ruled.sentence).unwrap_or_default();
     }
+    changes.write_to(&mut text);
     text.push('\n');
     for line in show::as_toml(values, true).lines() {
         text.extend(["  ", line, "\n"]);

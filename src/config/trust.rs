@@ -33,7 +33,8 @@ use super::{
 /// The variable that trusts every file.
 pub(super) const VARIABLE: &str = "AMB_TRUST";
 
-/// The keys that are marked `x-danger`, sorted, and whether they are so only for a file outside the working directory.
+/// The keys that are marked `x-danger`, sorted, and whether they are so only for some values: for a file outside the working
+/// directory, or for what is read from a file or a variable.
 ///
 /// A list, because making the schema for it takes longer than a run may. A test compares it with the marks.
 const DANGEROUS: &[(&[&str], bool)] = &[
@@ -44,9 +45,28 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["egress", "deny"], false),
     (&["egress", "mode"], false),
     (&["egress", "rule"], false),
+    (&["headers", "add"], true),
+    (&["headers", "env"], false),
+    (&["headers", "set"], true),
     (&["report", "events"], true),
     (&["report", "files"], true),
     (&["resolve"], false),
+    (&["response-body", "file"], false),
+    (&["response-headers", "add"], true),
+    (&["response-headers", "set"], true),
+    (&["route", "*", "headers", "add"], true),
+    (&["route", "*", "headers", "set"], true),
+    (&["route", "*", "response-body", "file"], false),
+    (&["route", "*", "response-headers", "add"], true),
+    (&["route", "*", "response-headers", "set"], true),
+    (&["route", "*", "rewrite", "host"], false),
+    (&["route", "*", "rewrite", "path-prefix"], false),
+    (&["route", "*", "rewrite", "port"], false),
+    (&["route", "*", "rewrite", "query", "add"], false),
+    (&["route", "*", "rewrite", "query", "remove"], false),
+    (&["route", "*", "rewrite", "query", "set"], false),
+    (&["route", "*", "rewrite", "scheme"], false),
+    (&["route", "*", "rewrite", "strip-prefix"], false),
     (&["route", "*", "tls", "client-cert"], false),
     (&["route", "*", "tls", "client-key"], false),
     (&["route", "*", "tls", "extra-roots"], false),
@@ -139,7 +159,7 @@ fn dangerous(layer: &Layer) -> Vec<Said> {
     said.retain(|said| {
         DANGEROUS
             .iter()
-            .any(|(path, only_outside)| fits(path, &said.key) && (!only_outside || leads_outside(&said.value)))
+            .any(|(path, only)| fits(path, &said.key) && (!only || leads_outside(&said.value) || reads(&said.value)))
     });
     said.sort_by(|a, b| a.written.cmp(&b.written));
     said
@@ -185,6 +205,18 @@ fn leads_outside(value: &Value) -> bool {
                 .any(|part| matches!(part, Component::ParentDir | Component::RootDir | Component::Prefix(_)))
         }
         Value::Array(_, elements) => elements.iter().any(leads_outside),
+        _ => false,
+    }
+}
+
+/// Whether a value refers to a file, a variable or a secret.
+fn reads(value: &Value) -> bool {
+    match value {
+        Value::String(_, text) => {
+            text.starts_with("secret:") || text.starts_with('@') && !text.starts_with("@@") || text.contains("${env.")
+        }
+        Value::Array(_, elements) => elements.iter().any(reads),
+        Value::Dict(_, entries) => entries.values().any(reads),
         _ => false,
     }
 }
@@ -367,7 +399,10 @@ mod tests {
     fn the_list_of_dangerous_keys_is_that_of_the_marks() {
         let mut marked: Vec<(Vec<String>, bool)> = schema::keys()
             .iter()
-            .filter_map(|key| Some((key.path.clone(), key.danger.as_ref()?.only_outside)))
+            .filter_map(|key| {
+                let danger = key.danger.as_ref()?;
+                Some((key.path.clone(), danger.only_outside || danger.only_reading))
+            })
             .collect();
         let listed: Vec<(Vec<String>, bool)> = DANGEROUS
             .iter()

@@ -27,7 +27,7 @@ use clap::ValueEnum;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Environment, Loopback, Origin, java};
+use super::{Environment, Loopback, Origin, TraceContext, java};
 use crate::trust;
 
 /// A family of variables, which is set as a whole or not at all.
@@ -83,6 +83,8 @@ pub enum Family {
     Wget,
     /// `APT_CONFIG`, a copy of what it named: apt; for decrypted HTTPS alone
     Apt,
+    /// `TRACEPARENT`: the run's place in its trace, for programs that join it; where `otel.propagate` says so
+    Traceparent,
     /// `PERL_LWP_ENV_PROXY`: Perl's LWP
     // Last, because it depends on what the others leave in the environment.
     Perl,
@@ -103,6 +105,8 @@ pub(super) struct Target<'a> {
     pub(super) loopback: Loopback,
     /// The certificates to trust, if HTTPS is decrypted.
     pub(super) certificates: Option<&'a trust::Files>,
+    /// The trace to join, if there is one.
+    pub(super) trace: Option<&'a TraceContext>,
 }
 
 impl Target<'_> {
@@ -162,7 +166,8 @@ impl Family {
             | Self::Cgi
             | Self::GlobalAgent
             | Self::Electron
-            | Self::Rsync => &[],
+            | Self::Rsync
+            | Self::Traceparent => &[],
         };
         let known = names
             .iter()
@@ -233,6 +238,7 @@ impl Family {
             Self::GlobalAgent => set(&[("GLOBAL_AGENT_HTTP_PROXY", &url), ("GLOBAL_AGENT_NO_PROXY", &no_proxy)]),
             Self::Electron => set(&[("ELECTRON_GET_USE_PROXY", "1")]),
             Self::Rsync => set(&[("RSYNC_PROXY", &target.proxy.to_string())]),
+            Self::Traceparent => target.trace.map(trace_context).unwrap_or_default(),
             Self::Perl => {
                 if lwp_accepts(target.inherited, wanted) {
                     set(&[("PERL_LWP_ENV_PROXY", "1")])
@@ -251,6 +257,16 @@ impl Family {
             | Self::Apt => Vec::new(),
         }
     }
+}
+
+/// What says which trace the child is part of.
+fn trace_context(context: &TraceContext) -> Vec<(String, Option<OsString>)> {
+    let mut variables = vec![("TRACEPARENT".to_owned(), Some(OsString::from(&context.parent)))];
+    if !context.keeps_state {
+        // It belongs to a trace that was not joined.
+        variables.push(("TRACESTATE".to_owned(), None));
+    }
+    variables
 }
 
 /// A variable of npm in every spelling that the user's environment already has.

@@ -534,7 +534,7 @@ fn a_list_of_families_reads_from_left_to_right() {
     check_list(
         "-java",
         "proxy,websocket,node,npm,yarn,gcloud,grpc,cgi,global-agent,electron,python,ruby,php,cargo,deno,hex,aws,wget,apt,\
-         perl",
+         traceparent,perl",
     );
     assert_eq!("default".parse::<FamilyList>().unwrap(), FamilyList::default());
     assert_eq!(

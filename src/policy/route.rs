@@ -6,7 +6,7 @@
 //!
 //! To let routes override another table, give [`RouteOptions`] a field with the table's name and options. A key that can lead
 //! a request elsewhere, or add credentials to it, is to be marked `x-danger`: a route may stand in a file that was merely
-//! found. Without `tls`, what is here can do no more than name requests and give up on them sooner or later.
+//! found.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,6 +22,13 @@ use super::{
     Problem,
     breaker::BreakerOptions,
     condition::Condition,
+    edit::{
+        header::HeaderOptions,
+        json::JsonOptions,
+        reply::{ReplyOptions, StatusOptions},
+        rewrite::RewriteOptions,
+        value::Known,
+    },
     limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
     matching::{Match, Subject, path::PathPattern},
     retry::RetryOptions,
@@ -79,6 +86,32 @@ pub struct RouteOptions {
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(transform = inherits)]
     pub tls: ServerTlsOptions,
+    /// Headers of its requests, beside and over what `[headers]` says
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(transform = inherits)]
+    pub headers: HeaderOptions,
+    /// Headers of its responses, beside and over what `[response-headers]` says
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(transform = inherits)]
+    pub response_headers: HeaderOptions,
+    /// Where its requests go instead of where they ask; tunnels are not rewritten
+    #[serde(skip_serializing_if = "is_default")]
+    pub rewrite: RewriteOptions,
+    /// What is changed in JSON that its requests carry, beside and over what `[json]` says
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(transform = inherits)]
+    pub json: JsonOptions,
+    /// What is changed in JSON that its responses carry, beside and over what `[response-json]` says
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(transform = inherits)]
+    pub response_json: JsonOptions,
+    /// Statuses that the command gets instead of the server's, such as 404 = 204, beside and over those for all
+    #[serde(skip_serializing_if = "is_default")]
+    pub response_status: StatusOptions,
+    /// A body in the place of the server's, beside and over what `[response-body]` says
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(transform = inherits)]
+    pub response_body: ReplyOptions,
 }
 
 /// Whether a table says nothing.
@@ -173,6 +206,7 @@ impl Routes {
         options: Vec<RouteOptions>,
         weaker: &RuleOptions,
         rules: &Arc<Rules>,
+        known: &Known<'_>,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
         if options.is_empty() {
@@ -193,7 +227,7 @@ impl Routes {
                 }
                 None => routes.others.push(at),
             }
-            routes.list.push(options.build(at, id, weaker, rules, problems));
+            routes.list.push(options.build(at, id, weaker, rules, known, problems));
         }
         Some(routes)
     }
@@ -236,9 +270,10 @@ impl RouteOptions {
         id: Arc<str>,
         weaker: &RuleOptions,
         rules: &Arc<Rules>,
+        known: &Known<'_>,
         problems: &mut Vec<Problem>,
     ) -> Route {
-        let rules = self.rules(at, &id, weaker, rules, problems);
+        let rules = self.rules(at, &id, weaker, rules, known, problems);
         let when = self.when.as_deref().and_then(|when| {
             let mistakes = Condition::compile(when).map_err(|mistakes| {
                 problems.extend(mistakes.into_iter().map(|mistake| Problem {
@@ -271,20 +306,25 @@ impl RouteOptions {
         id: &str,
         weaker: &RuleOptions,
         rules: &Arc<Rules>,
+        known: &Known<'_>,
         problems: &mut Vec<Problem>,
     ) -> Arc<Rules> {
-        let merged = over(weaker, self);
+        let mut merged = over(weaker, self);
+        merged.rewrite.complete(&self.matches);
         if merged == *weaker && !weaker.is_by_route() {
             return Arc::clone(rules);
         }
         let said = serde_json::to_value(self).unwrap_or_default();
         let is_own = |key: &[String]| {
             key.iter()
-                .try_fold(&said, |table, name| table.get(name))
+                .try_fold(&said, |within, name| match within {
+                    Value::Array(elements) => elements.get(name.parse::<usize>().ok()?),
+                    table => table.get(name),
+                })
                 .is_some_and(|it| !it.is_null())
         };
         let mut found = Vec::new();
-        let built = Arc::new(merged.build(id, Some((weaker, &**rules)), &mut found));
+        let built = Arc::new(merged.build(id, Some((weaker, &**rules)), known, &mut found));
         for mut problem in found {
             // A key that is not the route's own is that of the table, where it is told already if it is wrong by itself.
             if !is_own(&problem.key) && !problem.others.iter().any(|key| is_own(key)) {

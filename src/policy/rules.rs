@@ -8,6 +8,14 @@ use serde_json::Value;
 use super::{
     Problem,
     breaker::{Breaker, BreakerOptions},
+    edit::{
+        EditOptions, Edits,
+        header::HeaderOptions,
+        json::JsonOptions,
+        reply::{ReplyOptions, StatusOptions},
+        rewrite::RewriteOptions,
+        value::Known,
+    },
     limit::{Limits, bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
     retry::{Retry, RetryOptions},
     scope::Scope,
@@ -35,12 +43,32 @@ pub struct RuleOptions {
     pub bandwidth: BandwidthOptions,
     /// What `[tls]` says of servers.
     pub tls: ServerTlsOptions,
+    /// What of `[headers]` changes requests
+    pub headers: HeaderOptions,
+    /// `[response-headers]`
+    pub response_headers: HeaderOptions,
+    /// `rewrite`, which routes alone have
+    pub rewrite: RewriteOptions,
+    /// `[json]`
+    pub json: JsonOptions,
+    /// `[response-json]`
+    pub response_json: JsonOptions,
+    /// `[response-status]`
+    pub response_status: StatusOptions,
+    /// `[response-body]`
+    pub response_body: ReplyOptions,
 }
 
 impl RuleOptions {
     /// The valid policies of `route`; `problems` gets what is wrong. What is as in `weaker`, options and what they were built
     /// to, shares its state with that, unless each route is to have one of its own.
-    pub fn build(&self, route: &str, weaker: Option<(&Self, &Rules)>, problems: &mut Vec<Problem>) -> Rules {
+    pub fn build(
+        &self,
+        route: &str,
+        weaker: Option<(&Self, &Rules)>,
+        known: &Known<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Rules {
         /// The same table's built policy, if it is the same table.
         fn shared<O: PartialEq, P: Clone>(own: &O, scope: Option<Scope>, weaker: Option<(&O, &P)>) -> Option<P> {
             let (options, built) = weaker?;
@@ -81,6 +109,22 @@ impl RuleOptions {
                 bandwidth: bandwidth.unwrap_or_else(|| self.bandwidth.clone().build(route)),
             },
             server_tls: server_tls.unwrap_or_else(|| Arc::new(self.tls.clone().build(problems))),
+            edits: self
+                .edits()
+                .build(weaker.map(|(options, _)| options.edits()), known, problems),
+        }
+    }
+
+    /// What is changed on the way.
+    fn edits(&self) -> EditOptions<'_> {
+        EditOptions {
+            headers: &self.headers,
+            response_headers: &self.response_headers,
+            rewrite: &self.rewrite,
+            json: &self.json,
+            response_json: &self.response_json,
+            response_status: &self.response_status,
+            response_body: &self.response_body,
         }
     }
 
@@ -129,6 +173,8 @@ pub struct Rules {
     pub limits: Limits,
     /// What is demanded of servers that are asked by TLS, and shown to them.
     pub server_tls: Arc<ServerTls>,
+    /// What is changed on the way; none if nothing is.
+    pub edits: Option<Arc<Edits>>,
 }
 
 impl Rules {
@@ -144,10 +190,19 @@ impl Rules {
         let breaker = self.breaker.as_ref().map(ToString::to_string);
         let bandwidth = bandwidth.as_ref().map(ToString::to_string);
         let retry = self.retry.rule();
-        [rate, concurrency, retry, breaker, bandwidth, self.server_tls.rule()]
-            .into_iter()
-            .flatten()
-            .collect()
+        let edits = self.edits.as_ref().map(|edits| edits.rule());
+        [
+            edits,
+            rate,
+            concurrency,
+            retry,
+            breaker,
+            bandwidth,
+            self.server_tls.rule(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 

@@ -181,6 +181,7 @@ fn phrase(status: u16) -> &'static str {
         400 => "Bad Request",
         403 => "Forbidden",
         408 => "Request Timeout",
+        413 => "Content Too Large",
         414 => "URI Too Long",
         421 => "Misdirected Request",
         429 => "Too Many Requests",

@@ -158,6 +158,12 @@ pub(crate) enum ExchangeError {
     /// The answer's head is above the limits of `wire/head.rs`.
     #[error("the response's head is larger than 64 KiB or has more than 256 fields")]
     ResponseHeadTooLarge,
+    /// Its body is longer than what is edited, and is not to go on unedited.
+    #[error("the request's body is longer than the {0} bytes up to which it would be edited")]
+    RequestUnedited(usize),
+    /// The same of the answer's body.
+    #[error("the response's body is longer than the {0} bytes up to which it would be edited")]
+    ResponseUnedited(usize),
     /// A tunnel's connection broke.
     #[error("the tunnel broke: {0}")]
     TunnelBroken(io::Error),
@@ -275,6 +281,8 @@ impl ExchangeError {
             Self::ResponseIncomplete(_) => (502, "http_response_incomplete", Blame::Upstream),
             Self::ResponseMalformed(_) | Self::Http11Required => (502, "http_protocol_error", Blame::Upstream),
             Self::ResponseHeadTooLarge => (502, "http_response_header_section_size", Blame::Upstream),
+            Self::RequestUnedited(_) => (413, "http_request_denied", Blame::Policy),
+            Self::ResponseUnedited(_) => (502, "http_response_body_size", Blame::Policy),
             Self::ParentRefused { .. } => (502, "destination_unavailable", Blame::Upstream),
             Self::CircuitOpen { .. } => (503, "destination_unavailable", Blame::Upstream),
             Self::RateLimited { .. } => (429, "http_request_denied", Blame::Policy),
@@ -329,6 +337,8 @@ impl ExchangeError {
             Self::StrangerRefused(_)
             | Self::RateLimited { .. }
             | Self::ConcurrencyLimited { .. }
+            | Self::RequestUnedited(_)
+            | Self::ResponseUnedited(_)
             | Self::EgressDenied(_) => Outcome::Denied(self.failure()),
             _ => Outcome::Failed(self.failure()),
         }
@@ -538,6 +548,8 @@ mod tests {
             ExchangeError::ResponseIncomplete(text()),
             ExchangeError::ResponseMalformed(text()),
             ExchangeError::ResponseHeadTooLarge,
+            ExchangeError::RequestUnedited(0),
+            ExchangeError::ResponseUnedited(0),
             ExchangeError::TunnelBroken(io()),
             ExchangeError::ParentRefused {
                 parent: text(),
@@ -575,7 +587,7 @@ mod tests {
             let fits = match blame {
                 Blame::Client => (400..500).contains(&status) || status == 505,
                 Blame::Upstream => matches!(status, 502..=504),
-                Blame::Policy => matches!(status, 403 | 429 | 503),
+                Blame::Policy => matches!(status, 403 | 413 | 429 | 502 | 503),
                 Blame::Amb => matches!(status, 500 | 502 | 503),
             };
             assert!(fits, "{status} {name}: {error:?}");

@@ -1,14 +1,16 @@
 //! ONE exchange: a request of the child, all the way to its answer. The policies in their order, each a line.
 //!
-//! The order is a contract: framing and loops → where to → whether it may go there → what is sent → attempts, as the retry
-//! policy has it { pooled or fresh connection → send → answer } → what the child sees → record. Nothing is decided in here
-//! that a policy could decide.
+//! The order is a contract: framing and loops → where to → whether it may go there → what is sent, and what of it is changed
+//! → attempts, as the retry policy has it { pooled or fresh connection → send → answer } → what the child sees → record.
+//! Nothing is decided in here that a policy could decide.
 
 mod again;
 mod attempt;
+mod change;
 mod hedge;
 mod limits;
 mod own;
+mod reply;
 mod respond;
 
 use std::{
@@ -42,7 +44,10 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    policy::rules::{Asked, Rules},
+    policy::{
+        edit::back::Trip,
+        rules::{Asked, Rules},
+    },
     sabotage,
     traffic::{Outcome, Scheme},
 };
@@ -136,6 +141,8 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, mut req
         expects: Expects::Nothing,
         answered: false,
         truncation_shows: true,
+        trip: None,
+        asked_path: None,
         passage: Passage::default(),
         stage: Stage::Connecting,
         time: None,
@@ -213,6 +220,10 @@ struct Exchange<'a> {
     answered: bool,
     /// Whether an answer that breaks off can be told from a complete one by its framing.
     truncation_shows: bool,
+    /// From where to where it was rewritten; none if it was not.
+    trip: Option<Trip>,
+    /// The path that was asked for; none if it is the one that is sent.
+    asked_path: Option<Vec<u8>>,
     /// What lets the attempt go that is under way, and hears how it went.
     passage: Passage,
     /// How far its attempt has come.
@@ -225,7 +236,10 @@ impl Exchange<'_> {
     /// Ends the record. The path is written down only where somebody will read it.
     fn end(mut self, outcome: Outcome) {
         if outcome != Outcome::Ok || self.worker.recorder.is_listened_to() {
-            self.open.record.path = self.worker.redact.path(&self.request.path);
+            let (redact, sent) = (&self.worker.redact, &self.request.path);
+            self.open.record.path = redact.path(self.asked_path.as_ref().unwrap_or(sent));
+            let trip = self.trip.as_ref();
+            self.open.record.sent_to = trip.map(|trip| format!("{}{}", trip.sent, redact.path(sent)));
         }
         self.open.end(outcome);
     }
@@ -255,13 +269,16 @@ impl Exchange<'_> {
             return self.answer_here(client, &own, framing).await;
         }
         self.clear_names()?;
-        self.rewrite_request();
+        self.prepare_request();
+        let mut conversation = if self.rules.edits.is_some() || self.worker.policy.trace.is_some() {
+            Box::pin(self.change_request(client, framing)).await?
+        } else {
+            Conversation::new(Pump::new(framing, Coding::Kept))
+        };
         let (limits, record) = (&self.rules.limits, &mut self.open.record);
         let (authority, tunnelled) = (&self.request.authority, self.request.prepared.is_some());
         let who = Who::Exchange { client, tunnelled };
         let _admission = self.worker.gate.admit(limits, authority, who, record).await?;
-        let upload = Pump::new(framing, Coding::Kept);
-        let mut conversation = Conversation::new(upload);
         let (mut server, head) = self.send(client, &mut conversation).await?;
         if head.status == 101 {
             return self.upgrade(client, server, head).await;
@@ -286,7 +303,7 @@ impl Exchange<'_> {
     }
 
     /// Makes the request what goes to the server: hop-by-hop fields off, `Host` as the target says, `Via` on.
-    fn rewrite_request(&mut self) {
+    fn prepare_request(&mut self) {
         let fields = &mut self.request.head.fields;
         self.websocket = self.version != Version::Http10 && hop::asks_for_websocket(fields);
         self.said = hop::strip(fields, self.version, self.websocket);

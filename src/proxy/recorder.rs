@@ -14,6 +14,7 @@ use crate::{
     policy::rules::{Chosen, Rules},
     traffic::{
         Blame, Failure, Kind, Outcome, Protocol, Record,
+        edits::Notes,
         meter::Meter,
         retries::{NotRetried, Retries},
     },
@@ -34,22 +35,30 @@ pub(crate) struct Recorder {
     idle: Notify,
     /// Whether the run is over, so that what is dropped now was cut short and has not panicked.
     closing: Cell<bool>,
+    /// The run's id, with which those of requests begin.
+    run_id: String,
     /// The number of the last exchange or tunnel.
     last_id: Cell<u64>,
+    /// How many workers number theirs, each its own.
+    step: u64,
     /// The same moment by both clocks, so that a request reads one of them only.
     begun: (SystemTime, Instant),
 }
 
 impl Recorder {
-    /// Empty books.
-    pub(crate) fn new(listener: Option<Listener>) -> Rc<Self> {
+    /// Empty books of the run `run_id`, of which there are as many as `workers`; these are number `index`, from 0.
+    pub(crate) fn new(listener: Option<Listener>, run_id: &str, index: usize, workers: usize) -> Rc<Self> {
+        let step = workers.max(1) as u64;
         Rc::new(Self {
             meter: RefCell::default(),
             listener,
             open: Cell::new(0),
             idle: Notify::new(),
             closing: Cell::new(false),
-            last_id: Cell::new(0),
+            run_id: run_id.to_owned(),
+            // The first worker's first is 1.
+            last_id: Cell::new((index as u64 + 1).wrapping_sub(step)),
+            step,
             begun: (SystemTime::now(), Instant::now()),
         })
     }
@@ -57,7 +66,7 @@ impl Recorder {
     /// Opens the record of an exchange or tunnel whose request has just been read.
     pub(crate) fn begin(self: &Rc<Self>, kind: Kind, protocol: Protocol) -> Open {
         self.open.set(self.open.get() + 1);
-        self.last_id.set(self.last_id.get() + 1);
+        self.last_id.set(self.last_id.get().wrapping_add(self.step));
         let started = Instant::now();
         let record = Record {
             kind,
@@ -69,6 +78,10 @@ impl Recorder {
             host: String::new(),
             port: 0,
             path: String::new(),
+            sent_to: None,
+            request_id: String::new(),
+            trace: None,
+            edits: Notes::default(),
             route: None,
             url_template: None,
             status: None,
@@ -159,7 +172,7 @@ impl Recorder {
 pub(crate) struct Open {
     /// What is known so far.
     pub(crate) record: Record,
-    /// Its number in this worker.
+    /// Its number in the run.
     pub(crate) id: u64,
     /// When the request was read.
     pub(crate) started: Instant,
@@ -175,6 +188,11 @@ impl Open {
         method.clone_into(&mut self.record.method);
         authority.host.clone_into(&mut self.record.host);
         self.record.port = authority.port;
+    }
+
+    /// What tells it from all other requests of all runs.
+    pub(crate) fn request_id(&self) -> String {
+        format!("{}-{}", self.recorder.run_id, self.id)
     }
 
     /// Says by which route it goes, and what holds for it.
@@ -210,6 +228,9 @@ impl Open {
     fn enter(&mut self) {
         self.ended = true;
         self.record.duration = self.started.elapsed();
+        if self.record.outcome != Outcome::Ok || self.recorder.is_listened_to() {
+            self.record.request_id = self.request_id();
+        }
         self.recorder.enter(&self.record);
     }
 }
@@ -243,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_task_that_panics_leaves_its_record_and_ambs_fault_in_it() {
-        let recorder = Recorder::new(None);
+        let recorder = Recorder::new(None, "1", 0, 1);
         let runtime = Builder::new_current_thread()
             .build_local(LocalOptions::default())
             .expect("a runtime");

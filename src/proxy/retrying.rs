@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::error::ExchangeError;
+use super::{error::ExchangeError, target::Authority};
 use crate::{
     policy::{
         Policy,
@@ -68,6 +68,7 @@ pub(super) fn after_connect(
     policy: &Policy,
     retry: &Retry,
     error: &ExchangeError,
+    authority: &Authority,
     now: Duration,
     record: &mut Record,
 ) -> Option<Duration> {
@@ -82,21 +83,22 @@ pub(super) fn after_connect(
         retry_after: None,
         dice: fastrand::f64(),
     };
-    decide(policy, retry, &attempted, now, record)
+    decide(policy, retry, &attempted, authority, now, record)
 }
 
 /// How long to wait before the next attempt; none if there is to be none, of which `record` says why. `now` is the time since
-/// the start of the run.
+/// the start of the run, `authority` where the request goes.
 pub(super) fn decide(
     policy: &Policy,
     retry: &Retry,
     attempted: &Attempted<'_>,
+    authority: &Authority,
     now: Duration,
     record: &mut Record,
 ) -> Option<Duration> {
     let refused = match retry.decide(attempted) {
         Decision::Fine => None,
-        Decision::After(wait) if policy.spending.take(retry.budget, &record.host, record.port, now) => {
+        Decision::After(wait) if policy.spending.take(retry.budget, &authority.host, authority.port, now) => {
             return Some(wait);
         }
         Decision::After(_) => Some(Refused {

@@ -7,6 +7,7 @@ pub(crate) mod buffer;
 pub(crate) mod chunked;
 pub(crate) mod connection;
 pub(crate) mod framing;
+pub(crate) mod gather;
 pub(crate) mod head;
 pub(crate) mod hop;
 pub(crate) mod http1;

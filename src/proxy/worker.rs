@@ -149,7 +149,7 @@ impl Worker {
                 Err(error) => error,
             };
             let now = self.gate.now();
-            let Some(wait) = retrying::after_connect(&self.policy, retry, &error, now, record) else {
+            let Some(wait) = retrying::after_connect(&self.policy, retry, &error, authority, now, record) else {
                 return Err(error);
             };
             tokio::time::sleep(wait).await;

@@ -3,18 +3,21 @@
 //! Durations are in seconds, sizes in bytes, times RFC 3339 in UTC. What was not measured is absent, never zero. Fields
 //! may be added, which bumps the minor version; readers ignore those they do not know.
 
+mod assertions;
+mod policies;
+
 use std::{collections::BTreeMap, time::SystemTime};
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 
-use crate::{
-    report::text::{self, Charset},
-    traffic::{
-    assertion::{Actual, Assertion, Figure, Severity, Verdict as AssertionVerdict},
-    circuit::{Circuit, CircuitState},
-    egress::{Decisions, Verdict},
+use self::{
+    assertions::Asserted,
+    policies::{Breakers, Egress},
+};
+use crate::traffic::{
+    edits::EditCounts,
     failures::FailureGroup,
     held::Held,
     latency::{Latency, in_seconds},
@@ -25,7 +28,6 @@ use crate::{
     retries::RetryCounts,
     secured::{SecuredTraffic, TlsState},
     summary::{CentralPolicy, Child, ChildOutcome, ExitReason, Summary, Warning},
-},
 };
 
 /// The version of the report's schema.
@@ -91,6 +93,9 @@ struct Report<'a> {
     /// What was asserted of the run, by name; absent if nothing was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     assertions: Vec<Asserted<'a>>,
+    /// What was changed on the way; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edits: Option<&'a EditCounts>,
     /// Processes of the child's that live on; absent if it could not be found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     leftovers: Option<usize>,
@@ -110,6 +115,9 @@ struct Amb<'a> {
 struct Run<'a> {
     /// See [`crate::traffic::summary::Run`], as for all of these.
     id: &'a str,
+    /// The trace that its requests are in; absent if it put them in none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
     /// Its name.
     name: &'a str,
     /// The command and its arguments.
@@ -312,78 +320,6 @@ impl<'a> Host<'a> {
     }
 }
 
-/// What the rules of egress said.
-#[derive(Serialize, JsonSchema)]
-struct Egress<'a> {
-    /// What becomes of what they deny: enforce or audit.
-    mode: &'static str,
-    /// Requests and tunnels that were refused.
-    denied: u64,
-    /// Requests and tunnels that would have been refused if they were enforced.
-    would_deny: u64,
-    /// By place and rule, what was refused first.
-    decisions: Vec<Decision<'a>>,
-}
-
-/// What was said about a place.
-#[derive(Serialize, JsonSchema)]
-struct Decision<'a> {
-    /// The host; empty for all beyond the first thousand.
-    host: &'a str,
-    /// The port.
-    port: u16,
-    /// What was said: deny, would-deny or allow.
-    action: &'static str,
-    /// What said so: the id of a rule, an entry of a list, or default.
-    rule: &'a str,
-    /// How often.
-    count: u64,
-}
-
-impl<'a> Egress<'a> {
-    /// The part of the report about these decisions.
-    fn of(mode: &'static str, decisions: &'a Decisions) -> Self {
-        let each = decisions.iter().map(|(place, count)| Decision {
-            host: &place.host,
-            port: place.port,
-            action: place.verdict.name(),
-            rule: &place.rule,
-            count,
-        });
-        Self {
-            mode,
-            denied: decisions.total(Verdict::Denied),
-            would_deny: decisions.total(Verdict::WouldDeny),
-            decisions: each.collect(),
-        }
-    }
-}
-
-/// What circuit breakers did.
-#[derive(Serialize, JsonSchema)]
-struct Breakers<'a> {
-    /// Times that circuits opened.
-    opened: u64,
-    /// Requests and tunnels that were answered at once.
-    rejected: u64,
-    /// Circuits that are open, or half open, at the end.
-    open: usize,
-    /// The circuits that opened.
-    circuits: &'a [Circuit],
-}
-
-impl<'a> Breakers<'a> {
-    /// The part of the report about these circuits.
-    fn of(circuits: &'a [Circuit]) -> Self {
-        Self {
-            opened: circuits.iter().map(|circuit| circuit.opened).sum(),
-            rejected: circuits.iter().map(|circuit| circuit.rejected).sum(),
-            open: circuits.iter().filter(|it| it.state != CircuitState::Closed).count(),
-            circuits,
-        }
-    }
-}
-
 /// One route.
 #[derive(Serialize, JsonSchema)]
 struct Route<'a> {
@@ -481,6 +417,9 @@ struct Group<'a> {
     not_retried: Option<&'static str>,
     /// When the first began.
     first_at: String,
+    /// What tells the first from all other requests.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    first_request_id: &'a str,
 }
 
 impl<'a> Group<'a> {
@@ -497,6 +436,7 @@ impl<'a> Group<'a> {
             detail: &group.detail,
             not_retried: group.refused.map(|refused| refused.why.name()),
             first_at: time(group.first_at),
+            first_request_id: &group.first_request_id,
         }
     }
 }
@@ -514,6 +454,7 @@ impl<'a> Report<'a> {
             },
             run: Run {
                 id: &run.id,
+                trace_id: run.trace_id.as_deref(),
                 name: &run.name,
                 command: &run.command,
                 started_at: time(run.started_at),
@@ -536,6 +477,7 @@ impl<'a> Report<'a> {
             egress: summary.egress.map(|mode| Egress::of(mode, &traffic.decisions)),
             breakers: Breakers::of(&traffic.circuits),
             assertions: summary.assertions.iter().map(Asserted::of).collect(),
+            edits: (!traffic.edits.is_nothing()).then_some(&traffic.edits),
             leftovers: summary.leftovers,
             warnings: summary.all_warnings(),
         }
@@ -561,75 +503,6 @@ impl<'a> Totals<'a> {
                 connect: traffic.connect.as_ref(),
                 first_byte: traffic.first_byte.as_ref(),
             },
-        }
-    }
-}
-
-/// An assertion that was judged.
-#[derive(Serialize, JsonSchema)]
-struct Asserted<'a> {
-    /// What it is called; the expression itself if it has no other name.
-    name: &'a str,
-    /// As it was written.
-    expression: &'a str,
-    /// What it means if it does not hold.
-    severity: Severity,
-    /// Whether it held.
-    passed: bool,
-    /// What came of it; all but passed mean that it did not hold.
-    result: AssertionVerdict,
-    /// What it looked at; absent if that was nothing in particular.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    actual: Vec<Looked<'a>>,
-    /// What else there is to say; absent if there is nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-    /// Whether it stopped the run; absent if not.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    aborted: bool,
-}
-
-/// A value that an assertion looked at.
-#[derive(Serialize, JsonSchema)]
-struct Looked<'a> {
-    /// As it is called in the expression: latency.p95.
-    of: &'a str,
-    /// What it was, durations in seconds and sizes in bytes.
-    value: serde_json::Value,
-    /// The same for people.
-    shown: String,
-}
-
-impl<'a> Asserted<'a> {
-    /// The part of the report about this assertion.
-    fn of(assertion: &'a Assertion) -> Self {
-        Self {
-            name: &assertion.name,
-            expression: &assertion.expression,
-            severity: assertion.severity,
-            passed: assertion.passed(),
-            result: assertion.outcome,
-            actual: assertion.actual.iter().map(Looked::of).collect(),
-            detail: assertion.detail.as_deref(),
-            aborted: assertion.aborted,
-        }
-    }
-}
-
-impl<'a> Looked<'a> {
-    /// The part of the report about this value.
-    fn of(actual: &'a Actual) -> Self {
-        let value = match &actual.value {
-            Figure::Count(count) | Figure::Bytes(count) => (*count).into(),
-            Figure::Number(number) => (*number).into(),
-            Figure::Ratio(ratio) => (*ratio).into(),
-            Figure::Time(time) => in_seconds(*time).into(),
-            Figure::Text(text) => text.as_str().into(),
-        };
-        Self {
-            of: &actual.of,
-            value,
-            shown: text::figure(&actual.value, Charset::Unicode),
         }
     }
 }

@@ -130,6 +130,7 @@ impl Outcome<'_> {
         let summary = Summary {
             run: summary::Run {
                 id: self.run_id,
+                trace_id: self.config.policy.trace.as_ref().map(|trace| trace.run.trace_id()),
                 name: self.config.name.clone(),
                 command: self.args.command.iter().map(lossy).collect(),
                 started_at: self.started_at,

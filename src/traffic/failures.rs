@@ -36,6 +36,8 @@ pub struct FailureGroup {
     pub refused: Option<Refused>,
     /// When the first began.
     pub first_at: SystemTime,
+    /// As in [`Record::request_id`], of the first.
+    pub first_request_id: String,
 }
 
 /// What makes two failures alike.
@@ -97,6 +99,7 @@ impl FailureGroups {
             // Records come as exchanges end, which is not the order they began in.
             if record.started_at < group.first_at {
                 group.first_at = record.started_at;
+                group.first_request_id.clone_from(&record.request_id);
                 failure.detail.clone_into(&mut group.detail);
                 group.blame = failure.blame;
                 group.refused = record.retries.refused;
@@ -113,6 +116,7 @@ impl FailureGroups {
                 detail: failure.detail.clone(),
                 refused: record.retries.refused,
                 first_at: record.started_at,
+                first_request_id: record.request_id.clone(),
             };
             self.insert(hash, group);
         } else {

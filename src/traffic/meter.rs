@@ -17,6 +17,7 @@ use foldhash::fast::RandomState;
 use crate::traffic::{
     Outcome, Record, Scheme,
     circuit::Circuit,
+    edits::EditCounts,
     egress::{Decisions, Verdict},
     failures::{FailureGroup, FailureGroups},
     held::Held,
@@ -57,6 +58,8 @@ pub struct Meter {
     circuits: Vec<Circuit>,
     /// Exchanges and tunnels that failed for want of TLS that both ends accept.
     tls_failures: u64,
+    /// What was changed on the way.
+    edits: EditCounts,
 }
 
 impl Meter {
@@ -66,6 +69,7 @@ impl Meter {
         if let Some(id) = &record.route {
             self.route(id).add(record);
         }
+        self.edits.add(record);
         self.decisions.add(record);
         match &record.outcome {
             Outcome::Failed(failure) => {
@@ -128,6 +132,7 @@ impl Meter {
         }
         self.failures.merge(other.failures);
         self.denials.merge(other.denials);
+        self.edits.merge(other.edits);
         self.decisions.merge(other.decisions);
         self.tls_failures += other.tls_failures;
     }
@@ -173,6 +178,7 @@ impl Meter {
             circuits: self.circuits,
             names,
             tls_failures: self.tls_failures,
+            edits: self.edits,
         }
     }
 
@@ -236,6 +242,8 @@ pub struct Traffic {
     pub names: Vec<HostTraffic>,
     /// Exchanges and tunnels that failed for want of TLS that both ends accept.
     pub tls_failures: u64,
+    /// What was changed on the way.
+    pub edits: EditCounts,
 }
 
 impl Traffic {

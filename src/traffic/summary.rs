@@ -56,6 +56,10 @@ impl Summary {
             );
             warnings.push(Warning::new("hosts_beyond_limit", message));
         }
+        for (reason, count) in &self.traffic.edits.unedited {
+            let message = format!("left as it was {count} times, where it should have been edited: {reason}");
+            warnings.push(Warning::new("unedited", message));
+        }
         let beyond = self.traffic.failures_beyond + self.traffic.denials_beyond;
         if beyond > 0 {
             let message = format!("too many different failures to tell all apart: {beyond} are only counted");
@@ -93,6 +97,8 @@ fn span(time: Duration) -> String {
 pub struct Run {
     /// Tells this run from every other.
     pub id: String,
+    /// The trace that it put its requests in, or began; none if it did neither.
+    pub trace_id: Option<String>,
     /// What the user calls it; the command's name if nothing else was said.
     pub name: String,
     /// The command and its arguments; what is not Unicode in them is replaced.

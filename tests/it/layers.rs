@@ -47,6 +47,10 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rustls_native_certs", &["proxy"]),
     ("x509_parser", &["proxy"]),
     ("cel", &["assert", "policy"]),
+    ("json_patch", &["policy"]),
+    ("flate2", &["proxy"]),
+    ("brotli_decompressor", &["proxy"]),
+    ("ruzstd", &["proxy"]),
 ];
 
 /// What a decision has no need of: input and output, clocks, threads, the surroundings.

@@ -12,7 +12,7 @@ use amb::{
     cli,
     config::{self, Request},
     exit::Exit,
-    inject::{self, Environment, Family, Loopback, Origin, Settings},
+    inject::{self, Environment, Family, Loopback, Origin, Settings, TraceContext},
     supervise::ChildExit,
     trust::Files,
 };
@@ -201,6 +201,10 @@ fn the_table_of_families_is_that_of_the_program() {
             families: vec![*family],
             no_proxy: Vec::new(),
             loopback: Loopback::Direct,
+            trace: Some(TraceContext {
+                parent: String::new(),
+                keeps_state: true,
+            }),
         };
         let set = |inherited: &Environment<'_>, certificates: Option<&Files>| -> BTreeMap<String, Option<OsString>> {
             let changes = inject::changes(inherited, proxy, certificates, "x", &settings);

@@ -92,6 +92,8 @@ fn facts(key: &Key) -> Vec<String> {
     if let Some(danger) = &key.danger {
         let only = if danger.only_outside {
             " where it names a file outside the directory"
+        } else if danger.only_reading {
+            " where a value names a file or a variable"
         } else {
             ""
         };

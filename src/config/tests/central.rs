@@ -251,11 +251,20 @@ fn every_table_that_a_route_can_override_is_bounded_there_too() {
         .iter()
         .filter_map(
             |key| match key.path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                ["route", "*", table, _, ..] if schema::keys().iter().any(|key| key.path[0] == table) => Some(table),
+                ["route", "*", table, ..] if schema::keys().iter().any(|key| key.path[0] == table) => Some(table),
                 _ => None,
             },
         )
         .collect();
     let known: std::collections::BTreeSet<&str> = constrain::OF_ROUTES.into_iter().collect();
     assert_eq!(tables, known, "OF_ROUTES in src/config/constrain.rs");
+    let paths: Vec<&[String]> = schema::keys().iter().map(|key| key.path.as_slice()).collect();
+    let of_routes = |path: &[String]| [&["route".to_owned(), "*".to_owned()], path].concat();
+    let of_all: Vec<[&str; 2]> = paths
+        .iter()
+        .filter(|path| path.len() == 2 && known.contains(&*path[0]))
+        .filter(|path| !paths.contains(&of_routes(path).as_slice()))
+        .map(|path| [&*path[0], &*path[1]])
+        .collect();
+    assert_eq!(of_all, constrain::OF_ALL, "OF_ALL in src/config/constrain.rs");
 }

@@ -40,6 +40,14 @@ impl Dice {
             ("report.files", _) => json!([format!("out{number}.json")]),
             ("log.level", _) => json!(self.pick(&["debug", "warn"])),
             ("assert", _) => json!(format!("requests.total > {number}")),
+            (name, _) if name.ends_with("headers.set") || name.ends_with("headers.add") => {
+                json!(format!("value{number}"))
+            }
+            (name, _) if name.ends_with("json.set") => json!(number),
+            (name, _) if name.ends_with("json.patch") => json!([{ "op": "remove", "path": format!("/{number}") }]),
+            ("response-status", _) => json!(200 + number),
+            ("response-body.file", _) => json!(format!("f{number}.json")),
+            ("response-body.on", _) => json!([format!("{}", 400 + number), "5xx"]),
             ("connect-to", _) => json!(format!("h{number}:80")),
             ("resolve", _) => json!(format!("127.0.0.{number}")),
             ("tls.pin", _) => json!([format!("sha256/{number:042}0=")]),
@@ -102,7 +110,13 @@ impl Dice {
                 let key = *self.pick(&keys);
                 let mut path = key.path.clone();
                 if key.entry.is_some() {
-                    path.push(format!("host{}:80", self.roll(0..3)));
+                    let number = self.roll(0..3);
+                    path.push(match key.entry.as_deref() {
+                        Some("NAME") => format!("X-Name-{number}"),
+                        Some("POINTER") => format!("/name/{number}"),
+                        Some("STATUS") => format!("40{number}"),
+                        _ => format!("host{number}:80"),
+                    });
                 }
                 let adds = key.is_list && key.entry.is_none() && self.roll(0..2) == 0;
                 (path, (self.value(key), adds))
@@ -170,7 +184,7 @@ fn each_value_that_holds_is_explained_by_exactly_one_winner() {
         );
         let (options, sources) = Sources::of(layers, Vec::new()).unwrap();
         let mut problems = Vec::new();
-        drop(build(options, OsStr::new("app"), &[], &mut problems));
+        drop(build(options, &Request::default(), false, &mut problems));
 
         // The oracle: who says something last, and who adds to that.
         let mut paths: Vec<&Vec<String>> = said.iter().flat_map(BTreeMap::keys).collect();
@@ -245,7 +259,7 @@ fn nonsense_never_panics_and_is_always_told() {
         let told = ConfigErrors::new(findings.errors, Vec::new()).to_string();
         assert!(told.contains("unknown key `"), "{told}\n{}", toml(&layer));
         if let Ok((options, _)) = Sources::of(layers, Vec::new()) {
-            drop(build(options, OsStr::new("app"), &[], &mut Vec::new()));
+            drop(build(options, &Request::default(), false, &mut Vec::new()));
         }
     }
 }

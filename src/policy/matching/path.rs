@@ -78,6 +78,17 @@ impl PathPattern {
     pub fn written(&self) -> &str {
         &self.written
     }
+
+    /// What all paths that fit begin with, whole segments of them: `/v1` of `/v1/{id}/**`, `/` where that is nothing.
+    pub fn beginning(&self) -> String {
+        let literal = |segment: &&Segment| matches!(segment, Segment::Literal(_));
+        let count = self.segments.iter().take_while(literal).count();
+        let segments = self.written[1..].split('/').take(count);
+        segments.fold("/".to_owned(), |path, segment| {
+            let slash = if path == "/" { "" } else { "/" };
+            path + slash + segment
+        })
+    }
 }
 
 /// The first segment, and what stands behind its slash, if there is one.

@@ -32,7 +32,7 @@ type Attempt = Result<(Server, ResponseHead), ExchangeError>;
 /// The largest body of a response that is read only so that its connection can be used again.
 const DRAINED_BYTES: u64 = 16 * 1024;
 /// How long that may take.
-const DRAIN_LIMIT: Duration = Duration::from_millis(100);
+pub(super) const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 
 impl Exchange<'_> {
     /// Sends the request until a server has answered it, or trying it again would be wrong.
@@ -94,7 +94,14 @@ impl Exchange<'_> {
         };
         let now = self.worker.gate.now();
         let record = &mut self.open.record;
-        retrying::decide(&self.worker.policy, retry, &attempted, now, record)
+        retrying::decide(
+            &self.worker.policy,
+            retry,
+            &attempted,
+            &self.request.authority,
+            now,
+            record,
+        )
     }
 
     /// Ends what is left of a failed attempt, and waits for the next one.

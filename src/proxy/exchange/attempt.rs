@@ -165,14 +165,15 @@ impl Exchange<'_> {
         let out = server.connection.outbox.appender();
         self.write_request(server.parent.as_ref(), out);
         // What an earlier attempt has read of the body; the rest comes from the client.
-        out.extend_from_slice(conversation.kept().unwrap_or_default());
+        let behind = conversation.kept().unwrap_or_default();
+        out.extend_from_slice(behind);
+        let is_all = conversation.upload_over && behind.is_empty();
         let queued = server.connection.outbox.len();
         let moved = conversation.upload.moved;
         self.open.record.bytes_sent += queued as u64;
-        // With a body to come the pump writes the head, together with what is there of the body.
-        if conversation.upload_over
-            && let Err(reason) = server.connection.flush().await
-        {
+        // With a body to come the pump writes the head, together with what is there of the body; and a body that is there is
+        // written while the answer is waited for, which may come before the server has read all of it.
+        if is_all && let Err(reason) = server.connection.flush().await {
             let unsent = self.note_unsent(&server.connection, queued, false);
             return Err(if reused {
                 SendError::Stale { unsent }

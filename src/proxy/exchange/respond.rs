@@ -17,6 +17,7 @@ use super::{
         },
     },
     Ended, Exchange, Expects, Next,
+    reply::Reply,
 };
 use crate::traffic::Outcome;
 
@@ -72,6 +73,18 @@ impl Exchange<'_> {
         server.personal |= hop::authenticates_connection(&self.request.head.fields);
         let server_said = hop::strip(&mut head.fields, head.version, false);
         let contradicts = framing == Framing::Chunked && head.fields.contains("content-length");
+        // By what the server said, whatever the client is told.
+        let outcome = if head.status >= 500 {
+            Outcome::Failed(blame::server_error(&head))
+        } else {
+            Outcome::Ok
+        };
+        let edits = self.rules.edits.clone().filter(|edits| edits.is_about_responses());
+        let reply = match &edits {
+            Some(edits) => Box::pin(self.change_reply(edits, client, server, conversation, &mut head, framing)).await?,
+            None => Reply::unchanged(framing),
+        };
+        let (of_server, framing) = (framing, reply.framing);
         let coding = self.fit_to_client(&mut head, framing);
         let withheld = self.withholds_body(client, conversation);
         if withheld {
@@ -101,8 +114,14 @@ impl Exchange<'_> {
         self.answered = true;
         self.truncation_shows = framing != Framing::UntilClose && coding == Coding::Kept;
         head.write_to(client.outbox.appender());
+        let to_come = if let Some(body) = &reply.body {
+            client.outbox.extend(body);
+            Framing::Empty
+        } else {
+            framing
+        };
         let unsent = client.outbox.len();
-        let mut download = Pump::new(framing, coding);
+        let mut download = Pump::new(to_come, coding);
         let result = loop {
             match self.finish(&mut download, client, server, conversation).await {
                 Some(result) => break result,
@@ -112,7 +131,7 @@ impl Exchange<'_> {
         };
         let result = result.and_then(|()| {
             // Only its end tells that it is all, and with TLS an end that nobody has forged is said.
-            let unsure = framing == Framing::UntilClose && server.was_cut_off();
+            let unsure = to_come == Framing::UntilClose && server.was_cut_off();
             if unsure { Err(PumpError::Truncated) } else { Ok(()) }
         });
         self.open.record.bytes_received += download.moved;
@@ -139,17 +158,13 @@ impl Exchange<'_> {
         keep &= conversation.upload_over && !conversation.upload_refused;
         let reusable = !server_said.close
             && !contradicts
-            && framing != Framing::UntilClose
+            && !reply.left
+            && of_server != Framing::UntilClose
             && conversation.upload_over
             && !conversation.upload_refused
             && !server.ended
             && !client.ended
             && server.inbox.is_empty();
-        let outcome = if head.status >= 500 {
-            Outcome::Failed(blame::server_error(&head))
-        } else {
-            Outcome::Ok
-        };
         let next = match (keep, conversation.upload_over && !conversation.upload_refused) {
             (true, _) => Next::KeepAlive,
             (false, true) => Next::Over,

@@ -101,6 +101,11 @@ impl Chunked {
         self.place == Place::End
     }
 
+    /// Whether there were trailers, once it has ended: more than the empty line behind the last chunk.
+    pub(crate) fn has_trailers(&self) -> bool {
+        self.trailer_bytes > 2
+    }
+
     /// Reads on in `input` up to its end or the body's, and hands each stretch of data (not of the coding) to `data`.
     /// Returns how many bytes of `input` belong to the body.
     ///

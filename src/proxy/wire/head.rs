@@ -150,9 +150,11 @@ impl Fields {
         list.retain(|field| !goes(field.name.slice(bytes)));
     }
 
-    /// Removes every field called `name`.
-    pub(crate) fn remove(&mut self, name: &str) {
+    /// Removes every field called `name`. Whether there was one.
+    pub(crate) fn remove(&mut self, name: &str) -> bool {
+        let before = self.list.len();
         self.remove_where(|field| field.eq_ignore_ascii_case(name.as_bytes()));
+        self.list.len() != before
     }
 
     /// Appends the line `name: value` at the end.
@@ -187,6 +189,35 @@ impl Fields {
             index += 1;
             index - 1 <= place || !is(field.name.slice(bytes), name)
         });
+    }
+
+    /// Gives `name` this one value, as [`Fields::set`] does, but at the end if there is none. Whether that changed anything.
+    pub(crate) fn put(&mut self, name: &str, value: &[u8]) -> bool {
+        let same = {
+            let mut values = self.values(name);
+            values.next().map(|first| first == value && values.next().is_none())
+        };
+        match same {
+            None => self.append(name, value),
+            Some(true) => return false,
+            Some(false) => self.set(name, value),
+        }
+        true
+    }
+
+    /// Gives each field the value that `other` has for its name and value, if it has one. Whether that changed anything.
+    pub(crate) fn exchange(&mut self, mut other: impl FnMut(&[u8], &[u8]) -> Option<Vec<u8>>) -> bool {
+        let mut changed = false;
+        for index in 0..self.list.len() {
+            let Field { name, value, .. } = self.list[index];
+            let (name, value) = (name.slice(&self.bytes), value.slice(&self.bytes));
+            if let Some(value) = other(name, value) {
+                let name = name.to_vec();
+                self.list[index] = self.line(&name, &value);
+                changed = true;
+            }
+        }
+        changed
     }
 
     /// Writes a line behind the bytes and returns its index entry.
@@ -415,6 +446,14 @@ impl ResponseHead {
     /// The reason phrase as it came; may be empty.
     pub(crate) fn reason(&self) -> &[u8] {
         self.reason.slice(&self.fields.bytes)
+    }
+
+    /// Makes it a response with this status and reason phrase.
+    pub(crate) fn set_status(&mut self, status: u16, reason: &str) {
+        let start = self.fields.bytes.len();
+        self.fields.bytes.extend_from_slice(reason.as_bytes());
+        self.status = status;
+        self.reason = Span::new(start, self.fields.bytes.len());
     }
 
     /// Appends the head to `out` as HTTP/1.1.

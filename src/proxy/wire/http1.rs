@@ -9,8 +9,10 @@ use std::{
 
 use super::{
     connection::Connection,
+    framing::Framing,
     head::{HEAD_LIMIT_BYTES, HeadError, end_of_head},
-    pump::{Pump, PumpError},
+    pump::{Coding, Pump, PumpError},
+    tape::Tape,
 };
 
 /// Bytes a client may send ahead (pipelined requests) while an answer is on its way.
@@ -134,6 +136,13 @@ impl Conversation {
         }
     }
 
+    /// About a body that is there as a whole, none of which comes from the client any more.
+    pub(crate) fn of(body: Tape) -> Self {
+        let mut upload = Pump::new(Framing::Empty, Coding::Kept);
+        upload.tape = Some(Box::new(body));
+        Self::new(upload)
+    }
+
     /// Prepares for another server, which is sent all that the last one was: `bodiless` as it was at first, otherwise what
     /// [`Conversation::kept`] has, and what is still to come.
     pub(crate) fn again(&mut self, bodiless: bool) {
@@ -145,7 +154,7 @@ impl Conversation {
 
     /// Whether there is no body, or nothing of it was ever to be read.
     pub(crate) fn is_bodiless(&self) -> bool {
-        self.upload_over && self.upload.is_read() && self.upload.moved == 0
+        self.upload_over && self.upload.is_read() && self.kept().is_some_and(<[u8]>::is_empty)
     }
 
     /// What was read of the request's body, all of it; none if that is not known any more.
@@ -271,6 +280,35 @@ impl Conversation {
             match self.poll_client(cx, client) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Awaited::ClientBroken(reason)) => Poll::Ready(Some(Err(PumpError::Write(reason)))),
+                Poll::Ready(_) => Poll::Ready(None),
+            }
+        })
+        .await
+    }
+
+    /// Reads more of the response, which is to be looked at before any of it goes on, while what is left of the request's body
+    /// goes up. Returns how many bytes came, or once nothing if the client has ended its half. Cancel safe.
+    pub(crate) async fn read_on(
+        &mut self,
+        client: &mut Connection,
+        server: &mut Connection,
+    ) -> Option<io::Result<usize>> {
+        poll_fn(|cx| {
+            if !self.upload_over
+                && let Poll::Ready(result) = self.upload.poll(cx, client, server)
+            {
+                self.upload_over = true;
+                self.upload_refused = result.is_err();
+            }
+            if let Poll::Ready(result) = server.poll_fill(cx) {
+                return Poll::Ready(Some(result));
+            }
+            if !self.upload_over {
+                return Poll::Pending;
+            }
+            match self.poll_client(cx, client) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Awaited::ClientBroken(reason)) => Poll::Ready(Some(Err(reason))),
                 Poll::Ready(_) => Poll::Ready(None),
             }
         })

@@ -31,6 +31,16 @@ impl Tape {
         }
     }
 
+    /// A body that is there as a whole, wherever it came from: there is room for it already.
+    pub(crate) fn whole(bytes: Vec<u8>, kept: &Arc<Kept>) -> Self {
+        Self {
+            limit: bytes.len(),
+            bytes,
+            reserved: 0,
+            kept: Arc::clone(kept),
+        }
+    }
+
     /// Adds `bytes`. False if they are too many: then what is here is of no use any more.
     pub(super) fn add(&mut self, bytes: &[u8]) -> bool {
         let length = self.bytes.len() + bytes.len();

@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::{policy::PolicyOptions, traffic::meter::Traffic};
+use crate::{
+    policy::{PolicyOptions, Surroundings},
+    traffic::meter::Traffic,
+};
 
 /// Longer than anything may take.
 const PATIENCE: Duration = Duration::from_hours(1);
@@ -30,7 +33,7 @@ fn served(pieces: &[&'static [u8]]) -> Served {
         .enable_all()
         .build_local(LocalOptions::default())
         .expect("a runtime");
-    let recorder = Recorder::new(None);
+    let recorder = Recorder::new(None, "1", 0, 1);
     let (got, seconds) = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let own = listener.local_addr().expect("an address");
@@ -82,7 +85,12 @@ fn served(pieces: &[&'static [u8]]) -> Served {
 /// A worker with nothing configured.
 fn worker(recorder: &Rc<Recorder>, own: SocketAddr) -> Rc<Worker> {
     let mut problems = Vec::new();
-    let policy = Arc::new(PolicyOptions::default().build(&[], &mut problems));
+    let surroundings = Surroundings {
+        environment: &[],
+        read: &|_| Err("there are no files".to_owned()),
+        dice: (1, 1),
+    };
+    let policy = Arc::new(PolicyOptions::default().build(&surroundings, &mut problems));
     Rc::new(Worker {
         crowd: Crowd::of_worker(1),
         recorder: Rc::clone(recorder),

@@ -1,6 +1,6 @@
 //! A record as a line, in each format. Whatever is in the record, it stays one line, and its values stay apart.
 
-use std::{fmt, io::Write};
+use std::{fmt, io::Write, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -39,6 +39,10 @@ enum Value<'a> {
     Seconds(f64),
     /// Yes or no.
     Flag(bool),
+    /// Words, which hold neither commas nor white space.
+    List(&'a [Arc<str>]),
+    /// The id of a trace, or of a span, with so many hexadecimal digits.
+    Id(u128, usize),
 }
 
 /// Tells all fields of a record, in their order. Names are those of the OpenTelemetry semantic conventions where there
@@ -79,6 +83,7 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     optional("url.path", text(path));
     optional("url.query", query.map(Value::Text));
     optional("url.template", record.url_template.as_deref().map(Value::Text));
+    optional("amb.sent_to", record.sent_to.as_deref().map(Value::Text));
     optional("amb.route", record.route.as_deref().map(Value::Text));
     if let Some((verdict, rule)) = &record.egress {
         optional("amb.egress.action", Some(Value::Text(verdict.name())));
@@ -104,6 +109,14 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     optional("amb.waited", record.limited.map(|_| seconds(record.waited)));
     optional("bytes.sent", Some(Value::Whole(record.bytes_sent)));
     optional("bytes.received", Some(Value::Whole(record.bytes_received)));
+    optional("amb.request_id", text(&record.request_id));
+    optional("trace_id", record.trace.map(|place| Value::Id(place.trace, 32)));
+    optional("span_id", record.trace.map(|place| Value::Id(place.span.into(), 16)));
+    optional(
+        "amb.edits",
+        (!record.edits.applied.is_empty()).then_some(Value::List(&record.edits.applied)),
+    );
+    optional("amb.unedited", record.edits.unedited.as_deref().map(Value::Text));
     optional("amb.attempts", Some(Value::Whole(record.attempts.into())));
     optional("amb.resends", Some(Value::Whole(record.resends.into())));
     optional("connection.reused", Some(Value::Flag(record.reused)));
@@ -124,6 +137,7 @@ fn json_line(line: &mut Vec<u8>, record: &Record) {
         push(line, format_args!(",\"{key}\":"));
         match value {
             Value::Text(text) => json_text(line, text),
+            Value::Id(number, digits) => push(line, format_args!("\"{number:0digits$x}\"")),
             value => plain(line, &value),
         }
     });
@@ -175,6 +189,8 @@ fn plain(line: &mut Vec<u8>, value: &Value<'_>) {
         Value::Whole(number) => push(line, format_args!("{number}")),
         Value::Seconds(seconds) => push(line, format_args!("{seconds}")),
         Value::Flag(flag) => push(line, format_args!("{flag}")),
+        Value::List(words) => json_text(line, &words.join(",")),
+        Value::Id(number, digits) => push(line, format_args!("{number:0digits$x}")),
     }
 }
 

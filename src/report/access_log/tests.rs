@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::traffic::{Blame, Failure, Kind, Limited, Outcome, Protocol, Scheme, retries::Retries};
+use crate::traffic::{Blame, Failure, Kind, Limited, Outcome, Protocol, Scheme, edits::Notes, retries::Retries};
 
 /// A failed exchange with everything in it.
 fn record() -> Record {
@@ -21,6 +21,10 @@ fn record() -> Record {
         host: "soap.example".to_owned(),
         port: 8080,
         path: "/v1/in voices?key=***&b=2".to_owned(),
+        sent_to: None,
+        request_id: String::new(),
+        trace: None,
+        edits: Notes::default(),
         status: Some(503),
         outcome: Outcome::Failed(Failure {
             error_type: "503".to_owned(),

@@ -105,6 +105,7 @@ pub(crate) fn summary() -> Summary {
         detail: "no connection within 2s".to_owned(),
         refused: None,
         first_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_380_007),
+        first_request_id: String::new(),
     };
     let traffic = Traffic {
         requests: Requests {
@@ -148,6 +149,7 @@ pub(crate) fn nothing_seen() -> Summary {
     Summary {
         run: Run {
             id: "01JD8ZK3V6W2Q4".to_owned(),
+            trace_id: None,
             name: "billing".to_owned(),
             command: ["./legacy-app", "--port", "8080"].map(str::to_owned).to_vec(),
             started_at: started_at(),
@@ -225,6 +227,7 @@ fn tunnels() -> Summary {
         detail: "no such host".to_owned(),
         refused: None,
         first_at: started_at(),
+        first_request_id: String::new(),
     }];
     summary
 }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::traffic::{
     Blame, Failure, Kind, Limited, Protocol, Scheme,
+    edits::Notes,
     retries::{Hedge, NotRetried, Refused, Retries, RetryLevel},
 };
 
@@ -20,6 +21,10 @@ pub(crate) fn exchange() -> Record {
         host: "a.example".to_owned(),
         port: 80,
         path: "/x?y=1".to_owned(),
+        sent_to: None,
+        request_id: String::new(),
+        trace: None,
+        edits: Notes::default(),
         status: Some(200),
         outcome: Outcome::Ok,
         bytes_sent: 100,

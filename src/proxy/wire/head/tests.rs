@@ -125,3 +125,49 @@ fn the_end_of_a_head_is_found_across_reads() {
     }
     assert_eq!(end_of_head(b"GET / HTTP/1.1\nA: 1\n\nrest", 0), Some(21));
 }
+
+/// A response, after `edit`, as it is written.
+fn response_after(head: &str, edit: impl FnOnce(&mut ResponseHead)) -> String {
+    let mut head = ResponseHead::parse(head.as_bytes().to_vec()).expect("a good head");
+    edit(&mut head);
+    let mut out = Vec::new();
+    head.write_to(&mut out);
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn a_field_is_put_in_the_place_of_its_like_or_at_the_end_and_said_to_be_new_or_not() {
+    let head = "HTTP/1.1 200 OK\r\nA:1\r\nx-b:  2 \r\nC: 3\r\nX-B: 4\r\n\r\n";
+    let put = |name: &str, value: &str| {
+        let mut changed = false;
+        let head = response_after(head, |head| changed = head.fields.put(name, value.as_bytes()));
+        (head, changed)
+    };
+    assert_eq!(put("A", "1"), (head.to_owned(), false));
+    let other = "HTTP/1.1 200 OK\r\nA:1\r\nx-b:  2 \r\nC: 3\r\n\r\n";
+    assert_eq!(put("X-B", "2"), (other.to_owned(), true), "one of the two goes");
+    assert_eq!(put("X-B", "5"), (other.replace("  2 ", " 5"), true));
+    assert_eq!(put("D", "6"), (head.replace("4\r\n", "4\r\nD: 6\r\n"), true));
+}
+
+#[test]
+fn values_are_exchanged_where_there_is_another() {
+    let head = "HTTP/1.1 200 OK\r\nA:1\r\nB:  1\r\nA: 2\r\n\r\n";
+    let mut changed = true;
+    let same = response_after(head, |head| changed = head.fields.exchange(|_, _| None));
+    assert_eq!((same.as_str(), changed), (head, false));
+    let other = response_after(head, |head| {
+        changed = head
+            .fields
+            .exchange(|name, value| (name == b"A" && value == b"2").then(|| b"longer".to_vec()));
+    });
+    assert_eq!((other, changed), (head.replace("A: 2", "A: longer"), true));
+}
+
+#[test]
+fn a_status_becomes_another_with_its_phrase() {
+    let other = response_after("HTTP/1.0 404 Not here\r\nA:1\r\n\r\n", |head| {
+        head.set_status(204, "No Content");
+    });
+    assert_eq!(other, "HTTP/1.1 204 No Content\r\nA:1\r\n\r\n");
+}
