@@ -14,11 +14,8 @@ mod options;
 
 use std::time::Duration;
 
-pub use self::{
-    facts::Facts,
-    options::AssertOptions,
-};
 use self::expression::Expression;
+pub use self::{facts::Facts, options::AssertOptions};
 use crate::traffic::assertion::{Assertion, Severity, Verdict};
 
 /// What must hold: valid [`AssertOptions`], in the order of their names.
@@ -45,6 +42,7 @@ impl Rule {
         Assertion {
             name: self.name.clone(),
             expression: self.expression.source.clone(),
+            place: None,
             severity: self.severity,
             outcome: judged.outcome,
             actual: judged.actual,
@@ -67,7 +65,10 @@ impl Assertions {
 
     /// The first that stops the run; none if all hold that may, or there is no data of them yet.
     pub fn abort(&self, facts: &Facts<'_>) -> Option<Assertion> {
-        let due = self.0.iter().filter(|rule| rule.aborts_after.is_some_and(|after| facts.duration >= after));
+        let due = self
+            .0
+            .iter()
+            .filter(|rule| rule.aborts_after.is_some_and(|after| facts.duration >= after));
         let mut judged = due.map(|rule| rule.judge(facts));
         let mut failed = judged.find(|assertion| assertion.outcome == Verdict::Failed)?;
         failed.aborted = true;

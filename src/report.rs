@@ -4,6 +4,7 @@
 //! client or server: it is escaped on its way to a terminal and into every format.
 
 pub mod access_log;
+pub mod ci;
 pub mod color;
 pub mod events;
 pub mod file;
@@ -20,7 +21,7 @@ use clap::ValueHint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::report::{access_log::LineFormat, events::EventsTarget, file::ReportFile, log::LogFormat};
+use crate::report::{access_log::LineFormat, ci::CiKind, events::EventsTarget, file::ReportFile, log::LogFormat};
 
 /// An option that makes no sense: where it stands, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +58,12 @@ pub struct ReportOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]
     pub no_fail: Option<bool>,
+
+    /// For which service to write job summaries, annotations and sections of the log [default: auto]
+    #[arg(id = "report.ci", long = "ci", value_enum, value_name = "KIND")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "auto"))]
+    pub ci: Option<CiKind>,
 
     /// Write a line of JSON for each exchange and tunnel as it ends: to a file, or to a descriptor as fd:3 [default: none]
     ///
@@ -109,6 +116,8 @@ pub struct Report {
     pub summary: SummaryMode,
     /// Whether assertions are told of and change nothing.
     pub no_fail: bool,
+    /// For which service to write.
+    pub ci: CiKind,
     /// Where events go; none if nobody follows the run.
     pub events: Option<EventsTarget>,
     /// The files to write.
@@ -165,6 +174,7 @@ impl ReportOptions {
         Ok(Report {
             summary: self.summary.unwrap_or_default(),
             no_fail: self.no_fail.unwrap_or_default(),
+            ci: self.ci.unwrap_or_default(),
             events,
             files,
         })

@@ -275,12 +275,7 @@ impl Supervisor {
     /// or `kill_after` there is no limit in time.
     ///
     /// If an `errand` is given, it is run once when its descriptor becomes readable; a `watch` looks until the child has ended.
-    pub fn run(
-        mut self,
-        signals: &mut Signals,
-        mut errand: Option<Errand<'_>>,
-        mut watch: Option<Watch<'_>>,
-    ) -> Ended {
+    pub fn run(mut self, signals: &mut Signals, mut errand: Option<Errand<'_>>, mut watch: Option<Watch<'_>>) -> Ended {
         self.watch_timer = Timer::new(watch.as_ref().map(|watch| watch.every));
         let status = loop {
             // First, so that nothing is sent to a child that has ended.

@@ -241,7 +241,8 @@ fn compare(operator: &str, left: &IdedExpr, right: &IdedExpr, context: &Context<
     };
     let number = |value: &Value| matches!(value, Value::Int(_) | Value::UInt(_) | Value::Float(_));
     let null = |value: &Value| matches!(value, Value::Null);
-    let alike = std::mem::discriminant(&a) == std::mem::discriminant(&b) || number(&a) && number(&b) || null(&a) || null(&b);
+    let alike =
+        std::mem::discriminant(&a) == std::mem::discriminant(&b) || number(&a) && number(&b) || null(&a) || null(&b);
     if alike {
         return Ok(());
     }
@@ -314,14 +315,18 @@ fn culprits(part: &IdedExpr, context: &Context<'_, '_>) -> Option<String> {
             call.args.iter().find_map(|inside| culprits(inside, context))
         }
         Expr::Comprehension(all) => {
-            let Expr::Call(step) = &all.loop_step.expr else { return None };
+            let Expr::Call(step) = &all.loop_step.expr else {
+                return None;
+            };
             let (decides, words) = match step.func_name.as_str() {
                 operators::LOGICAL_AND => (false, "it does not hold for"),
                 operators::LOGICAL_OR => (true, "it holds for"),
                 _ => return None,
             };
             let asked = step.args.get(1)?;
-            let Ok(range) = Value::resolve(&all.iter_range, context) else { return None };
+            let Ok(range) = Value::resolve(&all.iter_range, context) else {
+                return None;
+            };
             let mut entries: Vec<Value> = match &range {
                 Value::Map(map) => map.map.keys().map(of_key).collect(),
                 Value::List(list) => list.iter().cloned().collect(),
@@ -345,7 +350,11 @@ fn culprits(part: &IdedExpr, context: &Context<'_, '_>) -> Option<String> {
             }
             let more = names.len().saturating_sub(MOST_NAMED);
             names.truncate(MOST_NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
             Some(format!("{words} {}{more}", names.join(", ")))
         }
         _ => None,
@@ -354,9 +363,9 @@ fn culprits(part: &IdedExpr, context: &Context<'_, '_>) -> Option<String> {
 
 /// What there is no data of, and why.
 fn missing(looked: &[&IdedExpr], key: &str, context: &Context<'_, '_>, facts: &Facts<'_>) -> String {
-    let absent = looked.iter().find(|part| {
-        matches!(Value::resolve(part, context), Err(ExecutionError::NoSuchKey(_)))
-    });
+    let absent = looked
+        .iter()
+        .find(|part| matches!(Value::resolve(part, context), Err(ExecutionError::NoSuchKey(_))));
     let Some(part) = absent else {
         return format!("no data: there is no `{key}`");
     };

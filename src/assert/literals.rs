@@ -110,12 +110,19 @@ fn string(text: &str) -> usize {
 /// The length of the raw string at the start, in which a backslash means nothing; none if there is none.
 fn raw(text: &str) -> Option<usize> {
     let prefix = text.find(['\'', '"'])?;
-    if !matches!(&text[..prefix], "r" | "R" | "br" | "bR" | "Br" | "BR" | "rb" | "rB" | "Rb" | "RB") {
+    if !matches!(
+        &text[..prefix],
+        "r" | "R" | "br" | "bR" | "Br" | "BR" | "rb" | "rB" | "Rb" | "RB"
+    ) {
         return None;
     }
     let inside = &text[prefix..];
     let triple = inside[..1].repeat(3);
-    let mark = if inside.starts_with(&triple) { &*triple } else { &inside[..1] };
+    let mark = if inside.starts_with(&triple) {
+        &*triple
+    } else {
+        &inside[..1]
+    };
     let end = inside[mark.len()..].find(mark);
     Some(end.map_or(text.len(), |end| prefix + end + 2 * mark.len()))
 }

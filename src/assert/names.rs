@@ -114,7 +114,11 @@ pub(super) const VARIABLES: &[(&str, Known)] = &[
     ("breakers", Known::Table(&[("opened", Known::Count)])),
     (
         "replay",
-        Known::Table(&[("hits", Known::Count), ("misses", Known::Count), ("unused", Known::Count)]),
+        Known::Table(&[
+            ("hits", Known::Count),
+            ("misses", Known::Count),
+            ("unused", Known::Count),
+        ]),
     ),
     ("run", Known::Table(&[("duration", Known::Time)])),
     (

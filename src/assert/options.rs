@@ -75,8 +75,6 @@ pub(super) struct AssertionTable {
     pub after: Option<Period>,
 }
 
-
-
 impl AssertOptions {
     /// Whether nothing is asserted.
     pub fn is_empty(&self) -> bool {
@@ -93,16 +91,29 @@ impl AssertOptions {
                 let reason = "`after` says from when on it may stop the run, and without abort = true it never does";
                 problems.push(Problem::at(&["assert", &name, "after"], reason));
             }
+            if options.abort == Some(true) && options.severity == Some(Severity::Warning) {
+                let reason = "what stops the run is no mere warning: it has severity = \"error\", or abort = false";
+                problems.push(Problem::between(
+                    &["assert", &name, "abort"],
+                    &["assert", &name, "severity"],
+                    reason,
+                ));
+            }
             match Expression::compile(options.expr.trim_end()) {
                 Ok(expression) if problems.len() == before => rules.push(Rule {
-                    aborts_after: (options.abort == Some(true)).then(|| options.after.map(|after| after.0).unwrap_or_default()),
+                    aborts_after: (options.abort == Some(true))
+                        .then(|| options.after.map(|after| after.0).unwrap_or_default()),
                     severity: options.severity.unwrap_or_default(),
                     name,
                     expression,
                 }),
                 Ok(_) => {}
                 Err(mistakes) => {
-                    let key: &[&str] = if alone { &["assert", &name] } else { &["assert", &name, "expr"] };
+                    let key: &[&str] = if alone {
+                        &["assert", &name]
+                    } else {
+                        &["assert", &name, "expr"]
+                    };
                     problems.extend(mistakes.into_iter().map(|mistake| Problem {
                         within: mistake.place,
                         ..Problem::at(key, mistake.reason)
@@ -126,14 +137,20 @@ impl AssertionTable {
 
 impl Serialize for AssertOptions {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.each.iter().map(|entry| (&entry.name, Entry(entry.options.clone()))))
+        serializer.collect_map(
+            self.each
+                .iter()
+                .map(|entry| (&entry.name, Entry(entry.options.clone()))),
+        )
     }
 }
 
 impl<'de> Deserialize<'de> for AssertOptions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let table = BTreeMap::<String, Entry>::deserialize(deserializer)?;
-        let each = table.into_iter().map(|(name, Entry(options))| NamedAssertion { name, options });
+        let each = table
+            .into_iter()
+            .map(|(name, Entry(options))| NamedAssertion { name, options });
         Ok(Self { each: each.collect() })
     }
 }

@@ -5,20 +5,85 @@ use std::time::Duration;
 use super::*;
 use crate::{
     policy::{Problem, condition::Mistake},
-    report::human::tests::{nothing_seen, summary},
     traffic::{
         Outcome, Record,
         assertion::{Actual, Figure},
+        latency::Latency,
         meter::{
             Traffic,
             tests::{exchange, failure, metered, tunnel},
         },
-        summary::{Child, ChildOutcome, Signal, Summary},
+        summary::{Child, ChildOutcome, Signal},
     },
 };
 
+/// A run to judge.
+struct Run {
+    /// What passed.
+    traffic: Traffic,
+    /// How the child ended.
+    child: Child,
+}
+
+/// A run that nothing was seen of.
+fn nothing_seen() -> Run {
+    Run {
+        traffic: Traffic::default(),
+        child: Child {
+            pid: Some(4711),
+            exit_code: Some(0),
+            signal: None,
+            outcome: ChildOutcome::Exited,
+        },
+    }
+}
+
+/// A run that went mostly well: 128 requests to two hosts, one of which failed, and two that were refused.
+fn usual() -> Run {
+    let to = |host: &str, outcome| Record {
+        host: host.to_owned(),
+        outcome,
+        ..exchange()
+    };
+    let mut traffic = metered(&[
+        to("api.stripe.com", Outcome::Ok),
+        to("soap.example.com", Outcome::Failed(failure("connection_timeout"))),
+        to("telemetry.vendor.io", Outcome::Denied(failure("http_request_denied"))),
+    ]);
+    let latency = |p95, max| {
+        let millis = Duration::from_millis;
+        Latency {
+            count: 125,
+            mean: millis(81),
+            min: millis(11),
+            p50: millis(51),
+            p90: millis(p95),
+            p95: millis(p95),
+            p99: millis(max),
+            max: millis(max),
+        }
+    };
+    traffic.requests.total = 128;
+    traffic.requests.ok = 125;
+    traffic.requests.retried = 4;
+    traffic.requests.plaintext = 0;
+    traffic.latency = Some(latency(310, 1_200));
+    traffic.bytes.received = 4_194_304;
+    let stripe = traffic
+        .hosts
+        .iter_mut()
+        .find(|host| host.host == "api.stripe.com")
+        .unwrap();
+    stripe.requests.total = 90;
+    stripe.latency = Some(latency(310, 1_200));
+    Run {
+        traffic,
+        ..nothing_seen()
+    }
+}
+
 /// What an expression comes to in a run.
-fn judged(expression: &str, summary: &Summary) -> Assertion {
+fn judged(expression: &str, run: &Run) -> Assertion {
     let expression = Expression::compile(expression).unwrap_or_else(|mistakes| panic!("{expression}: {mistakes:?}"));
     let rule = Rule {
         name: "it".to_owned(),
@@ -27,24 +92,24 @@ fn judged(expression: &str, summary: &Summary) -> Assertion {
         aborts_after: None,
     };
     rule.judge(&Facts {
-        traffic: &summary.traffic,
-        duration: summary.run.duration,
-        child: Some(&summary.child),
+        traffic: &run.traffic,
+        duration: Duration::from_millis(33_410),
+        child: Some(&run.child),
     })
 }
 
 /// What an expression comes to where only the traffic counts.
 fn of_traffic(expression: &str, traffic: Traffic) -> Assertion {
-    let summary = Summary {
+    let run = Run {
         traffic,
         ..nothing_seen()
     };
-    judged(expression, &summary)
+    judged(expression, &run)
 }
 
 #[track_caller]
 fn check(expression: &str, expected: Verdict, values: &[Figure], detail: Option<&str>) {
-    let assertion = judged(expression, &summary());
+    let assertion = judged(expression, &usual());
     let found: Vec<Figure> = assertion.actual.iter().map(|actual| actual.value.clone()).collect();
     assert_eq!(assertion.outcome, expected, "{expression}: {assertion:?}");
     assert_eq!(found, values, "{expression}");
@@ -68,7 +133,12 @@ fn each_example_comes_to_what_it_should() {
     use Verdict::{Failed, NoData, Passed};
     check("requests.failed == 0", Failed, &[count(1)], None);
     check("requests.total > 0", Passed, &[count(128)], None);
-    check("requests.failed_ratio < 1%", Passed, &[Figure::Ratio(0.007_812_5)], None);
+    check(
+        "requests.failed_ratio < 1%",
+        Passed,
+        &[Figure::Ratio(0.007_812_5)],
+        None,
+    );
     check("latency.p95 < 500ms", Passed, &[millis(310)], None);
     check(
         "latency.max < 5s && requests.total >= 10",
@@ -76,8 +146,18 @@ fn each_example_comes_to_what_it_should() {
         &[millis(1_200), count(128)],
         None,
     );
-    check("hosts['api.stripe.com'].requests.total >= 1", Passed, &[count(90)], None);
-    check("hosts['api.stripe.com'].latency.p99 < 800ms", Failed, &[millis(1_200)], None);
+    check(
+        "hosts['api.stripe.com'].requests.total >= 1",
+        Passed,
+        &[count(90)],
+        None,
+    );
+    check(
+        "hosts['api.stripe.com'].latency.p99 < 800ms",
+        Failed,
+        &[millis(1_200)],
+        None,
+    );
     check(
         "hosts.all(h, h.endsWith('.example.com') || h == 'api.stripe.com')",
         Passed,
@@ -176,7 +256,10 @@ fn the_examples_fail_where_they_should() {
         "hosts.all(h, h.endsWith('.example.com'))",
         metered(&[of("b"), of("a"), of("d"), of("c"), of("e.example.com")]),
     );
-    assert_eq!(telemetry.detail.as_deref(), Some("it does not hold for a, b, c and 1 more"));
+    assert_eq!(
+        telemetry.detail.as_deref(),
+        Some("it does not hold for a, b, c and 1 more")
+    );
 }
 
 #[test]
@@ -202,7 +285,10 @@ fn what_there_is_no_data_of_does_not_hold() {
             "routes['POST api/x'].requests.failed == 0",
             "no data for routes['POST api/x'].requests.failed: nothing went by POST api/x",
         ),
-        ("child.signal == 15", "no data for child.signal: no signal ended the command"),
+        (
+            "child.signal == 15",
+            "no data for child.signal: no signal ended the command",
+        ),
     ] {
         let assertion = judged(expression, &nothing_seen());
         assert_eq!(assertion.outcome, Verdict::NoData, "{expression}");
@@ -241,7 +327,13 @@ fn tunnels_are_told_of_where_requests_are_missed() {
     let assertion = of_traffic("latency.p95 < 500ms", metered(&[tunnel()]));
     let why = "no data for latency.p95: no request was answered; of the one tunnel amb cannot see what was in it";
     assert_eq!(assertion.detail.as_deref(), Some(why));
-    assert!(of_traffic("hosts['a.example'].tunnels.ok == 1 && tunnels.total == 1", metered(&[tunnel()])).passed());
+    assert!(
+        of_traffic(
+            "hosts['a.example'].tunnels.ok == 1 && tunnels.total == 1",
+            metered(&[tunnel()])
+        )
+        .passed()
+    );
 }
 
 #[test]
@@ -295,8 +387,8 @@ fn routes_go_by_their_id_and_by_what_their_paths_are_called() {
 
 #[test]
 fn the_end_of_the_command_can_be_asserted() {
-    let mut summary = nothing_seen();
-    summary.child = Child {
+    let mut run = nothing_seen();
+    run.child = Child {
         pid: None,
         exit_code: None,
         signal: Some(Signal {
@@ -305,9 +397,9 @@ fn the_end_of_the_command_can_be_asserted() {
         }),
         outcome: ChildOutcome::Signalled,
     };
-    assert!(judged("child.signal == 15 && child.signal_name == 'SIGTERM'", &summary).passed());
-    assert!(judged("!has(child.exit_code)", &summary).passed());
-    let assertion = judged("child.exit_code == 0", &summary);
+    assert!(judged("child.signal == 15 && child.signal_name == 'SIGTERM'", &run).passed());
+    assert!(judged("!has(child.exit_code)", &run).passed());
+    let assertion = judged("child.exit_code == 0", &run);
     assert_eq!(assertion.outcome, Verdict::NoData);
     let why = "no data for child.exit_code: a signal ended the command";
     assert_eq!(assertion.detail.as_deref(), Some(why));
@@ -359,17 +451,13 @@ fn what_makes_no_sense_is_refused_before_anything_starts() {
             "6xx",
         ),
         ("requests.total.all == 1", "`requests.total` has no fields", "all"),
+        ("requests.total", "an assertion is true or false, and this is a int", ""),
         (
-            "requests.total",
-            "an assertion is true or false, and this is a int",
-            "",
+            "requests.total = 1",
+            "this is no assertion: `=` compares nothing; did you mean `==`?",
+            "=",
         ),
-        ("requests.total = 1", "this is no assertion: `=` compares nothing; did you mean `==`?", "="),
-        (
-            "requests.total == 'many'",
-            "`==` does not take int and string",
-            "",
-        ),
+        ("requests.total == 'many'", "`==` does not take int and string", ""),
         (
             "hosts.all(h, hosts[h].latency.p95 < 500)",
             "`hosts[h].latency.p95` is a duration: 500 what? try 500ms",
@@ -407,7 +495,10 @@ fn an_expression_that_is_too_large_is_refused_before_it_is_parsed() {
     assert_eq!(mistakes(&deep)[0].0, "an assertion is at most 32 parentheses deep");
     let chain = vec!["requests.total"; 60].join("+") + " == 0";
     let reason = &mistakes(&chain)[0].0;
-    assert!(reason.contains("operations of this assertion are inside each other"), "{reason}");
+    assert!(
+        reason.contains("operations of this assertion are inside each other"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -453,10 +544,13 @@ fn an_assertion_stops_the_run_once_it_is_known_not_to_hold() {
     };
     let judged = assertions.judge(&facts, Some(&aborted));
     assert_eq!(judged[2], aborted, "it stays what it was when it stopped the run");
-    assert_eq!(judged[2].actual, [Actual {
-        of: "requests.total".to_owned(),
-        value: Figure::Count(1)
-    }]);
+    assert_eq!(
+        judged[2].actual,
+        [Actual {
+            of: "requests.total".to_owned(),
+            value: Figure::Count(1)
+        }]
+    );
     assert!(judged[0].passed());
 }
 
@@ -477,9 +571,32 @@ fn a_table_says_what_a_failure_means() {
         .iter()
         .map(|rule| (rule.name.as_str(), rule.severity, rule.aborts_after))
         .collect();
-    assert_eq!(told, [
-        ("a", Severity::Error, None),
-        ("b", Severity::Warning, None),
-        ("c", Severity::Error, Some(Duration::from_secs(10))),
-    ]);
+    assert_eq!(
+        told,
+        [
+            ("a", Severity::Error, None),
+            ("b", Severity::Warning, None),
+            ("c", Severity::Error, Some(Duration::from_secs(10))),
+        ]
+    );
+}
+
+#[test]
+fn what_contradicts_itself_is_a_mistake() {
+    for (text, key) in [
+        (
+            r#"{ "a": { "expr": "requests.failed == 0", "after": "10s" } }"#,
+            "after",
+        ),
+        (
+            r#"{ "a": { "expr": "requests.failed == 0", "abort": true, "severity": "warn" } }"#,
+            "abort",
+        ),
+    ] {
+        let options: AssertOptions = serde_json::from_str(text).unwrap();
+        let mut problems: Vec<Problem> = Vec::new();
+        assert!(options.build(&mut problems).is_empty());
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].key, ["assert", "a", key]);
+    }
 }

@@ -22,7 +22,7 @@ use crate::policy::{
 };
 
 /// The tables that are not shown: those about the run, and those about requests whose meaning for this one is told.
-const NOT_SHOWN: [&str; 6] = ["access-log", "egress", "log", "report", "route", "run"];
+const NOT_SHOWN: [&str; 7] = ["assert", "access-log", "egress", "log", "report", "route", "run"];
 
 /// A request that somebody wants to know about.
 #[derive(Clone, Debug, PartialEq, Eq)]

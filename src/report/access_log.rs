@@ -245,7 +245,7 @@ impl Sink {
 }
 
 /// Opens a file to append to. A named pipe must have its reader: waiting for one would keep the child from starting.
-fn open(path: &Path) -> io::Result<File> {
+pub(super) fn open(path: &Path) -> io::Result<File> {
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
     let file = OpenOptions::new()
         .append(true)

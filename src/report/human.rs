@@ -14,6 +14,7 @@ mod table;
 
 use std::time::Duration;
 
+pub(super) use self::assertions::got;
 use crate::{
     report::{
         SummaryMode,
@@ -270,6 +271,17 @@ fn p95(summary: &Summary, stream: &Stream) -> Option<Part> {
     )))
 }
 
+/// The story of the run in a line: `billing ran 33.4s, exit 0, 128 requests to 3 hosts`.
+pub(super) fn story(summary: &Summary, charset: Charset) -> String {
+    let what = if summary.traffic.is_empty() {
+        NOTHING_SEEN.to_owned()
+    } else {
+        volume(summary)
+    };
+    let (name, ran, fate) = (name(summary, charset), ran(summary, charset), fate(summary, charset));
+    format!("{name} ran {ran}, {fate}, {what}")
+}
+
 /// What the user calls the run.
 fn name(summary: &Summary, charset: Charset) -> String {
     escape(&summary.run.name, charset)
@@ -305,6 +317,11 @@ fn verdict(summary: &Summary) -> Option<String> {
         ExitReason::AssertionFailed => Some(assertions::verdict(summary)),
         ExitReason::Startup => Some(format!("exit {code}: amb failed")),
     }
+}
+
+/// How amb ends and nothing else, with a newline; empty if that is how the child ended.
+pub fn verdict_alone(summary: &Summary) -> String {
+    verdict(summary).map_or_else(String::new, |verdict| format!("amb: {verdict}\n"))
 }
 
 /// What is said of processes that live on.

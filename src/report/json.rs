@@ -45,6 +45,11 @@ pub fn schema() -> serde_json::Value {
     schema.to_value()
 }
 
+/// The report as a value, which other formats are made of.
+pub fn document(summary: &Summary) -> serde_json::Value {
+    serde_json::to_value(Report::of(summary)).expect("no map in it has keys other than strings")
+}
+
 /// The report, indented and with a newline at its end.
 pub fn render(summary: &Summary) -> Vec<u8> {
     let report = Report::of(summary);

@@ -45,7 +45,10 @@ pub fn render(document: &Value, limit: usize) -> String {
         }
     }
     if !left_out.is_empty() {
-        text.push_str(&format!("_There was no room for {}; the JSON report has all._\n\n", left_out.join(", ")));
+        text.push_str(&format!(
+            "_There was no room for {}; the JSON report has all._\n\n",
+            left_out.join(", ")
+        ));
     }
     if text.len() + footer.len() <= limit {
         text.push_str(&footer);
@@ -181,12 +184,18 @@ pub(super) fn got(assertion: &Value) -> String {
         [] => String::new(),
         [only] => shown(only),
         several => {
-            let named = several.iter().map(|it| format!("{} {}", code(string(&it["of"])), shown(it)));
+            let named = several
+                .iter()
+                .map(|it| format!("{} {}", code(string(&it["of"])), shown(it)));
             named.collect::<Vec<_>>().join(", ")
         }
     };
     let parts = [values, plain(string(&assertion["detail"]))];
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+    parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// The hosts.
@@ -234,7 +243,12 @@ fn groups(all: &[Value], most: usize, title: &str, noun: &str) -> String {
     }
     let mut table = Table::of(&[("", true), ("Request", false), ("What", false), ("Why", false)]);
     for group in all.iter().take(most) {
-        let asked = format!("{} {}{}", string(&group["method"]), place(group), string(&group["path"]));
+        let asked = format!(
+            "{} {}{}",
+            string(&group["method"]),
+            place(group),
+            string(&group["path"])
+        );
         table.row(&[
             format!("{}×", number(&group["count"])),
             code(asked.trim_start()),
@@ -260,8 +274,15 @@ fn denied(document: &Value, most: usize) -> String {
     }
     let more = places.len().saturating_sub(most);
     places.truncate(most);
-    let entries: Vec<String> = places.iter().map(|place| format!("{:?}", escape(place, Charset::Ascii))).collect();
-    let more = if more > 0 { format!("   # and {more} more") } else { String::new() };
+    let entries: Vec<String> = places
+        .iter()
+        .map(|place| format!("{:?}", escape(place, Charset::Ascii)))
+        .collect();
+    let more = if more > 0 {
+        format!("   # and {more} more")
+    } else {
+        String::new()
+    };
     // No host has three backticks in it that could end the block: they would be escaped in the name.
     let list = entries.join(", ").replace('`', "\\u0060");
     text.push_str(&folded(
@@ -311,7 +332,10 @@ impl Table {
             columns: headings.len(),
         };
         table.line(headings.iter().map(|(name, _)| *name));
-        let rule: String = headings.iter().map(|(_, number)| if *number { "---:|" } else { "---|" }).collect();
+        let rule: String = headings
+            .iter()
+            .map(|(_, number)| if *number { "---:|" } else { "---|" })
+            .collect();
         table.text.push_str(&format!("|{rule}\n"));
         table.text.push('\n');
         table
@@ -357,7 +381,10 @@ impl Table {
 
 /// Something behind a line that unfolds it.
 fn folded(title: &str, text: &str) -> String {
-    format!("<details><summary>{title}</summary>\n\n{}\n</details>\n\n", text.trim_end_matches('\n').to_owned() + "\n")
+    format!(
+        "<details><summary>{title}</summary>\n\n{}\n</details>\n\n",
+        text.trim_end_matches('\n').to_owned() + "\n"
+    )
 }
 
 /// A host and port of the report; the port where it is not one of the usual two.
@@ -414,7 +441,11 @@ fn bytes(value: &Value) -> String {
 
 /// A number that should be zero.
 fn bold(number: u64) -> String {
-    if number == 0 { "0".to_owned() } else { format!("**{number}**") }
+    if number == 0 {
+        "0".to_owned()
+    } else {
+        format!("**{number}**")
+    }
 }
 
 /// Text as code, also inside a table: nothing in it is Markdown, and nobody is mentioned by it.
@@ -423,7 +454,11 @@ fn code(text: &str) -> String {
         return String::new();
     }
     let text = escape(text, Charset::Unicode).replace('|', "\\|");
-    let longest = text.split(|character| character != '`').map(str::len).max().unwrap_or(0);
+    let longest = text
+        .split(|character| character != '`')
+        .map(str::len)
+        .max()
+        .unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     if text.starts_with('`') || text.ends_with('`') {
         format!("{fence} {text} {fence}")
@@ -453,4 +488,4 @@ fn plain(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+pub(super) mod tests;

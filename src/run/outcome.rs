@@ -51,6 +51,7 @@ impl Outcome<'_> {
     pub(super) fn report(self, files: Vec<ReportFile>, stderr: &Stream) -> Exit {
         let mode = self.config.report.summary;
         let quiet = self.args.console.quiet;
+        let service = self.config.report.ci.service(|name| std::env::var_os(name));
         let (mut summary, exit) = self.summary();
         summary.reports = files.iter().map(|file| file.path().display().to_string()).collect();
         for file in files {
@@ -62,8 +63,22 @@ impl Outcome<'_> {
                     .push(Warning::new("report_not_written", error.to_string()));
             }
         }
-        if !quiet {
-            write_stderr(&human::render(&summary, mode, stderr));
+        if let Some(service) = service {
+            summary
+                .warnings
+                .extend(service.write_files(&summary, |name| std::env::var_os(name)));
+        }
+        if quiet {
+            // An error stays.
+            if summary.exit.reason == ExitReason::AssertionFailed {
+                write_stderr(&human::verdict_alone(&summary));
+            }
+        } else {
+            let text = human::render(&summary, mode, stderr);
+            match service {
+                Some(service) => write_stderr(&service.framed(&summary, &text)),
+                None => write_stderr(&text),
+            }
         }
         exit
     }
@@ -108,7 +123,12 @@ impl Outcome<'_> {
                 duration: self.duration,
                 child: Some(&child),
             };
-            self.config.assertions.judge(&facts, self.aborted.as_ref())
+            let mut judged = self.config.assertions.judge(&facts, self.aborted.as_ref());
+            for assertion in judged.iter_mut().filter(|assertion| !assertion.passed()) {
+                let key = ["assert".to_owned(), assertion.name.clone()];
+                assertion.place = self.sources.sources(&key).pop().map(|source| source.place);
+            }
+            judged
         };
         let ends = self.exit(breaks_rules, &assertions);
         let exit = exit(self.ended, ends);

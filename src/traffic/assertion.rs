@@ -12,6 +12,8 @@ pub struct Assertion {
     pub name: String,
     /// As it was written.
     pub expression: String,
+    /// Where it was written, file, line and column, or a flag or variable; none if nobody asked.
+    pub place: Option<String>,
     /// What it means if it does not hold.
     pub severity: Severity,
     /// What came of it.

@@ -23,7 +23,7 @@ fn in_order(assertions: &[Assertion]) -> impl Iterator<Item = &Assertion> {
 }
 
 /// What an assertion came to: the one value that it looked at, or all by their names, or only whether it held.
-pub(super) fn got(assertion: &Assertion, charset: Charset) -> String {
+pub(in crate::report) fn got(assertion: &Assertion, charset: Charset) -> String {
     let figure = |actual: &crate::traffic::assertion::Actual| text::figure(&actual.value, charset);
     let values = match (&assertion.actual[..], assertion.outcome) {
         ([], Verdict::Passed) => "true".to_owned(),
@@ -64,11 +64,16 @@ pub(super) fn section(assertions: &[Assertion], stream: &Stream) -> Vec<String> 
             format!("{name}  {expression}")
         };
         let indent = " ".repeat(4 + width(mark) + 1);
+        let arrow = stream.charset.arrow();
+        let got = format!("{arrow} {}", got(assertion, stream.charset));
+        let line = format!("{asserted}  {got}");
+        if width(&indent) + width(&line) <= stream.columns {
+            lines.push(format!("    {} {line}", stream.paint(style, mark)));
+            continue;
+        }
         let mut asserted = wrap(&asserted, stream.columns, &indent);
         asserted.replace_range(..indent.len(), &format!("    {} ", stream.paint(style, mark)));
         lines.extend(asserted.lines().map(str::to_owned));
-        let arrow = stream.charset.arrow();
-        let got = format!("{arrow} {}", got(assertion, stream.charset));
         lines.extend(wrap(&got, stream.columns, &indent).lines().map(str::to_owned));
     }
     lines
@@ -134,5 +139,8 @@ pub(super) fn unheeded(summary: &Summary) -> Option<String> {
 /// `2 assertions failed`.
 fn failed(summary: &Summary) -> String {
     let failed = summary.assertions.iter().filter(|assertion| assertion.fails()).count();
-    format!("{} failed", plural(u64::try_from(failed).unwrap_or(u64::MAX), "assertion"))
+    format!(
+        "{} failed",
+        plural(u64::try_from(failed).unwrap_or(u64::MAX), "assertion")
+    )
 }

@@ -3,8 +3,8 @@
 use crate::{
     report::{
         human::{
-            self, assertions, circuits, egress, failures, fate, label, label::Labels, leftovers, name, ran, retries, verdict,
-            volume,
+            self, assertions, circuits, egress, failures, fate, label, label::Labels, leftovers, name, ran, retries,
+            verdict, volume,
         },
         text::{self, Charset, escape},
     },
