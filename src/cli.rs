@@ -149,7 +149,7 @@ pub enum Command {
     /// bash: source <(amb completions bash), or amb.bash in ~/.local/share/bash-completion/completions/;
     /// zsh: _amb in a directory of $fpath; fish: amb.fish in ~/.config/fish/completions/.
     Completions(complete::CompletionsArgs),
-    /// Help on a subcommand or a topic: exit-codes, env, config, resilience, routes, changes, assertions, filters, differences
+    /// Help on a subcommand or a topic: exit-codes, env, config, secrets, resilience, routes, changes, assertions, filters, differences
     Help(help::HelpArgs),
     /// Answer a shell's question
     #[command(hide = true)]

@@ -37,6 +37,7 @@ pub mod trust;
 mod variables;
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     fs,
     io::{self, Read},
@@ -66,6 +67,7 @@ use crate::{
     inject,
     policy::{
         Policy, PolicyOptions, Problem, Surroundings,
+        auth::AuthsOptions,
         breaker::BreakerOptions,
         edit::{
             header::{HeaderOptions, HeadersOptions},
@@ -77,6 +79,7 @@ use crate::{
         limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
+        redact::RedactOptions,
         retry::RetryOptions,
         route::RouteOptions,
         rules::RuleOptions,
@@ -85,6 +88,7 @@ use crate::{
         trace::OtelOptions,
     },
     report::{AccessLogOptions, AccessLogTarget, InvalidOption, LogOptions, Report, ReportOptions, log::Log},
+    secret::{Recipe, options::SecretsOptions},
     supervise,
 };
 
@@ -155,6 +159,17 @@ pub struct Options {
     /// Whose TLS is decrypted, and which servers are believed
     #[command(flatten)]
     pub tls: TlsOptions,
+    /// Values that are used by name and shown to nobody
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "SecretsOptions::is_empty")]
+    pub secret: SecretsOptions,
+    /// Which hosts requests are signed in at, and how
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "AuthsOptions::is_empty")]
+    pub auth: AuthsOptions,
+    /// What is written down nowhere
+    #[command(flatten)]
+    pub redact: RedactOptions,
     /// Where requests may go
     #[command(flatten)]
     pub egress: EgressOptions,
@@ -233,6 +248,8 @@ pub struct Config {
     pub log: Log,
     /// What is to happen to a request.
     pub policy: Arc<Policy>,
+    /// How each secret is to be had.
+    pub secrets: BTreeMap<String, Recipe>,
 }
 
 /// Reads all layers and makes of them what the run is to do.
@@ -326,6 +343,7 @@ fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
 /// Files that are named count as empty unless it `reads` them.
 fn build(options: Options, request: &Request, reads: bool, problems: &mut Vec<Problem>) -> Config {
     let run = options.run.build(problems);
+    let (secrets, bindings) = options.secret.build(problems);
     let policy = PolicyOptions {
         rules: RuleOptions {
             timeout: options.timeout,
@@ -350,6 +368,9 @@ fn build(options: Options, request: &Request, reads: bool, problems: &mut Vec<Pr
         headers: options.headers,
         tls: options.tls,
         otel: options.otel,
+        auth: options.auth,
+        secrets: bindings,
+        redact: options.redact,
         egress: options.egress,
     };
     let surroundings = Surroundings {
@@ -363,6 +384,7 @@ fn build(options: Options, request: &Request, reads: bool, problems: &mut Vec<Pr
             content.map_err(|reason| reason.to_string())
         },
         dice: (fastrand::u128(..), fastrand::u64(..)),
+        keyed: crate::veil::keyed_style,
     };
     let policy = policy.build(&surroundings, problems);
     let trace = policy.trace.as_ref().map(|trace| inject::TraceContext {
@@ -388,6 +410,7 @@ fn build(options: Options, request: &Request, reads: bool, problems: &mut Vec<Pr
         access_log: valid(options.access_log.build(), problems),
         log: valid(options.log.build(), problems),
         policy: Arc::new(policy),
+        secrets,
     };
     check_across(&config, problems);
     config

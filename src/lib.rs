@@ -23,6 +23,8 @@
 //! | [`ca`] | `amb ca`: a certificate authority that is kept |
 //! | [`doctor`] | `amb doctor`: which programs go through amb, and trust it |
 //! | [`exit`] | every way in which amb ends |
+//! | [`secret`] | secrets, from where they are kept |
+//! | [`veil`] | the funnel through which goes all that amb writes |
 //! | [`spelling`] | the word that was meant |
 //! | [`units`] | durations and sizes as people write them |
 //! | [`demo`] | a program and its servers, to show all this |
@@ -54,7 +56,8 @@
 //! Each names what holds it: a test in `tests/it`, a lint of `Cargo.toml` or `clippy.toml`, or a type.
 //!
 //! 1. **A module uses only modules below it.** `run` alone knows everything; `supervise` and `proxy` do not know each
-//!    other; `policy` knows `units` and `spelling` alone, `inject` the files of `trust`, which knows nothing. Test: `layers::every_module_keeps_to_its_layer`.
+//!    other; `policy` knows `units`, `spelling` and what stands in the place of a secret (`veil`) alone, `inject` the files of
+//!    `trust`, which knows nothing. Test: `layers::every_module_keeps_to_its_layer`.
 //! 2. **A policy is pure**: no input or output, no clock, no dice; what it needs is an argument. It cannot fail once it
 //!    was built. Test: `layers::every_module_keeps_to_its_layer`, which knows what a decision has no need of.
 //! 3. **The supervisor is synchronous, alone on the main thread**, which also starts the child: the kernel ties "tell me
@@ -62,7 +65,7 @@
 //! 4. **A worker is a thread with a local runtime** and a listening socket, a pool and sums of its own. On the request path
 //!    workers share no lock but a policy's that was asked for, held for a decision and never for a wait. Type: what its tasks hold is not `Send`. Lint: `disallowed-methods` forbids `tokio::spawn`.
 //! 5. **HTTP/1.1 is carried by a wire of amb's own**, on which heads stay as they came and are edited by line; only httparse
-//!    parses them. hyper serves what is amb's own, today the demo's servers. Test: `layers::every_module_keeps_to_its_layer`.
+//!    parses them. hyper carries what is amb's own: requests for tokens, the demo's servers. Test: `layers::every_module_keeps_to_its_layer`.
 //! 6. **Every exchange and tunnel ends in exactly one [`traffic::Record`]**, to which a drop guard sees, so the sums add up.
 //!    A tunnel that turns out to carry plain HTTP is no tunnel: its exchanges are the records.
 //!    Tests: `records::whatever_becomes_of_a_request_it_is_one_record`,
@@ -88,6 +91,10 @@
 //!     dangerous in a file that was merely found. Schema, `amb config` and documentation are read off it. Tests:
 //!     `config::commands::explain_names_every_layer_and_the_winner`,
 //!     `config::gallery::every_mistake_is_told_so_that_it_can_be_mended`.
+//!
+//! 14. **What is secret is written nowhere.** All that amb writes goes through [`veil`], which knows the values; a value of
+//!     `[secret]` is a [`secret::Secret`], which shows itself to nobody and is wiped. Test:
+//!     `guard::leaks::no_value_is_in_anything_that_amb_writes`.
 //!
 //! `readme::every_invariant_names_tests_that_exist` holds this list.
 
@@ -121,7 +128,12 @@ pub mod doctor;
 
 pub mod exit;
 
+pub mod secret;
+
+pub mod veil;
+
 pub mod spelling;
+
 pub mod units;
 
 pub mod demo;

@@ -2,6 +2,7 @@
 //!
 //! A policy does no IO, reads no clock and rolls no dice: what it needs is an argument. It cannot fail once it was built.
 
+pub mod auth;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
@@ -24,9 +25,10 @@ pub mod tls;
 pub mod trace;
 mod words;
 
-use std::{ffi::OsString, fmt, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, fmt, ops::Range, sync::Arc};
 
 use self::{
+    auth::{AuthsOptions, Binding, Guard},
     breaker::Breaker,
     budget::Spending,
     edit::{
@@ -37,7 +39,7 @@ use self::{
     hedge::Pace,
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
-    redact::Redact,
+    redact::{Redact, RedactOptions},
     retry::Kept,
     route::{Route, RouteOptions, Routes},
     rules::{Asked, Chosen, RuleOptions, Rules},
@@ -45,6 +47,7 @@ use self::{
     tls::{Tls, TlsOptions, servers::ServerTls},
     trace::{OtelOptions, Trace},
 };
+use crate::veil::Style;
 
 /// Routes that are named where all are told of in a sentence.
 const MOST_NAMED: usize = 20;
@@ -99,6 +102,12 @@ pub struct PolicyOptions {
     pub headers: HeadersOptions,
     /// `[tls]`
     pub tls: TlsOptions,
+    /// `[auth]`
+    pub auth: AuthsOptions,
+    /// Where each entry of `[secret]` may go.
+    pub secrets: BTreeMap<String, Binding>,
+    /// `[redact]`
+    pub redact: RedactOptions,
     /// `[egress]`
     pub egress: EgressOptions,
     /// `[otel]`
@@ -114,6 +123,8 @@ pub struct Surroundings<'a> {
     pub read: Reader<'a>,
     /// Random numbers, for the ids of the run's trace.
     pub dice: (u128, u64),
+    /// Makes what hashes stand in the place of secrets.
+    pub keyed: fn() -> Style,
 }
 
 impl fmt::Debug for Surroundings<'_> {
@@ -222,6 +233,7 @@ impl Policy {
             )
         }));
         rules.extend(self.tls.rules());
+        rules.extend(self.redact.rules());
         rules
     }
 }
@@ -229,12 +241,18 @@ impl Policy {
 impl PolicyOptions {
     /// The valid policies; `problems` gets what is wrong.
     pub fn build(self, surroundings: &Surroundings<'_>, problems: &mut Vec<Problem>) -> Policy {
+        let secrets = Arc::new(self.secrets);
         let known = Known {
             environment: surroundings.environment,
             allowed: self.headers.env.as_deref().unwrap_or_default(),
             read: surroundings.read,
+            secrets: &secrets,
         };
-        let rules = Arc::new(self.rules.build(NO_ROUTE, None, &known, problems));
+        let rules = Rules {
+            guard: Guard::build(self.auth, &secrets, problems),
+            ..self.rules.build(NO_ROUTE, None, &known, problems)
+        };
+        let rules = Arc::new(rules);
         let routes = Routes::build(self.route, &self.rules, &rules, &known, problems);
         let parent = Parent::build(&self.upstream, surroundings.environment).unwrap_or_else(|reason| {
             // Whoever tells it says where it comes from.
@@ -253,7 +271,7 @@ impl PolicyOptions {
             via: self.headers.via.unwrap_or(true),
             tls: self.tls.build(problems),
             egress: self.egress.build(problems),
-            redact: Arc::new(Redact),
+            redact: Arc::new(self.redact.build(surroundings.keyed, problems)),
             trace: self.otel.build(surroundings.environment, surroundings.dice),
         }
     }

@@ -9,6 +9,7 @@ mod answer;
 mod blame;
 mod clearance;
 mod coding;
+mod credentials;
 mod crowd;
 mod deadline;
 mod error;
@@ -17,6 +18,7 @@ mod gate;
 mod http;
 mod http2;
 mod intercept;
+mod own;
 mod program;
 mod recorder;
 mod retrying;
@@ -24,6 +26,7 @@ mod sniff;
 mod socks;
 mod target;
 mod tls;
+mod tokens;
 mod tunnel;
 mod upstream;
 mod via;
@@ -54,9 +57,13 @@ pub use self::{
     recorder::Listener,
     tls::{CertificateAuthority, Tls, TlsErrors, kept, trial},
 };
-use self::{crowd::Crowd, gate::Gate, recorder::Recorder, upstream::Upstreams, via::Via, worker::Worker};
+use self::{
+    credentials::Credentials, crowd::Crowd, gate::Gate, recorder::Recorder, upstream::Upstreams, via::Via,
+    worker::Worker,
+};
 use crate::{
     policy::Policy,
+    secret::Store,
     traffic::{circuit::Circuit, meter::Meter},
 };
 
@@ -105,15 +112,24 @@ impl Proxy {
     /// Serves as soon as somebody connects; with several workers at once, since any of their sockets may be the first.
     ///
     /// The arguments are those of [`Proxy::serve`].
-    pub fn stand_by(self, policy: &Arc<Policy>, tls: &Arc<Tls>, run_id: &str, listener: Option<&Listener>) -> Standby {
+    pub fn stand_by(
+        self,
+        policy: &Arc<Policy>,
+        tls: &Arc<Tls>,
+        secrets: &Arc<Store>,
+        run_id: &str,
+        listener: Option<&Listener>,
+    ) -> Standby {
         let socket = match &self.listeners[..] {
             [only] => only.try_clone().ok(),
             _ => None,
         };
-        let (policy, tls) = (Arc::clone(policy), Arc::clone(tls));
+        let (policy, tls, secrets) = (Arc::clone(policy), Arc::clone(tls), Arc::clone(secrets));
         let (run_id, listener) = (run_id.to_owned(), listener.cloned());
         let mut standby = Standby {
-            waiting: Some(Box::new(move || self.serve(&policy, &tls, &run_id, listener.as_ref()))),
+            waiting: Some(Box::new(move || {
+                self.serve(&policy, &tls, &secrets, &run_id, listener.as_ref())
+            })),
             socket,
             begun: None,
         };
@@ -131,10 +147,12 @@ impl Proxy {
         self,
         policy: &Arc<Policy>,
         tls: &Arc<Tls>,
+        secrets: &Arc<Store>,
         run_id: &str,
         listener: Option<&Listener>,
     ) -> io::Result<Serving> {
         let count = self.listeners.len();
+        let credentials = Credentials::new(Arc::clone(secrets));
         let gate = Gate::new();
         let mut workers = Vec::with_capacity(count);
         for (index, socket) in self.listeners.into_iter().enumerate() {
@@ -147,6 +165,7 @@ impl Proxy {
                 workers: count,
                 policy: Arc::clone(policy),
                 tls: Arc::clone(tls),
+                credentials: Arc::clone(&credentials),
                 gate,
                 run_id: run_id.to_owned(),
                 listener: listener.cloned(),
@@ -367,6 +386,8 @@ struct Work {
     policy: Arc<Policy>,
     /// What they share about TLS.
     tls: Arc<Tls>,
+    /// What they share of secrets.
+    credentials: Arc<Credentials>,
     /// The clock of all workers.
     gate: Gate,
     /// The run's id.
@@ -393,6 +414,7 @@ impl Work {
                 redact: Arc::clone(&self.policy.redact),
                 policy: Arc::clone(&self.policy),
                 gate: self.gate,
+                credentials: self.credentials,
                 upstreams: Upstreams::new(self.policy, self.own, Arc::clone(&self.tls)),
                 tls: self.tls,
                 stand_in: RefCell::default(),

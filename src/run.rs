@@ -8,6 +8,7 @@ mod dry;
 mod live;
 mod notify;
 mod outcome;
+mod secrets;
 
 use std::{
     ffi::OsString,
@@ -58,6 +59,9 @@ enum StartError {
     /// A report or a log cannot be written.
     #[error("{0}")]
     Report(String),
+    /// A secret cannot be had.
+    #[error("{0}")]
+    Secret(String),
     /// TLS cannot be had as it was configured.
     #[error(transparent)]
     Tls(#[from] TlsErrors),
@@ -111,6 +115,8 @@ fn start(
     config.log.clone().start(quiet, verbose).map_err(StartError::Report)?;
     cli::config::warn(&args.console, &sources.warnings);
 
+    let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
+    let environment = &secrets.environment[..];
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
     let Outputs {
         reports,
@@ -162,7 +168,7 @@ fn start(
     tracing::info!(pid, "the command runs");
 
     // The child runs by now; its first connection waits in the socket's queue until the proxy is at work.
-    let mut standby = proxy.stand_by(&config.policy, &tls, &run_id, listener.as_ref());
+    let mut standby = proxy.stand_by(&config.policy, &tls, &secrets.store, &run_id, listener.as_ref());
     let errand = standby.awaited().map(|awaited| Errand {
         awaited,
         run: Box::new(|| standby.begin()),

@@ -28,6 +28,15 @@ pub(crate) fn is_wanted(place: &str) -> bool {
     cfg!(debug_assertions) && env::var_os(VARIABLE).is_some_and(|wanted| wanted == place)
 }
 
+/// Panics with a secret in its message, if a test wants to see that it is not written.
+pub(crate) fn blurt_out(place: &str, secret: &[u8]) {
+    assert!(
+        !is_wanted(place),
+        "as a test wants it: {}",
+        String::from_utf8_lossy(secret)
+    );
+}
+
 /// Panics if a test wants amb to fail at `place`.
 pub(crate) fn strike(place: &str) {
     assert!(!is_wanted(place), "as a test wants it");

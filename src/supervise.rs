@@ -36,7 +36,7 @@ pub use self::{
     linger::Wait,
     signal::{Signal, Signals, Woken},
     spawn_error::SpawnError,
-    startup::settle_in,
+    startup::{forget_variables, keep_memory_private, settle_in},
     terminal::write_stderr,
 };
 use self::{

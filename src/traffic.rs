@@ -5,6 +5,7 @@
 
 pub mod assertion;
 pub mod circuit;
+pub mod credentials;
 pub mod edits;
 pub mod egress;
 pub mod failures;
@@ -21,7 +22,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::{edits::Notes, retries::Retries, secured::Handshake};
+use self::{credentials::SignedIn, edits::Notes, retries::Retries, secured::Handshake};
 
 /// One HTTP exchange, or one opaque tunnel: exactly one of these for each that began.
 #[derive(Clone, Debug)]
@@ -83,6 +84,8 @@ pub struct Record {
     pub resends: u32,
     /// How long it was held back by limits before it was sent.
     pub waited: Duration,
+    /// What was done about its credentials.
+    pub signed_in: SignedIn,
     /// What limits did about it; none if it kept within them.
     pub limited: Option<Limited>,
     /// What the rules of `[egress]` said of it, and which of them; none if none was asked.

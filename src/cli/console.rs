@@ -11,7 +11,7 @@ use std::{
 
 use clap::Args;
 
-use crate::{exit::Exit, report::color::When};
+use crate::{exit::Exit, report::color::When, veil};
 
 /// How amb speaks: options of every subcommand.
 #[derive(Clone, Debug, Default, Args)]
@@ -40,7 +40,7 @@ pub fn refuse_to_start(reason: &dyn Display) -> Exit {
 /// the child's lines do not come in between.
 pub fn say(text: &dyn Display) {
     let mut lines = String::new();
-    for line in text.to_string().lines() {
+    for line in veil::text(&text.to_string()).lines() {
         lines.extend(["amb: ", line, "\n"]);
     }
     if io::stderr().lock().write_all(lines.as_bytes()).is_err() {
@@ -51,7 +51,10 @@ pub fn say(text: &dyn Display) {
 /// Writes what was asked for to stdout, which is nobody else's in subcommands other than `run`.
 pub fn print(text: impl AsRef<[u8]>) -> Exit {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(&veil::bytes(text.as_ref()))
+        .and_then(|()| stdout.flush())
+    {
         Ok(()) => Exit::Done,
         // A reader that has gone away wants no more of it.
         Err(_) => Exit::Negative,

@@ -31,7 +31,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 13] = [
+pub(super) const TOPICS: [Topic; 14] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -55,6 +55,12 @@ pub(super) const TOPICS: [Topic; 13] = [
         about: "where the configuration comes from",
         heading: "Configuration",
         page: "amb-configuration",
+    },
+    Topic {
+        name: "secrets",
+        about: "secrets, and how requests are signed in",
+        heading: "Secrets",
+        page: "amb-secrets",
     },
     Topic {
         name: "routes",

@@ -19,7 +19,8 @@ use super::{
 use crate::{policy::Problem, spelling::nearest};
 
 /// The tables that routes can say something else about.
-pub(super) const OF_ROUTES: [&str; 13] = [
+pub(super) const OF_ROUTES: [&str; 14] = [
+    AUTH,
     "timeout",
     "retry",
     "circuit-breaker",
@@ -44,6 +45,9 @@ pub(super) const OF_ALL: [[&str; 2]; 6] = [
     ["tls", "never"],
     ["tls", "on-pinning-failure"],
 ];
+
+/// The table whose entries are called by hosts, where a route has one of them for its own.
+const AUTH: &str = "auth";
 
 /// The words of a bound.
 const WORDS: [&str; 10] = [
@@ -169,6 +173,7 @@ fn collect<'a>(table: &'a Dict, path: &mut Vec<String>, found: &mut Vec<(Vec<Str
 pub(super) fn impose(constraints: &[Constraint], merged: &Dict, environment: &[(OsString, OsString)]) -> Imposed {
     let mut imposed = Imposed::default();
     let mut values = merged.clone();
+    spell_out(&mut values);
     for constraint in constraints {
         let is_lifted = |name: &String| files::value(environment, name).is_some_and(|value: &OsStr| !value.is_empty());
         if constraint.unless.as_ref().is_some_and(is_lifted) {
@@ -180,6 +185,27 @@ pub(super) fn impose(constraints: &[Constraint], merged: &Dict, environment: &[(
         constraint.close_ways_around(&mut values, &mut imposed);
     }
     imposed
+}
+
+/// Writes credentials in full that are written as no more than their bearer token, so that a bound for that finds it.
+fn spell_out(values: &mut Dict) {
+    let in_full = |value: &mut Value| {
+        if value.as_str().is_some() {
+            *value = Value::from(nest(&["bearer".to_owned()], value.clone()));
+        }
+    };
+    if let Some(Value::Dict(_, entries)) = values.get_mut(AUTH) {
+        entries.values_mut().for_each(in_full);
+    }
+    if let Some(Value::Array(_, routes)) = values.get_mut("route") {
+        for route in routes {
+            if let Value::Dict(_, table) = route
+                && let Some(auth) = table.get_mut(AUTH)
+            {
+                in_full(auth);
+            }
+        }
+    }
 }
 
 impl Constraint {
@@ -209,7 +235,15 @@ impl Constraint {
             && let Some(Value::Array(_, routes)) = values.get("route")
         {
             let of_route = |at: usize| [&["route".to_owned(), at.to_string()], self.key.as_slice()].concat();
-            keys.extend((0..routes.len()).map(of_route));
+            let entry = |mut key: Vec<String>| {
+                // A bound for one host says nothing about a route, which may be for others.
+                let is_for_all = self.key[0] != AUTH || self.key.get(1).is_none_or(|host| host == ANY);
+                if self.key[0] == AUTH && key.len() > 3 {
+                    key.remove(3);
+                }
+                is_for_all.then_some(key)
+            };
+            keys.extend((0..routes.len()).map(of_route).filter_map(entry));
         }
         keys
     }

@@ -60,9 +60,81 @@ impl fmt::Display for Spot<'_> {
     }
 }
 
+/// Keys in whose place a secret may be written by mistake, instead of its name.
+const REFERENCES: [&str; 9] = [
+    "auth",
+    "bearer",
+    "client-id",
+    "client-secret",
+    "key",
+    "password",
+    "secret-access-key",
+    "session-token",
+    "value",
+];
+
+/// Where values are in a line that should have been the names of secrets, and are not.
+fn misplaced(line: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(sign) = line[at..].find('=') {
+        let sign = at + sign;
+        at = sign + 1;
+        let before = line[..sign].trim_end();
+        let key = before.trim_end_matches(['"', '\'']);
+        let name = key
+            .rsplit(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '-'))
+            .next()
+            .unwrap_or_default();
+        let is_reference = REFERENCES.contains(&name);
+        // The entries of [auth] are called by their hosts; those of other tables too, but what stands there are addresses.
+        if !is_reference && key.len() == before.len() {
+            continue;
+        }
+        let value = &line[at..];
+        let begin = at + value.len() - value.trim_start().len();
+        let quote = line[begin..]
+            .chars()
+            .next()
+            .filter(|letter| matches!(letter, '"' | '\''));
+        let (begin, end) = match quote {
+            Some(quote) => {
+                let inside = &line[begin + 1..];
+                (begin + 1, begin + 1 + inside.find(quote).unwrap_or(inside.len()))
+            }
+            None => (
+                begin,
+                begin + line[begin..].find([',', '}', ' ']).unwrap_or(line.len() - begin),
+            ),
+        };
+        let value = &line[begin..end];
+        // In [connect-to] and [resolve], whose entries have ports, a place may be wrong, and is a word all the same.
+        let has_port = key
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let is_word = |byte: u8| byte.is_ascii_lowercase() || b".-:".contains(&byte);
+        let is_place = |value: &str| {
+            let port = value.rsplit_once(':').map(|(_, port)| port);
+            value.len() < 8
+                || has_port && value.bytes().all(is_word)
+                || port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+                || value
+                    .split(',')
+                    .all(|address| address.trim().parse::<std::net::IpAddr>().is_ok())
+        };
+        let is_name = value.starts_with("secret:") || value.starts_with(['{', '[']) || value.contains("://");
+        if !is_name && (is_reference || !is_place(value)) {
+            found.push(begin..end);
+        }
+    }
+    found
+}
+
 /// A line of a file as it may be shown: what can be the user and password of a URL is starred out, one star a character,
-/// so that what stands behind it keeps its column. Control characters, which could steer a terminal, become spaces.
+/// so that what stands behind it keeps its column, and so is what may be a secret itself in the place of its name. Control
+/// characters, which could steer a terminal, become spaces.
 fn without_secrets(line: &str) -> String {
+    let misplaced = misplaced(line);
     let end = line.rfind('@').unwrap_or(0);
     let begin = line[..end]
         .find("://")
@@ -72,6 +144,7 @@ fn without_secrets(line: &str) -> String {
     line.char_indices()
         .map(|(at, character)| match character {
             _ if (begin..end).contains(&at) => '*',
+            _ if misplaced.iter().any(|span| span.contains(&at)) => '*',
             '\t' => '\t',
             other if other.is_control() => ' ',
             other => other,
@@ -154,6 +227,11 @@ mod tests {
     #[test]
     fn a_password_in_a_line_is_starred_out_and_nothing_moves() {
         for (line, shown) in [
+            ("bearer = 'secret:a', x = 1", "bearer = 'secret:a', x = 1"),
+            ("a = { bearer = 'value', x = 1 }", "a = { bearer = '*****', x = 1 }"),
+            ("'api.test' = \"long-value\"", "'api.test' = \"**********\""),
+            ("'api.test' = 'other.test:80'", "'api.test' = 'other.test:80'"),
+            ("password = 12345, x", "password = *****, x"),
             ("proxy = 'http://u:p@host'", "proxy = 'http://***@host'"),
             ("proxy = \"me:p@ss@host\"", "proxy = \"*******@host\""),
             ("name = 'x' # nothing", "name = 'x' # nothing"),

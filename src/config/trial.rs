@@ -11,6 +11,7 @@ use super::{
     show::{self, Effective},
 };
 use crate::policy::{
+    auth::Destination,
     edit::{
         rewrite::{Place, Scheme},
         value::Ids,
@@ -22,7 +23,18 @@ use crate::policy::{
 };
 
 /// The tables that are not shown: those about the run, and those about requests whose meaning for this one is told.
-const NOT_SHOWN: [&str; 7] = ["assert", "access-log", "egress", "log", "report", "route", "run"];
+const NOT_SHOWN: [&str; 10] = [
+    "access-log",
+    "assert",
+    "auth",
+    "egress",
+    "log",
+    "redact",
+    "report",
+    "route",
+    "run",
+    "secret",
+];
 
 /// A request that somebody wants to know about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -273,6 +285,14 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
     let mark = if as_json { "" } else { " (route)" };
     let values = values(sources, at, mark);
     let egress = config.policy.egress.as_ref().map(|egress| Ruled::of(egress, &asked));
+    let guard = config.policy.rules_for(&asked).rules.guard.as_ref();
+    let credential = guard.filter(|_| !asked.is_tunnel()).and_then(|guard| {
+        guard.told(Destination {
+            host: asked.host,
+            port: asked.port,
+            is_open: asked.scheme == "http" && !config.policy.reach.stays_here(asked.host, asked.port),
+        })
+    });
     if as_json {
         let json = json!({
             "request": {
@@ -290,11 +310,20 @@ pub fn run(config: &Config, sources: &Sources, trial: &Trial, as_json: bool) -> 
             "egress": egress.map(|ruled| json!({
                 "action": ruled.action, "rule": ruled.rule, "message": ruled.message, "enforced": ruled.enforced,
             })),
+            "credential": credential,
             "values": show::as_json(&values, true),
         });
         return format!("{json:#}\n");
     }
-    text(trial, &tried, template.as_deref(), egress.as_ref(), &changes, &values)
+    text(
+        trial,
+        &tried,
+        template.as_deref(),
+        egress.as_ref(),
+        credential.as_deref(),
+        &changes,
+        &values,
+    )
 }
 
 /// What the rules of egress say.
@@ -355,6 +384,7 @@ fn text(
     tried: &[Tried],
     template: Option<&str>,
     egress: Option<&Ruled>,
+    credential: Option<&str>,
     changes: &Changes,
     values: &[Effective],
 ) -> String {
@@ -394,6 +424,9 @@ fn text(
         writeln!(text, "\n  egress: {}", ruled.sentence).unwrap_or_default();
     }
     changes.write_to(&mut text);
+    if let Some(credential) = credential {
+        writeln!(text, "\n  {credential}").unwrap_or_default();
+    }
     text.push('\n');
     for line in show::as_toml(values, true).lines() {
         text.extend(["  ", line, "\n"]);

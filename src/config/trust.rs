@@ -39,6 +39,7 @@ pub(super) const VARIABLE: &str = "AMB_TRUST";
 /// A list, because making the schema for it takes longer than a run may. A test compares it with the marks.
 const DANGEROUS: &[(&[&str], bool)] = &[
     (&["access-log", "file"], true),
+    (&["auth"], false),
     (&["connect-to"], false),
     (&["egress", "allow"], false),
     (&["egress", "default"], false),
@@ -54,6 +55,7 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["response-body", "file"], false),
     (&["response-headers", "add"], true),
     (&["response-headers", "set"], true),
+    (&["route", "*", "auth"], false),
     (&["route", "*", "headers", "add"], true),
     (&["route", "*", "headers", "set"], true),
     (&["route", "*", "response-body", "file"], false),
@@ -70,6 +72,7 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["route", "*", "tls", "client-cert"], false),
     (&["route", "*", "tls", "client-key"], false),
     (&["route", "*", "tls", "extra-roots"], false),
+    (&["secret"], false),
     (&["tls", "ca", "cert"], false),
     (&["tls", "ca", "key"], false),
     (&["tls", "client-cert"], false),

@@ -74,7 +74,7 @@ impl EditOptions<'_> {
     ) -> Option<Arc<Edits>> {
         let edits = Edits {
             headers: self.headers.build(
-                "headers",
+                header::REQUESTS,
                 weaker.map(|weaker| weaker.headers),
                 header::of_request,
                 known,

@@ -163,6 +163,21 @@ impl Reach {
         })
     }
 
+    /// Whether a connection to there stays on this machine, as far as that is known without asking the resolver.
+    pub fn stays_here(&self, host: &str, port: u16) -> bool {
+        let (host, port) = self.target(host, port);
+        match self.addresses(host, port) {
+            Some(addresses) => addresses.iter().all(|address| address.to_canonical().is_loopback()),
+            None => {
+                host == "localhost"
+                    || host.ends_with(".localhost")
+                    || host
+                        .parse::<IpAddr>()
+                        .is_ok_and(|address| address.to_canonical().is_loopback())
+            }
+        }
+    }
+
     /// The addresses that are given for `host` and `port`, as [`Reach::target`] returned them; none asks the resolver.
     pub fn addresses(&self, host: &str, port: u16) -> Option<&[IpAddr]> {
         self.resolutions

@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Problem,
+    auth::{AuthOptions, Guard},
     breaker::BreakerOptions,
     condition::Condition,
     edit::{
@@ -55,6 +56,10 @@ pub struct RouteOptions {
     /// What paths are called in reports, such as /v1/charges/{id}; the first that fits [default: none]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_templates: Option<Vec<PathPattern>>,
+    /// How its requests are signed in: secret:NAME for a bearer token, or a table [default: as for all]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-danger" = "signs requests in with a secret of its choice"))]
+    pub auth: Option<AuthOptions>,
     /// How long things may take, instead of what `[timeout]` says
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(transform = inherits)]
@@ -273,7 +278,18 @@ impl RouteOptions {
         known: &Known<'_>,
         problems: &mut Vec<Problem>,
     ) -> Route {
-        let rules = self.rules(at, &id, weaker, rules, known, problems);
+        let mut rules = self.rules(at, &id, weaker, rules, known, problems);
+        if let Some(auth) = self.auth {
+            let hosts = self.matches.host.as_ref().map(|hosts| hosts.0.as_slice());
+            let key = ["route".to_owned(), at.to_string(), "auth".to_owned()];
+            if let Some(auth) = auth.build(hosts, &key, known.secrets, problems) {
+                let guard = Some(Guard::with(rules.guard.as_ref(), known.secrets, auth));
+                rules = Arc::new(Rules {
+                    guard,
+                    ..(*rules).clone()
+                });
+            }
+        }
         let when = self.when.as_deref().and_then(|when| {
             let mistakes = Condition::compile(when).map_err(|mistakes| {
                 problems.extend(mistakes.into_iter().map(|mistake| Problem {

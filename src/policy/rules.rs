@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     Problem,
+    auth::Guard,
     breaker::{Breaker, BreakerOptions},
     edit::{
         EditOptions, Edits,
@@ -112,6 +113,7 @@ impl RuleOptions {
             edits: self
                 .edits()
                 .build(weaker.map(|(options, _)| options.edits()), known, problems),
+            guard: weaker.and_then(|(_, rules)| rules.guard.clone()),
         }
     }
 
@@ -175,6 +177,8 @@ pub struct Rules {
     pub server_tls: Arc<ServerTls>,
     /// What is changed on the way; none if nothing is.
     pub edits: Option<Arc<Edits>>,
+    /// What requests are signed in with; none if there is nothing to do.
+    pub guard: Option<Arc<Guard>>,
 }
 
 impl Rules {
@@ -191,18 +195,10 @@ impl Rules {
         let bandwidth = bandwidth.as_ref().map(ToString::to_string);
         let retry = self.retry.rule();
         let edits = self.edits.as_ref().map(|edits| edits.rule());
-        [
-            edits,
-            rate,
-            concurrency,
-            retry,
-            breaker,
-            bandwidth,
-            self.server_tls.rule(),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        let guard = self.guard.as_ref().map(|guard| guard.said()).unwrap_or_default();
+        let server_tls = self.server_tls.rule();
+        let others = [edits, rate, concurrency, retry, breaker, bandwidth, server_tls];
+        guard.into_iter().chain(others.into_iter().flatten()).collect()
     }
 }
 

@@ -7,6 +7,7 @@
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 
 use super::{error::ExchangeError, wire::head::RequestHead};
+use crate::veil;
 
 /// The line that marks what amb answers by itself and is no error: `proxy_internal_response` of [RFC 9209 §2.3].
 ///
@@ -33,7 +34,7 @@ impl Answer<'_> {
     /// The answer's bytes, head and body.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let verdict = self.error.verdict();
-        let detail = self.error.to_string();
+        let detail = veil::text(&self.error.to_string()).into_owned();
         let (media_type, body) = self.body(verdict.status, &detail);
         let next_hop = if self.next_hop.is_empty() {
             String::new()

@@ -208,6 +208,20 @@ pub(crate) enum ExchangeError {
         /// Whether it would answer so again.
         is_final: bool,
     },
+    /// A secret that the request needs cannot be had.
+    #[error("{0}")]
+    SecretUnavailable(String),
+    /// A token server does not give amb a token.
+    #[error("no token from {server}: {reason}")]
+    TokenUnavailable {
+        /// The server, with its port.
+        server: String,
+        /// What it answered, or what went wrong on the way.
+        reason: String,
+    },
+    /// A body that is to be signed cannot be.
+    #[error("the request's body cannot be signed: {0}")]
+    BodyNotSignable(String),
     /// amb cannot open more connections.
     #[error("amb is out of file descriptors or ports: {0}")]
     OutOfDescriptors(io::Error),
@@ -281,12 +295,15 @@ impl ExchangeError {
             Self::ResponseIncomplete(_) => (502, "http_response_incomplete", Blame::Upstream),
             Self::ResponseMalformed(_) | Self::Http11Required => (502, "http_protocol_error", Blame::Upstream),
             Self::ResponseHeadTooLarge => (502, "http_response_header_section_size", Blame::Upstream),
-            Self::RequestUnedited(_) => (413, "http_request_denied", Blame::Policy),
             Self::ResponseUnedited(_) => (502, "http_response_body_size", Blame::Policy),
-            Self::ParentRefused { .. } => (502, "destination_unavailable", Blame::Upstream),
+            Self::ParentRefused { .. } | Self::TokenUnavailable { .. } => {
+                (502, "destination_unavailable", Blame::Upstream)
+            }
             Self::CircuitOpen { .. } => (503, "destination_unavailable", Blame::Upstream),
             Self::RateLimited { .. } => (429, "http_request_denied", Blame::Policy),
             Self::ConcurrencyLimited { .. } => (503, "connection_limit_reached", Blame::Policy),
+            Self::SecretUnavailable(_) => (502, "proxy_configuration_error", Blame::Policy),
+            Self::RequestUnedited(_) | Self::BodyNotSignable(_) => (413, "http_request_denied", Blame::Policy),
             Self::EgressDenied(denial) if denial.address.is_some() => (403, "destination_ip_prohibited", Blame::Policy),
             Self::EgressDenied(_) | Self::StrangerRefused(_) => (403, "http_request_denied", Blame::Policy),
             Self::OutOfDescriptors(_) | Self::TooManyClients(_) => (503, "connection_limit_reached", Blame::Amb),
@@ -315,6 +332,9 @@ impl ExchangeError {
             Self::RateLimited { .. } => "rate_limited",
             Self::ConcurrencyLimited { .. } => "concurrency_limited",
             Self::TlsTimedOut { .. } => "tls_timeout",
+            Self::SecretUnavailable(_) => "secret_unavailable",
+            Self::TokenUnavailable { .. } => "token_unavailable",
+            Self::BodyNotSignable(_) => "body_not_signable",
             Self::EgressDenied(_) => "egress_denied",
             _ => self.verdict().error,
         }
@@ -339,6 +359,7 @@ impl ExchangeError {
             | Self::ConcurrencyLimited { .. }
             | Self::RequestUnedited(_)
             | Self::ResponseUnedited(_)
+            | Self::BodyNotSignable(_)
             | Self::EgressDenied(_) => Outcome::Denied(self.failure()),
             _ => Outcome::Failed(self.failure()),
         }

@@ -6,12 +6,15 @@
 
 mod again;
 mod attempt;
+mod authenticate;
 mod change;
 mod hedge;
 mod limits;
 mod own;
 mod reply;
 mod respond;
+mod signing;
+mod stand_ins;
 
 use std::{
     future::poll_fn,
@@ -23,6 +26,7 @@ use std::{
     task::Poll,
 };
 
+use self::{authenticate::Carried, signing::Room};
 use super::{
     clearance,
     deadline::Countdown,
@@ -143,6 +147,8 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, mut req
         truncation_shows: true,
         trip: None,
         asked_path: None,
+        carried: None,
+        room: None,
         passage: Passage::default(),
         stage: Stage::Connecting,
         time: None,
@@ -224,6 +230,10 @@ struct Exchange<'a> {
     trip: Option<Trip>,
     /// The path that was asked for; none if it is the one that is sent.
     asked_path: Option<Vec<u8>>,
+    /// The token that it goes with; none if it needs none, or has had a second one.
+    carried: Option<Box<Carried>>,
+    /// Room for its body, where all of that had to be there first.
+    room: Option<Room>,
     /// What lets the attempt go that is under way, and hears how it went.
     passage: Passage,
     /// How far its attempt has come.
@@ -275,11 +285,18 @@ impl Exchange<'_> {
         } else {
             Conversation::new(Pump::new(framing, Coding::Kept))
         };
+        if let Some(guard) = self.rules.guard.clone() {
+            Box::pin(self.sign_in(client, &guard, &conversation, framing)).await?;
+        }
         let (limits, record) = (&self.rules.limits, &mut self.open.record);
         let (authority, tunnelled) = (&self.request.authority, self.request.prepared.is_some());
         let who = Who::Exchange { client, tunnelled };
         let _admission = self.worker.gate.admit(limits, authority, who, record).await?;
-        let (mut server, head) = self.send(client, &mut conversation).await?;
+        let (mut server, head) = if self.carried.is_none() {
+            self.send(client, &mut conversation).await?
+        } else {
+            Box::pin(self.send_with_token(client, &mut conversation)).await?
+        };
         if head.status == 101 {
             return self.upgrade(client, server, head).await;
         }

@@ -326,7 +326,7 @@ pub(super) fn begin(worker: &Rc<Worker>, head: &RequestHead) -> Open {
     head.method().clone_into(&mut open.record.method);
     if worker.recorder.is_listened_to() {
         let agent = head.fields.first("user-agent");
-        open.record.user_agent = agent.map(|value| String::from_utf8_lossy(value).into_owned());
+        open.record.user_agent = agent.map(|value| worker.redact.header("user-agent", value));
         open.record.referer = head.fields.first("referer").map(|value| worker.redact.referer(value));
     }
     open

@@ -14,6 +14,7 @@ use crate::{
     policy::rules::{Chosen, Rules},
     traffic::{
         Blame, Failure, Kind, Outcome, Protocol, Record,
+        credentials::SignedIn,
         edits::Notes,
         meter::Meter,
         retries::{NotRetried, Retries},
@@ -97,6 +98,7 @@ impl Recorder {
             retries: Retries::default(),
             resends: 0,
             waited: Duration::ZERO,
+            signed_in: SignedIn::default(),
             limited: None,
             egress: None,
             reused: false,
@@ -110,6 +112,11 @@ impl Recorder {
             recorder: Rc::clone(self),
             ended: false,
         }
+    }
+
+    /// Counts a request of amb's own for a token, which is nobody's exchange.
+    pub(crate) fn note_token_request(&self, succeeded: bool) {
+        self.meter.borrow_mut().credentials.add_token_request(succeeded);
     }
 
     /// How many exchanges and tunnels are open.

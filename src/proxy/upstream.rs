@@ -32,6 +32,7 @@ use crate::{
     policy::{
         Policy,
         parent::{Kind, ParentProxy, Route, Scheme},
+        rules::Rules,
         timeout::Timeouts,
     },
     traffic::secured::Handshake,
@@ -124,6 +125,11 @@ struct Progress {
 }
 
 impl Upstreams {
+    /// What holds for requests of no route.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.policy.rules
+    }
+
     /// With an empty pool.
     pub(crate) fn new(policy: Arc<Policy>, own: SocketAddr, tls: Arc<Tls>) -> Rc<Self> {
         Rc::new(Self {
@@ -391,6 +397,14 @@ impl Upstreams {
             Route::Direct => None,
             Route::Via(parent) => Some(parent),
         }
+    }
+
+    /// Whether a plain connection for `authority` leads nowhere but to this machine, as far as that is known without asking
+    /// the resolver.
+    pub(crate) fn stays_here(&self, authority: &Authority, purpose: &Purpose) -> bool {
+        let target = self.redirected(authority);
+        self.parent(purpose, authority, &target).is_none()
+            && self.policy.reach.stays_here(&authority.host, authority.port)
     }
 
     /// Whether `address` leads to amb's own listener.

@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     access,
     clearance::Clearance,
+    credentials::Credentials,
     crowd::{Crowd, Seat},
     deadline,
     error::{ExchangeError, is_exhaustion},
@@ -62,6 +63,8 @@ pub(crate) struct Worker {
     pub(crate) policy: Arc<Policy>,
     /// What lets requests go.
     pub(crate) gate: Gate,
+    /// What the workers share of secrets.
+    pub(crate) credentials: Arc<Credentials>,
     /// The servers.
     pub(crate) upstreams: Rc<Upstreams>,
     /// What the workers share about TLS.

@@ -7,6 +7,7 @@
 mod line;
 
 use std::{
+    borrow::Cow,
     fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     report::{AccessLogTarget, events::EventsTarget, text::plural},
     traffic::{Record, summary::Warning},
+    veil,
 };
 
 /// Lines that may wait to be written: a few hundred kilobytes, and a tenth of a second of heavy traffic.
@@ -238,7 +240,16 @@ impl AccessLog {
 impl Sink {
     /// Puts a line for a record. Never waits: if there is no room, the line is left out and counted.
     pub fn log(&self, record: &Record) {
-        if self.lines.try_send(line::line(self.format, record)).is_err() {
+        let line = line::line(self.format, record);
+        let veiled = match self.format {
+            LineFormat::Json => veil::json(&line),
+            _ => veil::bytes(&line),
+        };
+        let line = match veiled {
+            Cow::Owned(veiled) => veiled,
+            Cow::Borrowed(_) => line,
+        };
+        if self.lines.try_send(line).is_err() {
             self.fate.dropped.fetch_add(1, Ordering::AcqRel);
         }
     }

@@ -18,6 +18,7 @@ use tempfile::NamedTempFile;
 use crate::{
     report::{ReportFormat, ReportTarget, json},
     traffic::summary::Summary,
+    veil,
 };
 
 /// How long a reader may read nothing at all before the report is given up. Reports of less than a pipe holds, which is
@@ -94,7 +95,7 @@ impl ReportFile {
     /// then as it was, unless its directory takes no new files.
     pub fn write(self, summary: &Summary) -> Result<(), ReportError> {
         let bytes = match self.format {
-            ReportFormat::Json => json::render(summary),
+            ReportFormat::Json => veil::json(&json::render(summary)).into_owned(),
         };
         let written = match self.way {
             Way::Replace(target) => replace(&target, &bytes),

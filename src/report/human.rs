@@ -5,6 +5,7 @@
 
 mod assertions;
 mod circuits;
+mod credentials;
 mod egress;
 mod failures;
 mod label;
@@ -158,6 +159,7 @@ fn full(summary: &Summary, stream: &Stream) -> Vec<String> {
     lines.extend(egress::section(&summary.traffic.decisions, stream));
     lines.extend(retries::section(&summary.traffic.retries, stream));
     lines.extend(circuits::section(&summary.traffic.circuits, stream));
+    lines.extend(credentials::section(&summary.traffic.credentials, stream));
     lines.extend(assertions::section(&summary.assertions, stream));
     lines.extend(reports(summary, stream));
     lines

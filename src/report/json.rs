@@ -17,6 +17,7 @@ use self::{
     policies::{Breakers, Egress},
 };
 use crate::traffic::{
+    credentials::Credentials,
     edits::EditCounts,
     failures::FailureGroup,
     held::Held,
@@ -29,6 +30,7 @@ use crate::traffic::{
     secured::{SecuredTraffic, TlsState},
     summary::{CentralPolicy, Child, ChildOutcome, ExitReason, Summary, Warning},
 };
+use crate::veil;
 
 /// The version of the report's schema.
 pub const SCHEMA_VERSION: &str = "1.3";
@@ -48,6 +50,14 @@ pub fn schema() -> serde_json::Value {
 /// The report as a value, which other formats are made of.
 pub fn document(summary: &Summary) -> serde_json::Value {
     serde_json::to_value(Report::of(summary)).expect("no map in it has keys other than strings")
+}
+
+/// The same without what is secret, for formats whose own escapes would hide it from the funnel.
+pub fn veiled(summary: &Summary) -> serde_json::Value {
+    serde_json::from_slice(&veil::json(&render(summary))).unwrap_or_else(|reason| {
+        tracing::error!(%reason, "a report without its secrets is no JSON");
+        serde_json::Value::Null
+    })
 }
 
 /// The report, indented and with a newline at its end.
@@ -203,6 +213,9 @@ struct Totals<'a> {
     /// What retries did, and why others were not made; absent if there was nothing to retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     retries: Option<&'a RetryCounts>,
+    /// What was done about credentials; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<&'a Credentials>,
     /// How long things took.
     #[serde(flatten)]
     times: Times<'a>,
@@ -502,6 +515,7 @@ impl<'a> Totals<'a> {
             bytes: &traffic.bytes,
             tls_failures: traffic.tls_failures,
             held: (!traffic.held.is_nothing()).then_some(&traffic.held),
+            credentials: Some(&traffic.credentials).filter(|credentials| !credentials.is_nothing()),
             retries: retries(&traffic.retries),
             times: Times {
                 latency: traffic.latency.as_ref(),

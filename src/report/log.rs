@@ -27,7 +27,10 @@ use tracing_subscriber::{
     registry::{LookupSpan, Registry},
 };
 
-use crate::report::text::{Charset, escape};
+use crate::{
+    report::text::{Charset, escape},
+    veil::Veiled,
+};
 
 /// The form of the lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize, JsonSchema)]
@@ -87,7 +90,10 @@ impl Log {
             2 => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         };
-        tracing::subscriber::set_global_default(self.subscriber(usual, io::stderr)).map_err(|reason| reason.to_string())
+        let is_json = self.format == LogFormat::Json;
+        let behind_the_veil = move || Veiled::new(io::stderr(), is_json);
+        tracing::subscriber::set_global_default(self.subscriber(usual, behind_the_veil))
+            .map_err(|reason| reason.to_string())
     }
 
     /// What takes the events.

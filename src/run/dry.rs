@@ -1,25 +1,25 @@
 //! `amb run --dry-run`: what would be done, on stdout, which is nobody else's now. Nothing is started.
 
-use std::{
-    ffi::{OsStr, OsString},
-    fmt::Write as _,
-    io::Write as _,
-    net::SocketAddr,
-};
+use std::{ffi::OsString, fmt::Write as _, io::Write as _, net::SocketAddr};
 
 use crate::{
     cli::RunArgs,
     config::{Config, Sources, show},
     exit::Exit,
     inject,
+    secret::Store,
     trust::Files,
+    veil,
 };
 
 /// Shows the command, what is configured and from where, and how the child's environment would differ from amb's own.
 pub(super) fn run(args: &RunArgs, environment: &[(OsString, OsString)], config: &Config, sources: &Sources) -> Exit {
     let text = describe(args, environment, config, sources);
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(veil::text(&text).as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Ok(()) => Exit::Done,
         Err(_) => Exit::Failed,
     }
@@ -27,7 +27,12 @@ pub(super) fn run(args: &RunArgs, environment: &[(OsString, OsString)], config: 
 
 /// The text.
 fn describe(args: &RunArgs, environment: &[(OsString, OsString)], config: &Config, sources: &Sources) -> String {
-    let words: Vec<String> = args.command.iter().map(|word| quoted(word)).collect();
+    super::secrets::veil(config);
+    let store = Store::new(&config.secrets, environment);
+    store.learn_what_is_at_hand();
+    let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
+    let words = config.policy.redact.arguments(words.iter().map(|word| &**word));
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
     let mut text = format!("command\n  {}\n\n", words.join(" "));
     text.push_str("configuration\n");
     for line in show::all(sources).lines() {
@@ -52,7 +57,13 @@ fn describe(args: &RunArgs, environment: &[(OsString, OsString)], config: &Confi
     for part in ["\n", shown, free, "\n"] {
         text.push_str(part);
     }
-    let inherited = inject::environment(environment);
+    for name in store.hidden() {
+        if environment.iter().any(|(known, _)| known == name) {
+            text.extend(["  - ", name, "  (hidden from the command)\n"]);
+        }
+    }
+    let environment = super::secrets::visible(environment, &store.hidden());
+    let inherited = inject::environment(&environment);
     let stand_in = SocketAddr::new(
         config.listen.ip(),
         if config.listen.port() == 0 {
@@ -77,8 +88,8 @@ fn describe(args: &RunArgs, environment: &[(OsString, OsString)], config: &Confi
 }
 
 /// A word of the command line in quotes, control characters escaped.
-fn quoted(word: &OsStr) -> String {
-    format!("\"{}\"", word.to_string_lossy().escape_debug())
+fn quoted(word: &str) -> String {
+    format!("\"{}\"", word.escape_debug())
 }
 
 /// Stands for the port while the environment is made; no other number that comes up there.

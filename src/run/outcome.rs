@@ -114,6 +114,12 @@ impl Outcome<'_> {
         let meter = std::mem::take(&mut self.drained.meter);
         let breaks_rules = meter.breaks_rules();
         let traffic = meter.finish();
+        let withheld = traffic.credentials.warnings();
+        warnings.extend(
+            withheld
+                .into_iter()
+                .map(|said| Warning::new("credential_withheld", said)),
+        );
         let child = child(self.pid, self.ended);
         let assertions = if self.config.assertions.is_empty() {
             Vec::new()
@@ -139,7 +145,8 @@ impl Outcome<'_> {
             );
             warnings.push(Warning::new("retries_may_repeat", message));
         }
-        let lossy = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
+        let words: Vec<_> = self.args.command.iter().map(|word| word.to_string_lossy()).collect();
+        let words = self.config.policy.redact.arguments(words.iter().map(|word| &**word));
         // Only reports tell them, and to find them takes longer than all the rest.
         let sources = if self.config.report.files.is_empty() {
             Vec::new()
@@ -152,7 +159,7 @@ impl Outcome<'_> {
                 id: self.run_id,
                 trace_id: self.config.policy.trace.as_ref().map(|trace| trace.run.trace_id()),
                 name: self.config.name.clone(),
-                command: self.args.command.iter().map(lossy).collect(),
+                command: words,
                 started_at: self.started_at,
                 duration: self.duration,
                 config_sources: sources,

@@ -4,7 +4,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "sigaction(2) and pthread_sigmask(3) have no safe wrapper, and .init_array is a link section"
+    reason = "sigaction(2), pthread_sigmask(3) and environ(7) have no safe wrapper, and .init_array is a link section"
 )]
 
 use std::{
@@ -55,6 +55,59 @@ pub fn settle_in() {
                 libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
             }
         }
+    }
+}
+
+/// The process's environment, as C has it.
+mod environment {
+    use std::ffi::c_char;
+
+    unsafe extern "C" {
+        /// The entries, closed by a null.
+        pub(super) static mut environ: *mut *mut c_char;
+    }
+}
+
+/// Takes variables out of this process's environment and wipes what it was started with, which is what others see of it in
+/// `/proc`. To be called while there is one thread.
+pub fn forget_variables(names: &[&str]) {
+    // SAFETY: `environ` is null, or a list of texts that end in zero, closed by a null. They are the process's own and may be
+    // written to; with one thread nobody else reads them meanwhile. What is copied moves towards the front of the same list.
+    unsafe {
+        let mut from = environment::environ;
+        let mut to = from;
+        while !from.is_null() && !(*from).is_null() {
+            let entry = *from;
+            let length = libc::strlen(entry);
+            let bytes = std::slice::from_raw_parts(entry.cast::<u8>(), length);
+            let name = bytes.split(|byte| *byte == b'=').next().unwrap_or_default();
+            if names.iter().any(|hidden| hidden.as_bytes() == name) {
+                for at in 0..length {
+                    // Volatile: nobody is going to read it here, and it is to be gone all the same.
+                    entry.add(at).write_volatile(0);
+                }
+            } else {
+                *to = entry;
+                to = to.add(1);
+            }
+            from = from.add(1);
+        }
+        if !to.is_null() {
+            *to = ptr::null_mut();
+        }
+    }
+}
+
+/// From now on no dump of this process is written and no other process of the same user can look into it: neither trace it nor
+/// read its memory. The command is not affected: exec(2) begins anew ([prctl(2)], `PR_SET_DUMPABLE`).
+///
+/// What `/proc` tells of amb belongs to root meanwhile: who may list its open files is root, and amb itself.
+///
+/// [prctl(2)]: https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html
+pub fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(reason) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%reason, "amb holds secrets, and may leave them in a dump");
     }
 }
 

@@ -22,6 +22,7 @@ const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// SIGTTOU is held back meanwhile: with `stty tostop` a line written from the background would stop amb for ever.
 pub fn write_stderr(text: &str) {
     let _blocked = Blocked::new([libc::SIGTTOU]);
+    let text = crate::veil::text(text);
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         match rustix::io::write(stderr(), rest) {

@@ -17,6 +17,7 @@ use foldhash::fast::RandomState;
 use crate::traffic::{
     Outcome, Record, Scheme,
     circuit::Circuit,
+    credentials::Credentials,
     edits::EditCounts,
     egress::{Decisions, Verdict},
     failures::{FailureGroup, FailureGroups},
@@ -60,12 +61,15 @@ pub struct Meter {
     tls_failures: u64,
     /// What was changed on the way.
     edits: EditCounts,
+    /// What was done about credentials.
+    pub credentials: Credentials,
 }
 
 impl Meter {
     /// Counts one exchange or tunnel.
     pub fn add(&mut self, record: &Record) {
         self.tally(&record.host, record.port).add(record);
+        self.credentials.add(record);
         if let Some(id) = &record.route {
             self.route(id).add(record);
         }
@@ -133,6 +137,7 @@ impl Meter {
         self.failures.merge(other.failures);
         self.denials.merge(other.denials);
         self.edits.merge(other.edits);
+        self.credentials.merge(other.credentials);
         self.decisions.merge(other.decisions);
         self.tls_failures += other.tls_failures;
     }
@@ -179,6 +184,7 @@ impl Meter {
             names,
             tls_failures: self.tls_failures,
             edits: self.edits,
+            credentials: self.credentials,
         }
     }
 
@@ -244,6 +250,8 @@ pub struct Traffic {
     pub tls_failures: u64,
     /// What was changed on the way.
     pub edits: EditCounts,
+    /// What was done about credentials.
+    pub credentials: Credentials,
 }
 
 impl Traffic {

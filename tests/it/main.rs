@@ -12,6 +12,7 @@ mod doctor;
 mod egress;
 mod fuzz;
 mod generated;
+mod guard;
 mod layers;
 mod readme;
 mod records;

@@ -246,6 +246,33 @@ fn further_files_add_to_it_in_the_order_of_their_names() {
 }
 
 #[test]
+fn sources_of_secrets_and_ways_to_sign_in_can_be_forbidden_wherever_they_stand() {
+    let secret = "[secret]\nx = { env = 'X' }\n";
+    let of_route = |auth: &str| format!("{secret}[[route]]\nmatch = {{ host = 'h' }}\nauth = {auth}\n");
+    let of_all = |auth: &str| format!("{secret}[auth]\n'h' = {auth}\n");
+    let basic = "{ basic = { user = 'u', password = 'secret:x' } }";
+    for (bound, file, refused) in [
+        (
+            "secret.*.command",
+            "[secret]\nx = { command = ['x'] }\n".to_owned(),
+            true,
+        ),
+        ("secret.*.command", secret.to_owned(), false),
+        ("auth.*.bearer", of_all("'secret:x'"), true),
+        ("auth.*.bearer", of_all("{ bearer = 'secret:x' }"), true),
+        ("auth.*.bearer", of_route("'secret:x'"), true),
+        ("auth.*.bearer", of_route(basic), false),
+        ("auth.*.basic", of_all(basic), true),
+        ("auth.*.basic", of_route(basic), true),
+        ("auth.other.basic", of_route(basic), false),
+    ] {
+        let policy = format!("[enforce]\n'{bound}' = {{ forbidden = true }}\n");
+        let scene = Scene::new().policy(&policy).user(&file);
+        assert_eq!(load(&scene.request).is_err(), refused, "{bound}: {file}");
+    }
+}
+
+#[test]
 fn every_table_that_a_route_can_override_is_bounded_there_too() {
     let tables: std::collections::BTreeSet<&str> = schema::keys()
         .iter()

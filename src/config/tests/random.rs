@@ -74,6 +74,8 @@ impl Dice {
                 { "match": { "host": format!("h{number}.test") } },
                 { "id": self.pick(&["a", "b"]), "when": "request.port == 80", "timeout": { "connect": "2s" } },
             ]),
+            ("secret", _) => json!(format!("WORD{number}")),
+            ("auth", _) => json!(format!("secret:a{number}")),
             (_, "a list of texts") => json!([format!("a{number}"), format!("b{number}")]),
             (_, "a list of families") => json!([self.pick(&["proxy", "-java", "all"]), "node"]),
             (_, "an address of the loopback with a port") => json!(format!("127.0.0.1:{number}")),
@@ -115,8 +117,15 @@ impl Dice {
                         Some("NAME") => format!("X-Name-{number}"),
                         Some("POINTER") => format!("/name/{number}"),
                         Some("STATUS") => format!("40{number}"),
+                        _ if key.name() == "secret" => format!("host{number}"),
                         _ => format!("host{number}:80"),
                     });
+                    // These entries are tables.
+                    match key.name().as_str() {
+                        "secret" => path.push("env".to_owned()),
+                        "auth" => path.push("bearer".to_owned()),
+                        _ => {}
+                    }
                 }
                 let adds = key.is_list && key.entry.is_none() && self.roll(0..2) == 0;
                 (path, (self.value(key), adds))

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::policy::{Problem, words::list};
 
+/// The name of the table of requests.
+pub(super) const REQUESTS: &str = "headers";
+
 /// The table `[headers]`.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -218,7 +221,7 @@ impl Entries<'_, '_> {
                 self.problems.push(Problem::at(&key, reason));
                 continue;
             }
-            let Some(value) = valid(value, &key, self.known, self.problems) else {
+            let Some(value) = valid(value, self.table == REQUESTS, &key, self.known, self.problems) else {
                 continue;
             };
             if let Some(reason) = value.misfit() {
@@ -232,6 +235,16 @@ impl Entries<'_, '_> {
             });
         }
         edits
+    }
+}
+
+impl HeaderEdit {
+    /// The secret that the field is to say.
+    pub fn secret(&self) -> Option<&str> {
+        match &self.change {
+            Change::Remove => None,
+            Change::Set(value) | Change::Add(value) => value.secret(),
+        }
     }
 }
 

@@ -243,7 +243,7 @@ impl RewriteOptions {
         let prefix = prefix("path-prefix", &self.path_prefix);
         let mut parameters = |operation: &str, entries: &[Entry]| -> Vec<(String, Value)> {
             let read = entries.iter().filter_map(|Entry { name, value }| {
-                let value = valid(value, &[ID, "query", operation, name], known, problems)?;
+                let value = valid(value, false, &[ID, "query", operation, name], known, problems)?;
                 Some((name.clone(), value))
             });
             read.collect()

@@ -64,7 +64,7 @@ impl<'de> de::Visitor<'de> for TableVisitor {
 pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "additionalProperties": { "type": "string", "title": "a text, in which ${run.id}, ${request.id} and ${env.NAME} stand for what they name" },
+        "additionalProperties": { "type": "string", "title": "a text, in which ${run.id}, ${request.id} and ${env.NAME} stand for what they name, or @FILE" },
         "x-entry": "NAME",
     })
 }

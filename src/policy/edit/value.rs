@@ -2,22 +2,24 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     fmt,
     os::unix::ffi::OsStrExt,
     path::Path,
+    sync::Arc,
 };
 
-use crate::policy::Problem;
+use crate::policy::{
+    Problem,
+    auth::{Binding, PREFIX, Reference},
+};
 
 /// What a placeholder may be called, apart from variables.
 const PLACEHOLDERS: [&str; 2] = ["run.id", "request.id"];
 
 /// What the name of a variable is put behind.
 const VARIABLE: &str = "env.";
-
-/// What refers to a secret.
-const SECRET: &str = "secret:";
 
 /// The longest value: beyond it servers refuse the head.
 const LONGEST: usize = 32 * 1024;
@@ -34,6 +36,8 @@ pub struct Known<'a> {
     pub allowed: &'a [String],
     /// Reads the files that are named.
     pub read: Reader<'a>,
+    /// Where each secret may go, by name.
+    pub secrets: &'a Arc<BTreeMap<String, Binding>>,
 }
 
 impl fmt::Debug for Known<'_> {
@@ -60,12 +64,14 @@ pub struct Value {
     written: String,
     /// What it is made of.
     parts: Vec<Part>,
+    /// The secret that it is to become, of which it is the placeholder.
+    secret: Option<Reference>,
 }
 
 /// A part of a value.
 #[derive(Clone, PartialEq, Eq)]
 enum Part {
-    /// These bytes, whoever asks. A reference to a secret would be a part beside this one.
+    /// These bytes, whoever asks.
     Bytes(Vec<u8>),
     /// The run's id.
     RunId,
@@ -75,13 +81,17 @@ enum Part {
 
 impl Value {
     /// Reads a value as it is written: text with placeholders, or `@FILE` for the content of a file without the line break
-    /// at its end (`@@` for an at sign).
+    /// at its end (`@@` for an at sign), or `secret:NAME` for a secret that says to which hosts it may go.
     ///
     /// # Errors
     /// A sentence fragment: what it refers to is not there, or is nothing that it may refer to.
     pub fn read(written: &str, known: &Known<'_>) -> Result<Self, String> {
-        let parts = if written.starts_with(SECRET) {
-            return Err("secrets cannot be referred to in this version of amb".to_owned());
+        let mut secret = None;
+        let parts = if written.starts_with(PREFIX) {
+            let reference: Reference = written.parse()?;
+            let parts = vec![Part::Bytes(placeholder(&reference, known)?)];
+            secret = Some(reference);
+            parts
         } else if let Some(text) = written.strip_prefix("@@") {
             let mut parts = parts(text, known)?;
             parts.insert(0, Part::Bytes(b"@".to_vec()));
@@ -100,6 +110,7 @@ impl Value {
         Ok(Self {
             written: written.to_owned(),
             parts,
+            secret,
         })
     }
 
@@ -135,6 +146,11 @@ impl Value {
                     .collect(),
             ),
         }
+    }
+
+    /// The secret that takes its place where that may go: nowhere else is there such a value.
+    pub fn secret(&self) -> Option<&str> {
+        self.secret.as_ref().map(Reference::name)
     }
 
     /// Whether it is another one for each request.
@@ -206,6 +222,18 @@ fn parts(text: &str, known: &Known<'_>) -> Result<Vec<Part>, String> {
     Ok(parts)
 }
 
+/// What stands in the place of a secret until that is put in.
+fn placeholder(reference: &Reference, known: &Known<'_>) -> Result<Vec<u8>, String> {
+    let name = reference.name();
+    match known.secrets.get(name) {
+        None => Err("there is no secret of this name: it is an entry of [secret]".to_owned()),
+        Some(binding) if !binding.names_hosts() => Err(format!(
+            "a credential is for given hosts: name them in secret.{name}.hosts, or use `auth` instead"
+        )),
+        Some(_) => Ok(format!("amb-secret:{name}").into_bytes()),
+    }
+}
+
 /// What the placeholder `${name}` stands for, which is a variable.
 fn of_variable(name: &str, known: &Known<'_>) -> Result<Vec<u8>, String> {
     let Some(variable) = name.strip_prefix(VARIABLE) else {
@@ -253,9 +281,19 @@ fn of_file(path: &str, known: &Known<'_>) -> Result<Vec<u8>, String> {
     Ok(content)
 }
 
-/// A value; none if it is wrong, of which `problems` gets what.
-pub(super) fn valid(written: &str, key: &[&str], known: &Known<'_>, problems: &mut Vec<Problem>) -> Option<Value> {
+/// A value; none if it is wrong, of which `problems` gets what. Only where `may_be_secret` it may be one.
+pub(super) fn valid(
+    written: &str,
+    may_be_secret: bool,
+    key: &[&str],
+    known: &Known<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Value> {
     Value::read(written, known)
+        .and_then(|value| match value.secret {
+            Some(_) if !may_be_secret => Err("secrets are for headers of requests, and for `auth`".to_owned()),
+            _ => Ok(value),
+        })
         .map_err(|reason| problems.push(Problem::at(key, reason)))
         .ok()
 }
@@ -270,6 +308,10 @@ pub(super) mod tests {
         let environment = [("A", "first"), ("LINES", "a\nb"), ("HOME", "/root")]
             .map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let allowed = ["A", "LINES", "GONE"].map(ToOwned::to_owned);
+        let hosts = Some(vec!["api.test".parse().unwrap()]);
+        let bound = Binding::build(&[], hosts, false, &mut Vec::new());
+        let secrets = [("bound", bound), ("loose", Binding::default())];
+        let secrets = Arc::new(secrets.map(|(name, binding)| (name.to_owned(), binding)).into());
         test(&Known {
             environment: &environment,
             allowed: &allowed,
@@ -277,6 +319,7 @@ pub(super) mod tests {
                 Some("token") => Ok(b"s3cret\r\n".to_vec()),
                 _ => Err("No such file or directory".to_owned()),
             },
+            secrets: &secrets,
         })
     }
 
@@ -305,6 +348,7 @@ pub(super) mod tests {
         check("$$5 is 5$, $${run.id}", Ok("$5 is 5$, ${run.id}"));
         check("@token", Ok("s3cret"));
         check("@@${env.A}", Ok("@first"));
+        check("secret:bound", Ok("amb-secret:bound"));
     }
 
     #[test]
@@ -316,7 +360,9 @@ pub(super) mod tests {
         check("${run.id", Err("write `$$`"));
         check("@", Err("write `@@`"));
         check("@gone", Err("gone: No such file"));
-        check("secret:token", Err("secrets"));
+        check("secret:gone", Err("there is no secret of this name"));
+        check("secret:", Err("secret:NAME"));
+        check("secret:loose", Err("secret.loose.hosts"));
         check(&"x".repeat(40_000), Err("40000 bytes"));
     }
 

@@ -118,6 +118,18 @@ impl HostPattern {
         }
     }
 
+    /// Whether every host fits.
+    pub fn is_any(&self) -> bool {
+        match &self.hosts {
+            Hosts::Any | Hosts::Network(_, 0) => true,
+            Hosts::Labels(labels) => labels.iter().all(|label| match label {
+                Label::Many => true,
+                Label::One(glob) => glob.fits(b"") && glob.fits(b"any-label"),
+            }),
+            Hosts::Name(_) | Hosts::Below { .. } | Hosts::Network(..) => false,
+        }
+    }
+
     /// Whether it is about addresses.
     pub fn is_network(&self) -> bool {
         matches!(self.hosts, Hosts::Network(..))

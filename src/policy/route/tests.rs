@@ -19,6 +19,7 @@ fn built(table: &Value) -> (Option<Routes>, Vec<Problem>) {
         environment: &[],
         allowed: &[],
         read: &|_| Err("there are no files".to_owned()),
+        secrets: &Arc::default(),
     };
     let rules = Arc::new(weaker.build("default", None, &known, &mut problems));
     let routes = Routes::build(options(table), &weaker, &rules, &known, &mut problems);

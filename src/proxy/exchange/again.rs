@@ -62,7 +62,8 @@ impl Exchange<'_> {
         let now = self.worker.gate.now();
         let policy = &self.worker.policy;
         policy.spending.request(&authority.host, authority.port, now);
-        if bodiless {
+        // What is kept already, for a request that goes a second time with another token, is all there is of the body.
+        if bodiless || conversation.upload.tape.is_some() {
             return;
         }
         let limit = self.rules.retry.buffer_limit;
@@ -144,7 +145,7 @@ impl Exchange<'_> {
     }
 
     /// Ends the connection of an answer that the client will not get, unless all of it is there, or as good as.
-    async fn discard(
+    pub(super) async fn discard(
         &mut self,
         client: &mut Connection,
         conversation: &Conversation,

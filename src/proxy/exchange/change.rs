@@ -24,9 +24,10 @@ use super::{
 };
 use crate::{
     policy::{
+        auth::Withheld,
         edit::{
             back::Trip,
-            header::{Change, HeaderEdits},
+            header::{Change, HeaderEdit, HeaderEdits},
             json::{Edited, Json, OnLimit, is_json},
             rewrite::{self, Place, Rewrite, Scheme},
             value::Ids,
@@ -71,12 +72,7 @@ impl Exchange<'_> {
                     self.clear_names()?;
                 }
             }
-            change_fields(
-                &mut self.request.head.fields,
-                &edits.headers,
-                &ids,
-                &mut self.open.record.edits,
-            );
+            self.change_request_fields(&edits.headers, &ids);
             if let Some(json) = &edits.json
                 && framing != Framing::Empty
                 && self.request.head.fields.first("content-type").is_some_and(is_json)
@@ -89,6 +85,23 @@ impl Exchange<'_> {
             Other::Body(body) => Conversation::of(Tape::whole(body, &self.worker.policy.kept)),
             Other::None => Conversation::new(Pump::new(framing, Coding::Kept)),
         })
+    }
+
+    /// Changes the request's fields; where one is to be a secret, to what [`Exchange::sign_in`] finds and replaces, if that may
+    /// go where the request goes.
+    fn change_request_fields(&mut self, edits: &HeaderEdits, ids: &Ids<'_>) {
+        for edit in &edits.0 {
+            if let Some(name) = edit.secret()
+                && let Err(why) = self.may_stand_in(name)
+            {
+                // That there are hosts without it is what its hosts are for.
+                if why != Withheld::OtherHost {
+                    self.withhold(why);
+                }
+                continue;
+            }
+            change_field(&mut self.request.head.fields, edit, ids, &mut self.open.record.edits);
+        }
     }
 
     /// Sends the request elsewhere. `Host` follows, unless it is to be preserved.
@@ -222,17 +235,22 @@ impl Exchange<'_> {
 /// Changes the fields of a head, and notes what was changed.
 pub(super) fn change_fields(fields: &mut Fields, edits: &HeaderEdits, ids: &Ids<'_>, notes: &mut Notes) {
     for edit in &edits.0 {
-        let changed = match &edit.change {
-            Change::Remove => fields.remove(&edit.name),
-            Change::Set(value) => fields.put(&edit.name, &value.bytes(ids)),
-            Change::Add(value) => {
-                fields.append(&edit.name, &value.bytes(ids));
-                true
-            }
-        };
-        if changed {
-            notes.applied.push(Arc::clone(&edit.id));
+        change_field(fields, edit, ids, notes);
+    }
+}
+
+/// Changes the fields of one name.
+fn change_field(fields: &mut Fields, edit: &HeaderEdit, ids: &Ids<'_>, notes: &mut Notes) {
+    let changed = match &edit.change {
+        Change::Remove => fields.remove(&edit.name),
+        Change::Set(value) => fields.put(&edit.name, &value.bytes(ids)),
+        Change::Add(value) => {
+            fields.append(&edit.name, &value.bytes(ids));
+            true
         }
+    };
+    if changed {
+        notes.applied.push(Arc::clone(&edit.id));
     }
 }
 

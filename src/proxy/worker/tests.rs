@@ -89,6 +89,7 @@ fn worker(recorder: &Rc<Recorder>, own: SocketAddr) -> Rc<Worker> {
         environment: &[],
         read: &|_| Err("there are no files".to_owned()),
         dice: (1, 1),
+        keyed: Default::default,
     };
     let policy = Arc::new(PolicyOptions::default().build(&surroundings, &mut problems));
     Rc::new(Worker {
@@ -96,6 +97,7 @@ fn worker(recorder: &Rc<Recorder>, own: SocketAddr) -> Rc<Worker> {
         recorder: Rc::clone(recorder),
         via: Via::new("1", true),
         redact: Arc::clone(&policy.redact),
+        credentials: Credentials::new(Arc::default()),
         upstreams: Upstreams::new(Arc::clone(&policy), own, Arc::default()),
         tls: Arc::default(),
         stand_in: RefCell::default(),

@@ -42,6 +42,7 @@ fn record() -> Record {
         opened: 1,
         resends: 0,
         waited: Duration::ZERO,
+        signed_in: crate::traffic::credentials::SignedIn::default(),
         limited: None,
         egress: None,
         reused: false,

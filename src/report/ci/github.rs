@@ -15,6 +15,7 @@ use crate::{
         failures::FailureGroup,
         summary::{ExitReason, Summary, Warning},
     },
+    veil,
 };
 
 /// Annotations of a kind that a step may have; GitHub drops those beyond. The last says how many more there are.
@@ -138,7 +139,8 @@ fn capped(kind: &str, all: &[Annotation]) -> Vec<String> {
         all.len()
     };
     let command = |annotation: &Annotation| {
-        let escaped = |text: &str| escape(text, Charset::Unicode);
+        // A secret is looked for as it is: what is escaped would not be found.
+        let escaped = |text: &str| escape(&veil::text(text), Charset::Unicode);
         let (title, text) = (escaped(&annotation.title), escaped(&annotation.text));
         let (title, text) = (property(&title), data(&shortened(&text)));
         format!("::{kind} {}title={title}::{text}", annotation.place)
@@ -181,7 +183,7 @@ pub(super) fn write_files(summary: &Summary, variable: impl Fn(&str) -> Option<O
     if let Some(path) = file("GITHUB_STEP_SUMMARY") {
         let before = fs::metadata(&path).map_or(0, |file| usize::try_from(file.len()).unwrap_or(usize::MAX));
         let room = MOST_SUMMARY.saturating_sub(before).min(OWN_SUMMARY);
-        let text = markdown::render(&json::document(summary), room);
+        let text = markdown::render(&json::veiled(summary), room);
         if text.is_empty() {
             warn("job summary", &"other programs have left no room in it");
         } else if let Err(reason) = append(&path, &text) {
@@ -189,7 +191,7 @@ pub(super) fn write_files(summary: &Summary, variable: impl Fn(&str) -> Option<O
         }
     }
     if let Some(path) = file("GITHUB_OUTPUT")
-        && let Err(reason) = append(&path, &outputs(summary))
+        && let Err(reason) = append(&path, &veil::text(&outputs(summary)))
     {
         warn("outputs of the step", &reason);
     }

@@ -38,6 +38,7 @@ pub(crate) fn exchange() -> Record {
         retries: Retries::default(),
         resends: 0,
         waited: Duration::ZERO,
+        signed_in: crate::traffic::credentials::SignedIn::default(),
         limited: None,
         egress: None,
         reused: true,

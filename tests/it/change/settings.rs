@@ -30,7 +30,7 @@ fn every_mistake_has_its_place() {
         ("amb.toml:5:", "`HOME` may not be named: put it in the list headers.env"),
         ("amb.toml:6:", "gone: No such file or directory"),
         ("amb.toml:7:", "the control character 0x0a"),
-        ("amb.toml:8:", "secrets cannot be referred to"),
+        ("amb.toml:8:", "there is no secret of this name"),
         (
             "amb.toml:10:",
             "`Host` cannot be changed: it follows the URL; rewrite.host changes both",

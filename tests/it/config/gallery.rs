@@ -188,11 +188,11 @@ const MISTAKES: &[Mistake] = &[
     in_file("an address without a port", "run.listen = \"127.0.0.1\"\n"),
     in_file(
         "a parent proxy with a scheme that amb does not speak",
-        "upstream.proxy = \"https://me:secret@proxy:443\"\n",
+        "upstream.proxy = \"https://me:hidden@proxy:443\"\n",
     ),
     in_file(
         "a parent proxy from a checkout",
-        "upstream.proxy = \"me:secret@proxy\"\n",
+        "upstream.proxy = \"me:hidden@proxy\"\n",
     ),
     in_file(
         "a checkout that decrypts",
@@ -249,7 +249,7 @@ const MISTAKES: &[Mistake] = &[
     in_variable("it is not UTF-8", &[("AMB_RUN__NAME", "\u{fffd}")]),
     in_variable("a profile that is in no file", &[("AMB_PROFILE", "ci")]),
     in_variable("a file that is not there", &[("AMB_CONFIG", "missing.toml")]),
-    in_variable("a parent proxy that is none", &[("http_proxy", "me:secret@:80")]),
+    in_variable("a parent proxy that is none", &[("http_proxy", "me:hidden@:80")]),
     Mistake {
         title: "a profile is misspelled",
         file: "[profile.staging.run]\nname = \"x\"\n",
@@ -327,7 +327,7 @@ fn shown(mistake: &Mistake) -> String {
     text.push_str(&String::from_utf8(output.stderr).unwrap());
     assert_eq!(output.status.code(), Some(125), "{text}");
     assert!(output.stdout.is_empty() && !scene.started(), "{text}");
-    assert!(!text.split_once("$ amb").unwrap().1.contains("secret"), "{text}");
+    assert!(!text.split_once("$ amb").unwrap().1.contains("hidden"), "{text}");
     text
 }
 

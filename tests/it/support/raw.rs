@@ -73,9 +73,7 @@ impl Proxy {
         outcome.assert_status(0);
         let said = outcome.stderr().to_owned();
         assert!(!said.contains("panicked"), "{said}");
-        let report = outcome.report.expect("a report");
-        let text = report.to_string();
-        Records { report, text }
+        Records::of(outcome.report.expect("a report"))
     }
 }
 
@@ -89,6 +87,12 @@ pub(crate) struct Records {
 }
 
 impl Records {
+    /// By a run's report.
+    pub(crate) fn of(report: serde_json::Value) -> Self {
+        let text = report.to_string();
+        Self { report, text }
+    }
+
     /// All of the report.
     pub(crate) fn report(&self) -> &serde_json::Value {
         &self.report

@@ -73,7 +73,7 @@ fn anything(dice: &mut Dice, policy: &str) -> Scene {
         .environment
         .push(("HOME".into(), scene.directory.path().join("home").into()));
     scene.request.environment.push(("AMB_TRUST".into(), "1".into()));
-    let mut files = std::collections::BTreeMap::new();
+    let mut files = BTreeMap::new();
     for _ in 0..dice.roll(0..7) {
         let (key, value) = say(dice);
         let is_list = matches!(
@@ -98,10 +98,7 @@ fn anything(dice: &mut Dice, policy: &str) -> Scene {
             place => {
                 let file = ["system.toml", "home/.config/amb/amb.toml", "amb.toml", "given.toml"]
                     [usize::try_from(place.saturating_sub(2)).unwrap_or(0).min(3)];
-                files
-                    .entry(file)
-                    .or_insert_with(std::collections::BTreeMap::new)
-                    .insert(written, value);
+                files.entry(file).or_insert_with(BTreeMap::new).insert(written, value);
             }
         }
     }
