@@ -39,7 +39,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Find out which programs of this machine go through amb, and trust it')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Trust this project''s amb.toml')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Write what makes a shell complete amb''s words and those of the wrapped command')
-            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Help on a subcommand or a topic: exit-codes, env, config, secrets, resilience, routes, changes, filters, differences')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Help on a subcommand or a topic: exit-codes, env, config, secrets, resilience, routes, changes, assertions, filters, differences')
             break
         }
         'amb;run' {
@@ -67,7 +67,10 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--egress', '--egress', [CompletionResultType]::ParameterName, 'What becomes of requests that the rules deny: off, audit or enforce [default: audit]')
             [CompletionResult]::new('--allow', '--allow', [CompletionResultType]::ParameterName, 'Where requests may go; everywhere else is denied [default: none]')
             [CompletionResult]::new('--deny', '--deny', [CompletionResultType]::ParameterName, 'Where requests may not go, whatever else is allowed [default: none]')
+            [CompletionResult]::new('--assert', '--assert', [CompletionResultType]::ParameterName, 'Fail with 99 unless this holds at the end: ''requests.failed == 0'', ''latency.p95 < 500ms''; repeatable')
             [CompletionResult]::new('--summary', '--summary', [CompletionResultType]::ParameterName, 'How much to say at the end [default: auto]')
+            [CompletionResult]::new('--ci', '--ci', [CompletionResultType]::ParameterName, 'For which service to write job summaries, annotations and sections of the log [default: auto]')
+            [CompletionResult]::new('--events', '--events', [CompletionResultType]::ParameterName, 'Write a line of JSON for each exchange and tunnel as it ends: to a file, or to a descriptor as fd:3 [default: none]')
             [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable [default: none]')
             [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write a report to this file: report.json or json=FILE; repeatable [default: none]')
             [CompletionResult]::new('--access-log', '--access-log', [CompletionResultType]::ParameterName, 'Append a line for each exchange and tunnel to this file; - is stderr [default: none]')
@@ -94,6 +97,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--no-circuit-breaker', '--no-circuit-breaker', [CompletionResultType]::ParameterName, 'Call every host, whatever was said before')
             [CompletionResult]::new('--no-via', '--no-via', [CompletionResultType]::ParameterName, 'Leave out the Via header that amb adds to requests and responses')
             [CompletionResult]::new('--no-intercept', '--no-intercept', [CompletionResultType]::ParameterName, 'Tunnel everything, whatever was said before')
+            [CompletionResult]::new('--no-fail', '--no-fail', [CompletionResultType]::ParameterName, 'Report assertions, and end as the command ended all the same [default: off]')
             [CompletionResult]::new('--proxy-loopback', '--proxy-loopback', [CompletionResultType]::ParameterName, 'Send requests to loopback through the proxy too [default: off]')
             [CompletionResult]::new('--no-proxy-loopback', '--no-proxy-loopback', [CompletionResultType]::ParameterName, 'Leave requests to loopback alone, whatever was said before')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')

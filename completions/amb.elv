@@ -36,7 +36,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand doctor 'Find out which programs of this machine go through amb, and trust it'
             cand trust 'Trust this project''s amb.toml'
             cand completions 'Write what makes a shell complete amb''s words and those of the wrapped command'
-            cand help 'Help on a subcommand or a topic: exit-codes, env, config, secrets, resilience, routes, changes, filters, differences'
+            cand help 'Help on a subcommand or a topic: exit-codes, env, config, secrets, resilience, routes, changes, assertions, filters, differences'
         }
         &'amb;run'= {
             cand -c 'Read this file as well, over amb.toml and the variables [env: AMB_CONFIG]'
@@ -63,7 +63,10 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --egress 'What becomes of requests that the rules deny: off, audit or enforce [default: audit]'
             cand --allow 'Where requests may go; everywhere else is denied [default: none]'
             cand --deny 'Where requests may not go, whatever else is allowed [default: none]'
+            cand --assert 'Fail with 99 unless this holds at the end: ''requests.failed == 0'', ''latency.p95 < 500ms''; repeatable'
             cand --summary 'How much to say at the end [default: auto]'
+            cand --ci 'For which service to write job summaries, annotations and sections of the log [default: auto]'
+            cand --events 'Write a line of JSON for each exchange and tunnel as it ends: to a file, or to a descriptor as fd:3 [default: none]'
             cand -r 'Write a report to this file: report.json or json=FILE; repeatable [default: none]'
             cand --report 'Write a report to this file: report.json or json=FILE; repeatable [default: none]'
             cand --access-log 'Append a line for each exchange and tunnel to this file; - is stderr [default: none]'
@@ -90,6 +93,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --no-circuit-breaker 'Call every host, whatever was said before'
             cand --no-via 'Leave out the Via header that amb adds to requests and responses'
             cand --no-intercept 'Tunnel everything, whatever was said before'
+            cand --no-fail 'Report assertions, and end as the command ended all the same [default: off]'
             cand --proxy-loopback 'Send requests to loopback through the proxy too [default: off]'
             cand --no-proxy-loopback 'Leave requests to loopback alone, whatever was said before'
             cand -q 'Say less: no summary and no warnings; errors stay'

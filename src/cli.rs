@@ -59,13 +59,14 @@ Examples:
   amb run -- ./legacy-app --port 8080
   amb run --connect-timeout 2s -- ./legacy-app
   amb run --access-log calls.ndjson --report report.json -- ./smoke.sh
+  amb run --assert 'requests.failed == 0' -- ./smoke.sh
   amb run --connect-to api.example.com:80:localhost:8080 -- ./app
 ";
 
 /// What the exit status says.
 const RUN_EXIT_STATUS: &str = "\
 Exit status: the command's own, and its signal if it died of one;
-124 --run-timeout; 125 amb could not start; 126 not executable; 127 not found.";
+99 an assertion failed; 124 --run-timeout; 125 amb could not start; 126 not executable; 127 not found.";
 
 /// What a report of a fault should say about the program; the commit if whoever built it said which.
 fn long_version() -> String {
@@ -154,7 +155,7 @@ pub enum Command {
     /// bash: source <(amb completions bash), or amb.bash in ~/.local/share/bash-completion/completions/;
     /// zsh: _amb in a directory of $fpath; fish: amb.fish in ~/.config/fish/completions/.
     Completions(complete::CompletionsArgs),
-    /// Help on a subcommand or a topic: exit-codes, env, config, secrets, resilience, routes, changes, filters, differences
+    /// Help on a subcommand or a topic: exit-codes, env, config, secrets, resilience, routes, changes, assertions, filters, differences
     Help(help::HelpArgs),
     /// Answer a shell's question
     #[command(hide = true)]

@@ -4,9 +4,11 @@
 //! client or server: it is escaped on its way to a terminal and into every format.
 
 pub mod access_log;
+pub mod ci;
 pub mod color;
 pub mod diff;
 pub mod document;
+pub mod events;
 pub mod file;
 pub mod har;
 mod html;
@@ -16,6 +18,7 @@ mod junit;
 mod k6;
 pub mod kept;
 pub mod log;
+pub mod markdown;
 mod markup;
 mod merge;
 mod openmetrics;
@@ -29,7 +32,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    report::{access_log::LineFormat, document::Document, file::ReportFile, log::LogFormat},
+    report::{
+        access_log::LineFormat, ci::CiKind, document::Document, events::EventsTarget, file::ReportFile, log::LogFormat,
+    },
     veil,
 };
 
@@ -56,9 +61,42 @@ pub struct ReportOptions {
     #[schemars(extend("default" = "auto"))]
     pub summary: Option<SummaryMode>,
 
+    /// Report assertions, and end as the command ended all the same [default: off]
+    ///
+    /// An assertion that may stop the run does not.
+    #[arg(
+        id = "report.no-fail",
+        long = "no-fail",
+        num_args = 0,
+        default_missing_value = "true"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false))]
+    pub no_fail: Option<bool>,
+
+    /// For which service to write job summaries, annotations and sections of the log [default: auto]
+    #[arg(id = "report.ci", long = "ci", value_enum, value_name = "KIND")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "auto"))]
+    pub ci: Option<CiKind>,
+
+    /// Write a line of JSON for each exchange and tunnel as it ends: to a file, or to a descriptor as fd:3 [default: none]
+    ///
+    /// For programs that follow the run. The lines are those of the access log; the command's requests never wait for them.
+    #[arg(
+        id = "report.events",
+        long = "events",
+        value_name = "FILE|fd:N",
+        value_hint = ValueHint::FilePath,
+        help_heading = "Observability"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-danger" = "writes a file outside the directory", "x-danger-if" = "outside"))]
+    pub events: Option<String>,
+
     /// Write a report to this file: report.json or json=FILE; repeatable [default: none]
     ///
-    /// Formats, with the extensions that stand for them: json, junit (.xml), html, openmetrics (.prom, .om), k6 (none: write k6=FILE),
+    /// Formats, with the extensions that stand for them: json, junit (.xml), html, md, openmetrics (.prom, .om), k6 (none: write k6=FILE),
     /// and har, which keeps the first 10,000 requests that amb sees, 16 MiB at most.
     ///
     /// The file is replaced as a whole when the run is over. That it can be written is checked before the command
@@ -110,6 +148,12 @@ pub enum SummaryMode {
 pub struct Report {
     /// How much the summary says.
     pub summary: SummaryMode,
+    /// Whether assertions are told of and change nothing.
+    pub no_fail: bool,
+    /// For which service to write.
+    pub ci: CiKind,
+    /// Where events go; none if nobody follows the run.
+    pub events: Option<EventsTarget>,
     /// The files to write.
     pub files: Vec<ReportTarget>,
     /// How many reports are kept for `amb report --last`; 0 means that this one is not.
@@ -134,6 +178,8 @@ pub enum ReportFormat {
     Junit,
     /// A page with charts, for people.
     Html,
+    /// For people who look at a merge request or a job.
+    Markdown,
     /// All there is, for monitoring.
     Openmetrics,
     /// As k6's summary export, for GitLab's merge requests.
@@ -144,10 +190,11 @@ pub enum ReportFormat {
 
 impl ReportFormat {
     /// Every format by its name, with the file extensions that it is known by.
-    const NAMES: [(&str, &[&str], Self); 6] = [
+    const NAMES: [(&str, &[&str], Self); 7] = [
         ("json", &["json"], Self::Json),
         ("junit", &["xml"], Self::Junit),
         ("html", &["html", "htm"], Self::Html),
+        ("md", &["md", "markdown"], Self::Markdown),
         ("openmetrics", &["prom", "om"], Self::Openmetrics),
         ("k6", &[], Self::K6),
         ("har", &["har"], Self::Har),
@@ -178,6 +225,7 @@ impl ReportFormat {
             Self::Json => document.to_json(),
             Self::Junit => junit::render(document).into_bytes(),
             Self::Html => html::render(document).into_bytes(),
+            Self::Markdown => markdown::render(&document.to_value().unwrap_or_default(), usize::MAX).into_bytes(),
             Self::Openmetrics => openmetrics::render(document).into_bytes(),
             Self::K6 => k6::render(document).into_bytes(),
             Self::Har => veil::json(har::render(document, requests).as_bytes()).into_owned(),
@@ -190,7 +238,7 @@ impl ReportOptions {
     ///
     /// # Errors
     ///
-    /// A format that does not exist or cannot be told from the file's name; a report to the command's stdout.
+    /// A format that does not exist or cannot be told from the file's name; a report or events to the command's stdout.
     pub fn build(self) -> Result<Report, InvalidOption> {
         let files = self.files.unwrap_or_default();
         let files = all(files.iter().map(|text| target(text))).map_err(|reasons| InvalidOption {
@@ -204,8 +252,16 @@ impl ReportOptions {
                 reason: format!("{keep} is more than {MOST_KEPT}, the most that are kept"),
             });
         }
+        let events = self.events.map(|text| text.parse()).transpose();
+        let events = events.map_err(|reason| InvalidOption {
+            key: &["report", "events"],
+            reason,
+        })?;
         Ok(Report {
             summary: self.summary.unwrap_or_default(),
+            no_fail: self.no_fail.unwrap_or_default(),
+            ci: self.ci.unwrap_or_default(),
+            events,
             files,
             keep: usize::from(keep),
         })

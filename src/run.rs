@@ -5,6 +5,7 @@
 //! never changes how the child's end is passed on.
 
 mod dry;
+mod live;
 mod notify;
 mod outcome;
 mod secrets;
@@ -23,7 +24,7 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-use self::outcome::Outcome;
+use self::{live::Live, outcome::Outcome};
 use crate::{
     cli::{self, Console, RunArgs},
     config::{Config, Sources},
@@ -31,14 +32,14 @@ use crate::{
     inject,
     proxy::{Drained, Draining, Listener, Proxy, Standby, Tls, TlsErrors},
     report::{
-        access_log::AccessLog,
+        access_log::{AccessLog, Sink},
         color::Stream,
         file::ReportFile,
         har::Keeper,
         progress::{Progress, UNNOTICED},
     },
     sabotage,
-    supervise::{Errand, Signals, Spawn, SpawnError, Supervisor, write_stderr},
+    supervise::{Errand, Signals, Spawn, SpawnError, Supervisor, Watch, write_stderr},
     trust::{Directory, TrustError},
 };
 
@@ -118,9 +119,14 @@ fn start(
     let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
     let environment = &secrets.environment[..];
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
-    let (reports, access_log) = outputs(config).map_err(StartError::Report)?;
+    let Outputs {
+        reports,
+        access_log,
+        events,
+    } = Outputs::open(config).map_err(StartError::Report)?;
+    let live = Live::of(config, started_at);
     let requests = config.report.wants_requests().then(Keeper::default);
-    let listener = listener(access_log.as_ref(), requests.clone());
+    let listener = listener([&access_log, &events], live.as_ref(), requests.clone());
 
     let bound = Proxy::bind(config.listen, config.threads);
     let proxy = bound.map_err(|reason| StartError::Listen {
@@ -169,7 +175,11 @@ fn start(
         awaited,
         run: Box::new(|| standby.begin()),
     });
-    let ended = Supervisor::new(child, &config.supervise).run(&mut signals, errand);
+    let watch = live.as_ref().map(|live| Watch {
+        every: live::EVERY,
+        look: Box::new(|| live.fails()),
+    });
+    let ended = Supervisor::new(child, &config.supervise).run(&mut signals, errand, watch);
     let duration = started_at.elapsed().unwrap_or_default();
 
     tracing::info!(pid, status = Exit::from(ended).status(), "the command has ended");
@@ -191,7 +201,8 @@ fn start(
             ended,
             drained,
             panicked: PANICS.load(Ordering::Relaxed),
-            access_log: access_log.map(AccessLog::close),
+            aborted: live.and_then(Live::aborted),
+            logs: [access_log, events].map(|log| log.map(AccessLog::close)),
             requests,
         };
         outcome.report(reports, &stderr)
@@ -206,30 +217,56 @@ fn start(
     Ok(exit)
 }
 
-/// What the run is written to: the reports' files and the access log.
-///
-/// # Errors
-/// A line for each that cannot be written.
-fn outputs(config: &Config) -> Result<(Vec<ReportFile>, Option<AccessLog>), String> {
-    let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
-    match (config.report.reserve(), access_log) {
-        (Ok(reports), Ok(access_log)) => Ok((reports, access_log)),
-        (Err(reports), Err(access_log)) => Err(format!("{reports}\n{access_log}")),
-        (Err(reason), Ok(_)) | (Ok(_), Err(reason)) => Err(reason),
+/// Who gets each record as it ends; none if nobody wants them.
+fn listener(logs: [&Option<AccessLog>; 2], live: Option<&Live<'_>>, requests: Option<Keeper>) -> Option<Listener> {
+    let sinks: Vec<Sink> = logs.into_iter().flatten().map(AccessLog::sink).collect();
+    let sums = live.map(Live::sums);
+    if sinks.is_empty() && sums.is_none() && requests.is_none() {
+        return None;
     }
+    Some(Arc::new(move |record| {
+        for sink in &sinks {
+            sink.log(record);
+        }
+        if let Some(sums) = &sums {
+            sums.add(record);
+        }
+        if let Some(requests) = &requests {
+            requests.keep(record);
+        }
+    }))
 }
 
-/// Who is told of each record: the access log, and what keeps requests for reports; none if nobody is.
-fn listener(access_log: Option<&AccessLog>, requests: Option<Keeper>) -> Option<Listener> {
-    match (access_log.map(AccessLog::sink), requests) {
-        (None, None) => None,
-        (Some(sink), None) => Some(Arc::new(move |record| sink.log(record))),
-        (sink, Some(requests)) => Some(Arc::new(move |record| {
-            if let Some(sink) = &sink {
-                sink.log(record);
+/// What the run is written to.
+struct Outputs {
+    /// The reports' files.
+    reports: Vec<ReportFile>,
+    /// The access log; none if none is wanted.
+    access_log: Option<AccessLog>,
+    /// The events; none if nobody follows the run.
+    events: Option<AccessLog>,
+}
+
+impl Outputs {
+    /// Opens all of them.
+    ///
+    /// # Errors
+    /// A line for each that cannot be written.
+    fn open(config: &Config) -> Result<Self, String> {
+        let reports = config.report.reserve();
+        let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
+        let events = config.report.events.as_ref().map(AccessLog::follow).transpose();
+        match (reports, access_log, events) {
+            (Ok(reports), Ok(access_log), Ok(events)) => Ok(Self {
+                reports,
+                access_log,
+                events,
+            }),
+            (reports, access_log, events) => {
+                let reasons = [reports.err(), access_log.err(), events.err()];
+                Err(reasons.into_iter().flatten().collect::<Vec<_>>().join("\n"))
             }
-            requests.keep(record);
-        })),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Plain data. The proxy makes records, the reports read them; neither knows the other.
 
+pub mod assertion;
 pub mod circuit;
 pub mod credentials;
 pub mod edits;

@@ -65,7 +65,7 @@ pub enum ReportAction {
 /// What to make of a report.
 #[derive(Debug, Args)]
 pub struct OutputArgs {
-    /// The format: json, junit, html, openmetrics, k6 [default: by the name of the output; a summary for people without one]
+    /// The format: json, junit, html, md, openmetrics, k6 [default: by the name of the output; a summary for people without one]
     #[arg(long, short, value_name = "FMT")]
     pub format: Option<String>,
     /// Write it to this file [default: stdout]

@@ -4,6 +4,7 @@
 //! may be added, which bumps the minor version; readers ignore those they do not know, and do without those that are newer
 //! than the report.
 
+mod assertion;
 mod revive;
 
 use std::{
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use self::assertion::Asserted;
 use crate::{
     traffic::{
         circuit::Circuit,
@@ -122,6 +124,9 @@ pub struct Document {
     /// What circuit breakers did.
     #[serde(default)]
     pub breakers: Breakers,
+    /// What was asserted of the run, by name; absent if nothing was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assertions: Vec<Asserted>,
     /// What was changed on the way; absent if nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edits: Option<EditCounts>,
@@ -226,6 +231,9 @@ pub struct Totals {
     /// Wire bytes.
     #[serde(default)]
     pub bytes: Bytes,
+    /// Exchanges and tunnels that failed for want of TLS that both ends accept.
+    #[serde(default)]
+    pub tls_failures: u64,
     /// What limits held back; absent if nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
@@ -531,6 +539,15 @@ impl Document {
             Cow::Borrowed(_) => Ok(self),
             Cow::Owned(veiled) => Self::read(&veiled),
         }
+    }
+
+    /// It as a JSON value.
+    ///
+    /// # Errors
+    ///
+    /// None that is known of.
+    pub fn to_value(&self) -> Result<serde_json::Value, ReadError> {
+        serde_json::to_value(self).map_err(|reason| ReadError::Json(reason.to_string()))
     }
 
     /// When the run began.

@@ -40,6 +40,7 @@ pub(super) fn render(document: &Document) -> String {
         header(document),
         tiles(document),
         "<main>\n".to_owned(),
+        assertions(document),
         warnings(document),
         chart::pair(&chart::timeline(document), &chart::latencies(document)),
         table::hosts(document),
@@ -138,6 +139,30 @@ fn tiles(document: &Document) -> String {
         .iter()
         .map(|(what, value, class)| format!("<div><dt>{what}</dt><dd class=\"{class}\">{}</dd></div>\n", Text(value)));
     format!("<dl class=\"tiles\">\n{}</dl>\n", each.collect::<String>())
+}
+
+/// What was asserted, what did not hold first.
+fn assertions(document: &Document) -> String {
+    let mut table = Table::new(
+        "What was asserted of the run",
+        &["*Assertion", "*Result", "*Expression", "*Got"],
+    );
+    let (held, failed): (Vec<_>, Vec<_>) = document.assertions.iter().partition(|one| one.passed);
+    for one in failed.iter().chain(&held).take(MOST_ROWS) {
+        let (class, result) = match (one.passed, one.fails()) {
+            (true, _) => ("good", "✓ held".to_owned()),
+            (false, true) => ("bad", format!("✗ {}", one.result.replace('_', " "))),
+            (false, false) => ("note", format!("! {}, only a warning", one.result.replace('_', " "))),
+        };
+        table.row([
+            Cell::text(&one.name),
+            Cell::text(&result).with(class),
+            Cell::text(&one.expression),
+            Cell::text(&one.got()),
+        ]);
+    }
+    let hidden = u64::try_from(document.assertions.len().saturating_sub(MOST_ROWS)).unwrap_or(u64::MAX);
+    section("Assertions", &table.finish(hidden))
 }
 
 /// What the user should know of.

@@ -1,9 +1,11 @@
 //! The JSON report: all there is, for programs. What it consists of is in [`document`](super::document); here it is made of
 //! a run.
 
+use serde_json::Value;
+
 use crate::{
     report::document::{
-        Amb, Breakers, ChildEnd, Config, Decision, Document, Egress, Exit, Group, Host, Route, Run, SCHEMA,
+        Amb, Asserted, Breakers, ChildEnd, Config, Decision, Document, Egress, Exit, Group, Host, Route, Run, SCHEMA,
         SCHEMA_VERSION, Template, Times, Tls, TotalRequests, Totals, time,
     },
     traffic::{
@@ -20,6 +22,15 @@ use crate::{
         timeline::Timeline,
     },
 };
+
+/// The report as a value without what is secret, for formats whose own escapes would hide it from the funnel.
+pub fn veiled(summary: &Summary) -> Value {
+    let veiled = Document::of(summary).veiled().and_then(|document| document.to_value());
+    veiled.unwrap_or_else(|reason| {
+        tracing::error!(%reason, "a report without its secrets is no report");
+        Value::Null
+    })
+}
 
 impl Document {
     /// The report on this run.
@@ -59,6 +70,7 @@ impl Document {
             denials_beyond: traffic.denials_beyond,
             egress: summary.egress.map(|mode| Egress::of(mode, &traffic.decisions)),
             breakers: Breakers::of(traffic.circuits.clone()),
+            assertions: summary.assertions.iter().map(Asserted::of).collect(),
             edits: Some(traffic.edits.clone()).filter(|edits| !edits.is_nothing()),
             timeline: Times::of(&traffic.timeline),
             leftovers: summary.leftovers,
@@ -89,6 +101,7 @@ impl Totals {
             tunnels: traffic.tunnels.clone(),
             connections: traffic.connections,
             bytes: traffic.bytes,
+            tls_failures: traffic.tls_failures,
             held: Some(traffic.held.clone()).filter(|held| !held.is_nothing()),
             retries: retries(&traffic.retries),
             credentials: Some(traffic.credentials.clone()).filter(|credentials| !credentials.is_nothing()),
@@ -266,8 +279,10 @@ pub(crate) mod tests {
         report::human::tests::{nothing_seen, summary},
         traffic::{
             Blame, Failure, Kind, Limited, Outcome, Protocol, Record,
+            assertion::{Actual, Assertion, Figure, Severity, Verdict},
             credentials::SignedIn,
             edits::Notes,
+            egress,
             meter::Meter,
             retries::{NotRetried, Refused, RetryLevel},
             summary::{CentralPolicy, ChildOutcome, Clamped, Warning},
@@ -275,7 +290,7 @@ pub(crate) mod tests {
     };
 
     /// The report, read back.
-    fn report(summary: &Summary) -> serde_json::Value {
+    fn report(summary: &Summary) -> Value {
         serde_json::to_value(Document::of(summary)).unwrap()
     }
 
@@ -319,6 +334,23 @@ pub(crate) mod tests {
         }
     }
 
+    /// An assertion that was judged.
+    fn asserted(name: &str, severity: Severity, outcome: Verdict, value: Figure) -> Assertion {
+        Assertion {
+            name: name.to_owned(),
+            expression: format!("{name} > 0"),
+            place: None,
+            severity,
+            outcome,
+            actual: vec![Actual {
+                of: name.to_owned(),
+                value,
+            }],
+            detail: None,
+            aborted: false,
+        }
+    }
+
     /// A run that everything there is was seen of.
     pub(crate) fn everything() -> Summary {
         let mut meter = Meter::default();
@@ -340,7 +372,7 @@ pub(crate) mod tests {
                 }
                 60 => {
                     record.host = "telemetry.example.net".to_owned();
-                    record.egress = Some((Verdict::Denied, "default".into()));
+                    record.egress = Some((egress::Verdict::Denied, "default".into()));
                     record.outcome = Outcome::Denied(Failure {
                         error_type: "http_request_denied".to_owned(),
                         blame: Blame::Policy,
@@ -359,7 +391,7 @@ pub(crate) mod tests {
                     record.request_id = "r-90".to_owned();
                 }
                 80 => (record.limited, record.waited) = (Some(Limited::Delayed), Duration::from_millis(5)),
-                _ => record.egress = Some((Verdict::Allowed, "*.example.com".into())),
+                _ => record.egress = Some((egress::Verdict::Allowed, "*.example.com".into())),
             }
             meter.add(&record);
         }
@@ -373,6 +405,15 @@ pub(crate) mod tests {
             traffic: meter.finish(),
             egress: Some("enforce"),
             leftovers: Some(1),
+            assertions: vec![
+                asserted("called", Severity::Error, Verdict::Passed, Figure::Count(499)),
+                asserted(
+                    "fast",
+                    Severity::Warning,
+                    Verdict::Failed,
+                    Figure::Time(Duration::from_micros(310)),
+                ),
+            ],
             warnings: vec![Warning::new("records_lost", "some were")],
             ..nothing_seen()
         };
@@ -430,7 +471,7 @@ pub(crate) mod tests {
             report["totals"]["requests"],
             json!({
                 "total": 128, "ok": 125, "failed": 1, "denied": 2, "aborted": 0, "cut_short": 0,
-                "retried": 4, "resends": 5, "failed_ratio": 0.0078,
+                "retried": 4, "resends": 5, "plaintext": 0, "failed_ratio": 0.0078,
                 "status": { "1xx": 0, "2xx": 120, "3xx": 0, "4xx": 5, "5xx": 0 }
             })
         );

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use crate::report::{
     color::{Stream, When},
-    document::{Decision, Document},
+    document::{Asserted, Decision, Document},
     human,
     markup::{Text, lines},
 };
@@ -95,13 +95,14 @@ pub(super) fn render(document: &Document) -> String {
     xml
 }
 
-/// The tests: how the command ended, and what egress denied.
+/// The tests: how the command ended, what was asserted, and what egress denied.
 fn cases(document: &Document) -> Vec<Case> {
     let mut cases = vec![Case {
         name: "the command ends well".to_owned(),
         verdict: command(document),
         seconds: document.run.duration.as_secs_f64(),
     }];
+    cases.extend(document.assertions.iter().map(assertion));
     let fatal = document.exit.reason == "policy_violation";
     let decisions = document.egress.iter().flat_map(|egress| &egress.decisions);
     let broken: Vec<_> = decisions.filter(|decision| decision.action != "allow").collect();
@@ -131,6 +132,25 @@ fn command(document: &Document) -> Verdict {
         (Some(code), ..) => Verdict::Failed("exit", format!("exit status {code}")),
         (None, Some(signal), _) => Verdict::Failed("signal", format!("killed by {signal}")),
         (None, None, outcome) => Verdict::Failed("lost", outcome.replace('_', " ")),
+    }
+}
+
+/// What came of an assertion: a failure only if that fails the run.
+fn assertion(asserted: &Asserted) -> Case {
+    let got = asserted.got();
+    Case {
+        name: match &*asserted.name {
+            "" => asserted.expression.clone(),
+            name => name.to_owned(),
+        },
+        verdict: if asserted.fails() {
+            Verdict::Failed("assertion", format!("expected {}; {got}", asserted.expression))
+        } else if asserted.passed {
+            Verdict::Passed
+        } else {
+            Verdict::Skipped(format!("only a warning: expected {}; {got}", asserted.expression))
+        },
+        seconds: 0.0,
     }
 }
 
@@ -173,7 +193,7 @@ mod tests {
     fn a_run_that_ended_well_has_no_failures() {
         let report = report(|_| ());
         assert!(
-            report.contains(r#"tests="2" failures="0" errors="0" skipped="1" time="33.410""#),
+            report.contains(r#"tests="4" failures="0" errors="0" skipped="2" time="33.410""#),
             "{report}"
         );
         assert!(
@@ -214,12 +234,30 @@ mod tests {
         assert!(late.contains(r#"message="its time was up""#), "{late}");
         let violated = report(|it| it.exit.reason = "policy_violation".to_owned());
         assert!(
-            violated.contains(r#"tests="2" failures="1" errors="0" skipped="0""#),
+            violated.contains(r#"tests="4" failures="1" errors="0" skipped="1""#),
             "{violated}"
         );
         assert!(
             violated.contains(r#"type="policy_violation">denied 1 times by default</failure>"#),
             "{violated}"
+        );
+    }
+
+    #[test]
+    fn an_assertion_is_a_test_that_tells_what_it_got() {
+        let told = report(|_| ());
+        assert!(
+            told.contains(r#"classname="billing" name="called" time="0.000"/>"#),
+            "{told}"
+        );
+        assert!(
+            told.contains(r#"<skipped message="only a warning: expected fast &gt; 0; fast = 310µs"/>"#),
+            "{told}"
+        );
+        let failed = report(|it| it.assertions[1].severity = "error".to_owned());
+        assert!(
+            failed.contains(r#"<failure message="expected fast &gt; 0; fast = 310µs" type="assertion">"#),
+            "{failed}"
         );
     }
 

@@ -39,6 +39,7 @@ pub(super) fn render(document: &Document) -> String {
     about_hosts(&mut text, &hosts);
     latencies(&mut text, &hosts);
     about_policies(&mut text, document);
+    about_assertions(&mut text, document);
     text.push_str("# EOF\n");
     text
 }
@@ -335,6 +336,30 @@ fn about_policies(text: &mut String, document: &Document) {
                 circuit.opened
             );
         }
+    }
+}
+
+/// What came of assertions.
+fn about_assertions(text: &mut String, document: &Document) {
+    if document.assertions.is_empty() {
+        return;
+    }
+    family(
+        text,
+        "amb_assertions",
+        "gauge",
+        "",
+        "What came of assertions: 1 for what did.",
+    );
+    let mut told = std::collections::BTreeSet::new();
+    // Of several runs an assertion may be told twice; a figure may not.
+    for one in document
+        .assertions
+        .iter()
+        .filter(|one| told.insert((&one.name, &one.result)))
+    {
+        let (id, result) = (Label(&one.name), Label(&one.result));
+        put!(text, "amb_assertions{{id=\"{id}\",result=\"{result}\"}} 1");
     }
 }
 

@@ -90,6 +90,7 @@ fn a_reports_format_comes_from_its_prefix_or_extension() {
         ("openmetrics=metrics.txt", "metrics.txt", ReportFormat::Openmetrics),
         ("k6=load-performance.json", "load-performance.json", ReportFormat::K6),
         ("calls.har", "calls.har", ReportFormat::Har),
+        ("a.md", "a.md", ReportFormat::Markdown),
         ("page.htm", "page.htm", ReportFormat::Html),
     ] {
         let expected = ReportTarget {
@@ -104,15 +105,15 @@ fn a_reports_format_comes_from_its_prefix_or_extension() {
 fn a_report_that_cannot_be_made_is_refused_with_what_can() {
     assert_eq!(
         refused("pdf=x.xml"),
-        "`pdf` is no report format; the formats are: json, junit, html, openmetrics, k6, har"
+        "`pdf` is no report format; the formats are: json, junit, html, md, openmetrics, k6, har"
     );
     assert_eq!(
         refused("x.k6"),
-        "`x.k6`: no report format has the extension .k6; the formats are: json, junit, html, openmetrics, k6, har"
+        "`x.k6`: no report format has the extension .k6; the formats are: json, junit, html, md, openmetrics, k6, har"
     );
     assert_eq!(
         refused("report"),
-        "`report` does not say its format: write json=report; the formats are: json, junit, html, openmetrics, k6, har"
+        "`report` does not say its format: write json=report; the formats are: json, junit, html, md, openmetrics, k6, har"
     );
     assert!(refused("json=-").contains("json=/dev/fd/3"));
     assert!(refused("-").contains("json=/dev/fd/3"));

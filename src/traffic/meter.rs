@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use foldhash::fast::RandomState;
 
 use crate::traffic::{
-    Outcome, Record,
+    Outcome, Record, Scheme,
     circuit::Circuit,
     credentials::Credentials,
     edits::EditCounts,
@@ -40,7 +40,7 @@ const MOST_HOSTS: usize = 10_000;
 pub const OTHER_HOST: &str = "_other";
 
 /// Sums records up. Each worker thread has one of its own; they are merged when the run ends.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Meter {
     /// Where each host's and port's tally is among `tallies`.
     places: HashMap<String, BTreeMap<u16, usize>, RandomState>,
@@ -60,6 +60,8 @@ pub struct Meter {
     circuits: Vec<Circuit>,
     /// How many began when.
     timeline: Timeline,
+    /// Exchanges and tunnels that failed for want of TLS that both ends accept.
+    tls_failures: u64,
     /// What was changed on the way.
     edits: EditCounts,
     /// What was done about credentials.
@@ -78,7 +80,10 @@ impl Meter {
         self.edits.add(record);
         self.decisions.add(record);
         match &record.outcome {
-            Outcome::Failed(failure) => self.failures.add(record, failure),
+            Outcome::Failed(failure) => {
+                self.tls_failures += u64::from(is_about_tls(&failure.error_type));
+                self.failures.add(record, failure);
+            }
             Outcome::Denied(failure) => self.denials.add(record, failure),
             Outcome::Ok | Outcome::ClientAborted | Outcome::CutShort => {}
         }
@@ -139,11 +144,13 @@ impl Meter {
         self.credentials.merge(other.credentials);
         self.decisions.merge(other.decisions);
         self.timeline.merge(&other.timeline);
+        self.tls_failures += other.tls_failures;
     }
 
     /// The sums, hosts with the most traffic first.
     pub fn finish(self) -> Traffic {
         let mut totals = Tally::new("", 0);
+        let names = self.names();
         let mut hosts = Vec::with_capacity(self.tallies.len() + 1);
         for tally in self.tallies.into_iter().chain(self.other.map(|other| *other)) {
             totals.merge(&tally);
@@ -180,10 +187,30 @@ impl Meter {
             decisions: self.decisions,
             circuits: self.circuits,
             timeline: self.timeline,
+            names,
+            tls_failures: self.tls_failures,
             edits: self.edits,
             credentials: self.credentials,
         }
     }
+
+    /// The sums of each host that was seen with several ports.
+    fn names(&self) -> Vec<HostTraffic> {
+        let several = self.places.iter().filter(|(_, ports)| ports.len() > 1);
+        let sum = several.map(|(host, ports)| {
+            let mut tally = Tally::new(host, 0);
+            ports.values().for_each(|place| tally.merge(&self.tallies[*place]));
+            tally.finish()
+        });
+        let mut sums: Vec<HostTraffic> = sum.collect();
+        sums.sort_by(|a, b| a.host.cmp(&b.host));
+        sums
+    }
+}
+
+/// Whether a failure is one of TLS: of RFC 9209's words those about it, and amb's own.
+fn is_about_tls(error_type: &str) -> bool {
+    error_type.starts_with("tls_") || error_type == "intercept_refused"
 }
 
 /// All that passed in a run. Every total is the sum over the hosts.
@@ -225,6 +252,10 @@ pub struct Traffic {
     pub circuits: Vec<Circuit>,
     /// How many began when.
     pub timeline: Timeline,
+    /// Each host that was seen with several ports, all of them summed up, by name; the port is 0.
+    pub names: Vec<HostTraffic>,
+    /// Exchanges and tunnels that failed for want of TLS that both ends accept.
+    pub tls_failures: u64,
     /// What was changed on the way.
     pub edits: EditCounts,
     /// What was done about credentials.
@@ -306,6 +337,8 @@ pub struct Requests {
     pub retried: u64,
     /// Times that requests were sent again because a pooled connection turned out dead.
     pub resends: u64,
+    /// Sent in the clear.
+    pub plaintext: u64,
     /// What servers answered, amb's own answers left out.
     pub status: StatusClasses,
 }
@@ -323,6 +356,7 @@ impl Requests {
         }
         self.retried += u64::from(record.retries.count > 0);
         self.resends += u64::from(record.resends);
+        self.plaintext += u64::from(record.scheme == Some(Scheme::Http) && record.attempts > 0);
         // Without a first byte the status is one that amb made up.
         if let (Some(status), Some(_)) = (record.status, record.first_byte) {
             self.status.add(status);
@@ -339,6 +373,7 @@ impl Requests {
         self.cut_short += other.cut_short;
         self.retried += other.retried;
         self.resends += other.resends;
+        self.plaintext += other.plaintext;
         self.status.merge(&other.status);
     }
 }
@@ -487,4 +522,4 @@ impl Bytes {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::traffic::meter::{OTHER_HOST, Traffic};
+use crate::traffic::{
+    assertion::Assertion,
+    meter::{OTHER_HOST, Traffic},
+};
 
 /// Certificates that are warned of; the report has all of them.
 const MOST_EXPIRING: usize = 10;
@@ -21,6 +24,8 @@ pub struct Summary {
     pub exit: Exit,
     /// What passed.
     pub traffic: Traffic,
+    /// What was asserted of it, in the order of the names.
+    pub assertions: Vec<Assertion>,
     /// What the user should know of and could not see: lost log lines, reports that could not be written.
     pub warnings: Vec<Warning>,
     /// Tasks of amb's own that panicked. Not zero means a bug, and figures that may be too low.
@@ -213,17 +218,20 @@ pub enum ExitReason {
     RunTimeout,
     /// The child ended well, and a rule was broken that is to fail the run.
     PolicyViolation,
+    /// The child ended well or was stopped for it, and an assertion does not hold.
+    AssertionFailed,
     /// amb or the child could not start, or amb failed.
     Startup,
 }
 
 impl ExitReason {
     /// All.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Child,
         Self::Signal,
         Self::RunTimeout,
         Self::PolicyViolation,
+        Self::AssertionFailed,
         Self::Startup,
     ];
 
@@ -234,6 +242,7 @@ impl ExitReason {
             Self::Signal => "signal",
             Self::RunTimeout => "run_timeout",
             Self::PolicyViolation => "policy_violation",
+            Self::AssertionFailed => "assertion_failed",
             Self::Startup => "startup",
         }
     }

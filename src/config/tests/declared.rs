@@ -67,8 +67,14 @@ fn every_key_says_what_it_is_for_and_what_holds_without_it() {
                 let is_value = load(&words.request).is_ok();
                 assert!(
                     !is_value
-                        || ["run.name", "access-log.file", "response-body.text", "egress.contact"]
-                            .contains(&name.as_str()),
+                        || [
+                            "run.name",
+                            "access-log.file",
+                            "response-body.text",
+                            "egress.contact",
+                            "report.events"
+                        ]
+                        .contains(&name.as_str()),
                     "{name}: `{text}` is a value: say so with #[schemars(extend(\"default\" = …))]"
                 );
             }

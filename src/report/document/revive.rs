@@ -1,7 +1,7 @@
 //! A report read back as the run that it tells of, for the summary that people read.
 
 use crate::{
-    report::document::{ChildEnd, Decision, Document, Exit, Group, Host, Route, Times, point},
+    report::document::{Asserted, ChildEnd, Decision, Document, Exit, Group, Host, Route, Times, point},
     traffic::{
         Blame,
         egress::{Decisions, Place, Verdict},
@@ -34,6 +34,7 @@ impl Document {
             child: self.child.revive(),
             exit: self.exit.revive(),
             traffic: self.traffic(),
+            assertions: self.assertions.iter().map(Asserted::revive).collect(),
             warnings: self.own_warnings().cloned().collect(),
             panicked_tasks: 0,
             leftovers: self.leftovers,
@@ -74,6 +75,8 @@ impl Document {
             denials_beyond: self.denials_beyond,
             decisions: decisions.filter_map(Decision::revive).collect::<Decisions>(),
             circuits: self.breakers.circuits.clone(),
+            names: Vec::new(),
+            tls_failures: totals.tls_failures,
             edits: self.edits.clone().unwrap_or_default(),
             credentials: totals.credentials.clone().unwrap_or_default(),
             timeline: self.timeline.as_ref().and_then(Times::revive).unwrap_or_default(),

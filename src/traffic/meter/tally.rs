@@ -10,7 +10,7 @@ use crate::traffic::{
 };
 
 /// What one host and port has seen so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tally {
     /// See [`HostTraffic::host`].
     pub(super) host: String,

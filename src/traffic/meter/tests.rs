@@ -10,7 +10,7 @@ use crate::traffic::{
 };
 
 /// An exchange that went well: `GET http://a.example/x?y=1`, answered with 200 after 10 ms on a reused connection.
-fn exchange() -> Record {
+pub(crate) fn exchange() -> Record {
     Record {
         kind: Kind::Exchange,
         protocol: Protocol::Http11,
@@ -50,7 +50,7 @@ fn exchange() -> Record {
 }
 
 /// A tunnel that went well, to port 443 of the same host.
-fn tunnel() -> Record {
+pub(crate) fn tunnel() -> Record {
     Record {
         kind: Kind::Tunnel,
         method: "CONNECT".to_owned(),
@@ -66,7 +66,7 @@ fn tunnel() -> Record {
 }
 
 /// A failure of the server's.
-fn failure(error_type: &str) -> Failure {
+pub(crate) fn failure(error_type: &str) -> Failure {
     Failure {
         error_type: error_type.to_owned(),
         blame: Blame::Upstream,
@@ -75,7 +75,7 @@ fn failure(error_type: &str) -> Failure {
 }
 
 /// What a meter makes of these.
-fn metered(records: &[Record]) -> Traffic {
+pub(crate) fn metered(records: &[Record]) -> Traffic {
     let mut meter = Meter::default();
     for record in records {
         meter.add(record);
