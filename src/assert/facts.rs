@@ -277,8 +277,8 @@ pub(super) fn sample(wanted: &Wanted) -> Vec<(&'static str, Value)> {
     };
     let route = || table([("requests", requests(&sum)), ("latency", latency(Some(&took)))]);
     let entries = |of: &'static str, usual: &'static str, entry: &dyn Fn() -> Value| {
-        let named = wanted.entries.iter().filter(|(known, _)| *known == of);
-        let names = named.map(|(_, name)| name.as_str()).chain([usual]);
+        let mentioned = wanted.entries.iter().filter(|(known, _)| *known == of);
+        let names = mentioned.map(|(_, name)| name.as_str()).chain([usual]);
         table(names.map(|name| (name, entry())))
     };
     let value = |name: &str| match name {

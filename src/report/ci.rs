@@ -18,13 +18,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     report::{access_log, human, text::Charset},
     traffic::summary::{Summary, Warning},
+    veil,
 };
 
 /// For which service to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CiKind {
-    /// The one that says by its variables that it runs this: GITHUB_ACTIONS=true, GITLAB_CI=true
+    /// The one that says by its variables that it runs this
     #[default]
     Auto,
     /// GitHub Actions: job summary, annotations, outputs of the step, a group in the log
@@ -78,7 +79,7 @@ impl Service {
 
 /// The story of a run in one line, as the heading of all that is said of it.
 fn heading(summary: &Summary) -> String {
-    human::story(summary, Charset::Unicode)
+    veil::text(&human::story(summary, Charset::Unicode)).into_owned()
 }
 
 /// Appends to a file that the service reads. A named pipe must have its reader.

@@ -3,7 +3,10 @@
 //!
 //! Whatever is in it comes from clients and servers, and is put where Markdown and HTML mean nothing.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -45,10 +48,11 @@ pub fn render(document: &Value, limit: usize) -> String {
         }
     }
     if !left_out.is_empty() {
-        text.push_str(&format!(
-            "_There was no room for {}; the JSON report has all._\n\n",
-            left_out.join(", ")
-        ));
+        let left_out = left_out.join(", ");
+        push(
+            &mut text,
+            format_args!("_There was no room for {left_out}; the JSON report has all._\n\n"),
+        );
     }
     if text.len() + footer.len() <= limit {
         text.push_str(&footer);
@@ -73,7 +77,8 @@ fn title(document: &Value) -> String {
     } else {
         volume(document)
     };
-    let mark = match (failed > 0 || code != 0, lost > 0) {
+    let nothing = number(&requests["total"]) + number(&tunnels["total"]) == 0;
+    let mark = match (failed > 0 || code != 0, lost > 0 || nothing) {
         (true, _) => "❌",
         (false, true) => "⚠️",
         (false, false) => "✅",
@@ -297,7 +302,8 @@ fn warnings(document: &Value, most: usize) -> String {
     let all = list(&document["warnings"]);
     let mut text = String::new();
     for warning in all.iter().take(most) {
-        text.push_str(&format!("- ⚠️ {}\n", plain(string(&warning["message"]))));
+        let message = plain(string(&warning["message"]));
+        push(&mut text, format_args!("- ⚠️ {message}\n"));
     }
     if !text.is_empty() {
         text.push('\n');
@@ -336,7 +342,7 @@ impl Table {
             .iter()
             .map(|(_, number)| if *number { "---:|" } else { "---|" })
             .collect();
-        table.text.push_str(&format!("|{rule}\n"));
+        push(&mut table.text, format_args!("|{rule}\n"));
         table.text.push('\n');
         table
     }
@@ -349,8 +355,7 @@ impl Table {
         }
         self.text.push('|');
         for cell in cells {
-            let written = write!(self.text, " {cell} |");
-            debug_assert!(written.is_ok());
+            push(&mut self.text, format_args!(" {cell} |"));
         }
         self.text.push('\n');
         if ended {
@@ -385,6 +390,11 @@ fn folded(title: &str, text: &str) -> String {
         "<details><summary>{title}</summary>\n\n{}\n</details>\n\n",
         text.trim_end_matches('\n').to_owned() + "\n"
     )
+}
+
+/// Appends what is formatted.
+fn push(text: &mut String, arguments: fmt::Arguments<'_>) {
+    text.write_fmt(arguments).expect("a String takes everything");
 }
 
 /// A host and port of the report; the port where it is not one of the usual two.

@@ -199,7 +199,9 @@ impl Meter {
         let several = self.places.iter().filter(|(_, ports)| ports.len() > 1);
         let sum = several.map(|(host, ports)| {
             let mut tally = Tally::new(host, 0);
-            ports.values().for_each(|place| tally.merge(&self.tallies[*place]));
+            for place in ports.values() {
+                tally.merge(&self.tallies[*place]);
+            }
             tally.finish()
         });
         let mut sums: Vec<HostTraffic> = sum.collect();

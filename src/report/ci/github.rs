@@ -41,10 +41,10 @@ pub(super) fn framed(summary: &Summary, text: &str, token: &str) -> String {
     let mut framed = String::new();
     let lines = text.lines().count();
     if lines > 1 {
-        framed.push_str(&format!("::group::amb: {}\n", data(&heading(summary))));
+        framed.extend(["::group::amb: ", &data(&heading(summary)), "\n"]);
     }
     if lines > 0 {
-        framed.push_str(&format!("::stop-commands::{token}\n{text}::{token}::\n"));
+        framed.extend(["::stop-commands::", token, "\n", text, "::", token, "::\n"]);
     }
     if lines > 1 {
         framed.push_str("::endgroup::\n");
@@ -217,8 +217,8 @@ fn outputs(summary: &Summary) -> String {
     // A name with a line break in it would be read as more than one output.
     let report = summary.reports.first().filter(|path| !path.contains(['\n', '\r']));
     outputs.extend(report.map(|path| ("report", path.clone())));
-    outputs
+    let lines = outputs
         .iter()
-        .map(|(name, value)| format!("{name}={value}\n"))
-        .collect()
+        .flat_map(|(name, value)| [*name, "=", value.as_str(), "\n"]);
+    lines.collect()
 }

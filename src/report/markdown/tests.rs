@@ -5,7 +5,10 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    report::{document::Document, human::tests::summary},
+    report::{
+        document::Document,
+        human::tests::{nothing_seen, summary},
+    },
     traffic::{
         assertion::{Actual, Assertion, Figure, Severity, Verdict},
         summary::{ExitReason, Summary},
@@ -127,6 +130,9 @@ fn a_run_in_which_all_is_well_says_so_in_its_heading() {
     summary.traffic.requests.failed = 2;
     let text = render(&document_of(&summary), usize::MAX);
     assert!(text.starts_with("### ⚠️ amb · `billing` — 2 failed\n"), "{text}");
+    let text = render(&document_of(&nothing_seen()), usize::MAX);
+    let said = "### ⚠️ amb · `billing` — no request came through\n";
+    assert!(text.starts_with(said), "{text}");
 }
 
 #[test]
