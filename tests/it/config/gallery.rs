@@ -215,7 +215,7 @@ const MISTAKES: &[Mistake] = &[
     in_file("a level that does not exist", "log.level = \"verbose\"\n"),
     in_file(
         "a report in a format that does not exist",
-        "report.files = [\"report.xml\"]\n",
+        "report.files = [\"report.pdf\"]\n",
     ),
     in_file("a report to stdout", "report.files = [\"json=-\"]\n"),
     in_file(
