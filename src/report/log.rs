@@ -71,7 +71,23 @@ pub fn levels(text: &str) -> Result<Targets, String> {
         }
     }
     let compact: String = text.chars().filter(|character| !character.is_whitespace()).collect();
+    if let Ok(level) = LevelFilter::from_str(&compact) {
+        return Ok(of_all(level));
+    }
     Targets::from_str(&compact).map_err(|reason| reason.to_string())
+}
+
+/// This level, as it is meant by somebody who names no module: what is amb's business amb says itself, so that its libraries
+/// have a say only where somebody looks for a fault.
+fn of_all(level: LevelFilter) -> Targets {
+    let libraries = if level >= LevelFilter::DEBUG {
+        level
+    } else {
+        LevelFilter::OFF
+    };
+    Targets::new()
+        .with_default(libraries)
+        .with_target(env!("CARGO_CRATE_NAME"), level)
 }
 
 impl Log {
@@ -101,7 +117,7 @@ impl Log {
     where
         W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     {
-        let levels = self.levels.unwrap_or_else(|| Targets::new().with_default(usual));
+        let levels = self.levels.unwrap_or_else(|| of_all(usual));
         // A closed stderr must not bring amb down, which telling stderr of it would.
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(writer)
@@ -252,6 +268,25 @@ mod tests {
             tracing::warn!(target: "other", "theirs");
         });
         assert_eq!(text, "amb: debug: ours\n");
+    }
+
+    #[test]
+    fn libraries_have_a_say_only_where_a_fault_is_looked_for() {
+        for (level, said) in [
+            ("warn", ""),
+            ("info", ""),
+            ("debug", "amb: warning: theirs\n"),
+            ("other=warn", "amb: warning: theirs\n"),
+        ] {
+            let log = Log {
+                levels: Some(levels(level).unwrap()),
+                format: LogFormat::Text,
+            };
+            let text = written(log, || tracing::warn!(target: "other", "theirs"));
+            assert_eq!(text, said, "{level}");
+        }
+        let text = written(Log::default(), || tracing::warn!(target: "other", "theirs"));
+        assert_eq!(text, "");
     }
 
     #[test]

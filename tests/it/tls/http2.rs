@@ -1,5 +1,6 @@
 //! HTTP/2 inside TLS that amb opens: both sides speak it, and each stream is an exchange like any other.
 
+mod conformance;
 mod ends;
 mod grpc;
 mod hostile;

@@ -127,6 +127,29 @@ fn a_request_inside_goes_by_its_own_route_and_not_by_that_of_its_tunnel() {
 }
 
 #[test]
+fn a_command_that_speaks_plain_http_signs_in_with_the_certificate_of_its_route() {
+    let scene = scene(&[], |root, directory| {
+        client(root, directory, "a");
+        "[[route]]\nmatch = { path = '/a' }\nrewrite = { scheme = 'https' }\n\
+            tls = { client-cert = 'DIR/a.pem', client-key = 'DIR/a.key', min-version = '1.3' }\n\
+            [[route]]\nmatch = { path = '/b' }\nrewrite = { scheme = 'https' }\n"
+            .to_owned()
+    });
+    let server = asking(&scene.root.server("127.0.0.1"), &scene.root);
+    let mut peer = scene.proxy.connect();
+    for (path, shown) in [("/a", "a 0"), ("/b", "nobody 1"), ("/a", "a 0")] {
+        peer.send(format!(
+            "GET http://{}{path} HTTP/1.1\r\nHost: x\r\n\r\n",
+            server.address()
+        ))
+        .answer()
+        .assert_is(200, shown);
+    }
+    drop(peer);
+    scene.proxy.end().assert_exchanges(&[("ok", 3)]).assert_opened(2);
+}
+
+#[test]
 fn a_route_has_roots_and_pins_and_a_version_of_its_own() {
     let other = Certificate::root("Other Root");
     let pem = other.pem();

@@ -244,9 +244,9 @@ fn python_httplib2() {
 
 #[test]
 fn python_aiohttp() {
-    let code = "import aiohttp, asyncio\nasync def main():\n  async with aiohttp.ClientSession() as session:\n    \
+    let code = "import aiohttp, asyncio\nasync def main():\n  async with aiohttp.ClientSession(trust_env=True) as session:\n    \
                 await session.get(url)\nasyncio.run(main())";
-    check(Client::python("aiohttp", code));
+    check(Client::python("aiohttp", code).map(Client::told));
 }
 
 #[test]
