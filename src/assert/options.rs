@@ -73,6 +73,9 @@ pub(super) struct AssertionTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "0s"))]
     pub after: Option<Period>,
+    /// Whether it was written as a table.
+    #[serde(skip)]
+    pub is_table: bool,
 }
 
 impl AssertOptions {
@@ -85,7 +88,6 @@ impl AssertOptions {
     pub fn build(self, problems: &mut Vec<Problem>) -> Assertions {
         let mut rules: Vec<Rule> = Vec::new();
         for NamedAssertion { name, options } in self.each {
-            let alone = options.is_alone();
             let before = problems.len();
             if options.after.is_some() && options.abort != Some(true) {
                 let reason = "`after` says from when on it may stop the run, and without abort = true it never does";
@@ -109,14 +111,20 @@ impl AssertOptions {
                 }),
                 Ok(_) => {}
                 Err(mistakes) => {
-                    let key: &[&str] = if alone {
-                        &["assert", &name]
-                    } else {
+                    let key: &[&str] = if options.is_table {
                         &["assert", &name, "expr"]
+                    } else {
+                        &["assert", &name]
+                    };
+                    // On the command line there is no place to point to.
+                    let of = if name == options.expr {
+                        format!(" (in `{name}`)")
+                    } else {
+                        String::new()
                     };
                     problems.extend(mistakes.into_iter().map(|mistake| Problem {
                         within: mistake.place,
-                        ..Problem::at(key, mistake.reason)
+                        ..Problem::at(key, format!("{}{of}", mistake.reason))
                     }));
                 }
             }
@@ -125,13 +133,6 @@ impl AssertOptions {
         // The same expression twice on the command line is one.
         rules.dedup_by(|a, b| a.name == b.name);
         Assertions(rules)
-    }
-}
-
-impl AssertionTable {
-    /// Whether there is nothing but the expression.
-    fn is_alone(&self) -> bool {
-        self.severity.is_none() && self.abort.is_none() && self.after.is_none()
     }
 }
 
@@ -160,10 +161,10 @@ struct Entry(AssertionTable);
 
 impl Serialize for Entry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.is_alone() {
-            serializer.serialize_str(&self.0.expr)
-        } else {
+        if self.0.is_table {
             self.0.serialize(serializer)
+        } else {
+            serializer.serialize_str(&self.0.expr)
         }
     }
 }
@@ -190,7 +191,9 @@ impl<'de> de::Visitor<'de> for EntryVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
-        AssertionTable::deserialize(MapAccessDeserializer::new(map)).map(Entry)
+        let mut table = AssertionTable::deserialize(MapAccessDeserializer::new(map))?;
+        table.is_table = true;
+        Ok(Entry(table))
     }
 }
 

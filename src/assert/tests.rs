@@ -129,9 +129,10 @@ fn mistakes(expression: &str) -> Vec<(String, String)> {
 
 #[test]
 fn each_example_comes_to_what_it_should() {
+    use Verdict::{Failed, NoData, Passed};
+
     let millis = |millis| Figure::Time(Duration::from_millis(millis));
     let count = Figure::Count;
-    use Verdict::{Failed, NoData, Passed};
     check("requests.failed == 0", Failed, &[count(1)], None);
     check("requests.total > 0", Passed, &[count(128)], None);
     check(

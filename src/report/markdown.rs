@@ -3,13 +3,13 @@
 //!
 //! Whatever is in it comes from clients and servers, and is put where Markdown and HTML mean nothing.
 
-use std::{
-    fmt::{self, Write as _},
-    time::Duration,
-};
+mod table;
+
+use std::time::Duration;
 
 use serde_json::Value;
 
+use self::table::{Table, folded, push};
 use crate::{
     report::text::{self, Charset, escape, plural},
     units::ByteSize,
@@ -320,81 +320,6 @@ fn footer(document: &Value) -> String {
     parts.push(format!("run {}", plain(string(&document["run"]["id"]))));
     parts.push(fate(document));
     format!("<sub>{}</sub>\n", parts.join(" · "))
-}
-
-/// A table that grows by rows.
-struct Table {
-    /// It as it stands.
-    text: String,
-    /// How many columns it has.
-    columns: usize,
-}
-
-impl Table {
-    /// A table of these headings, each with whether numbers stand below it.
-    fn of(headings: &[(&str, bool)]) -> Self {
-        let mut table = Self {
-            text: String::new(),
-            columns: headings.len(),
-        };
-        table.line(headings.iter().map(|(name, _)| *name));
-        let rule: String = headings
-            .iter()
-            .map(|(_, number)| if *number { "---:|" } else { "---|" })
-            .collect();
-        push(&mut table.text, format_args!("|{rule}\n"));
-        table.text.push('\n');
-        table
-    }
-
-    /// Adds a line before the empty one at the end.
-    fn line<'a>(&mut self, cells: impl Iterator<Item = &'a str>) {
-        let ended = self.text.ends_with("\n\n");
-        if ended {
-            self.text.pop();
-        }
-        self.text.push('|');
-        for cell in cells {
-            push(&mut self.text, format_args!(" {cell} |"));
-        }
-        self.text.push('\n');
-        if ended {
-            self.text.push('\n');
-        }
-    }
-
-    /// Adds a row.
-    fn row(&mut self, cells: &[String]) {
-        self.line(cells.iter().map(String::as_str));
-    }
-
-    /// Adds what is said of rows that are not there.
-    fn rest(&mut self, all: usize, shown: usize, noun: &str) {
-        let more = all.saturating_sub(shown);
-        if more > 0 {
-            let mut cells = vec![String::new(); self.columns];
-            cells[1.min(self.columns - 1)] = format!("_and {more} more {noun}_");
-            self.row(&cells);
-        }
-    }
-
-    /// The table behind a line that unfolds it.
-    fn folded(&self, title: &str) -> String {
-        folded(title, &self.text)
-    }
-}
-
-/// Something behind a line that unfolds it.
-fn folded(title: &str, text: &str) -> String {
-    format!(
-        "<details><summary>{title}</summary>\n\n{}\n</details>\n\n",
-        text.trim_end_matches('\n').to_owned() + "\n"
-    )
-}
-
-/// Appends what is formatted.
-fn push(text: &mut String, arguments: fmt::Arguments<'_>) {
-    text.write_fmt(arguments).expect("a String takes everything");
 }
 
 /// A host and port of the report; the port where it is not one of the usual two.

@@ -150,6 +150,8 @@ fn what_makes_no_sense_is_told_before_the_command_starts() {
         "there is no variable `latncy`; did you mean `latency`?",
         "there is no `latency.p59`; did you mean `latency.p50`?",
         "amb.toml:2:9",
+        "amb.toml:3:26",
+        "(in `latency.p95 < 500`)",
         "this is no assertion: it breaks off",
         "`latency.p95` is a duration: 500 what? try 500ms",
     ] {

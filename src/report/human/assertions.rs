@@ -13,9 +13,6 @@ use crate::{
     },
 };
 
-/// Columns that a name gets at most before what is asserted stands below it.
-const NAME_COLUMNS: usize = 24;
-
 /// Those that held, then those that did not, which so stand next to the verdict.
 fn in_order(assertions: &[Assertion]) -> impl Iterator<Item = &Assertion> {
     let (held, failed): (Vec<_>, Vec<_>) = assertions.iter().partition(|assertion| assertion.passed());
@@ -47,22 +44,28 @@ pub(super) fn section(assertions: &[Assertion], stream: &Stream) -> Vec<String> 
     if assertions.is_empty() {
         return Vec::new();
     }
-    let failed = assertions.iter().filter(|assertion| !assertion.passed()).count();
-    let heading = format!(
-        "{}  {} passed, {failed} failed",
-        stream.paint(HEADING, "ASSERTIONS"),
-        assertions.len() - failed
-    );
+    let count = |is: fn(&Assertion) -> bool| assertions.iter().filter(|assertion| is(assertion)).count();
+    let (passed, failed) = (count(Assertion::passed), count(Assertion::fails));
+    let warned = match assertions.len() - passed - failed {
+        0 => String::new(),
+        warned => format!(", {}", plural(u64::try_from(warned).unwrap_or(u64::MAX), "warning")),
+    };
+    let heading = stream.paint(HEADING, "ASSERTIONS");
+    let heading = format!("{heading}  {passed} passed, {failed} failed{warned}");
     let mut lines = vec![String::new(), format!("  {heading}")];
     for assertion in in_order(assertions) {
         let (mark, style) = mark(assertion, stream);
         let name = escape(&assertion.name, stream.charset);
         let expression = escape(&assertion.expression, stream.charset);
-        let asserted = if name == expression || width(&name) > NAME_COLUMNS {
-            name
-        } else {
-            format!("{name}  {expression}")
+        let named = name != expression;
+        let gap = |gap: &str| {
+            if named {
+                format!("{name}{gap}{expression}")
+            } else {
+                name.clone()
+            }
         };
+        let asserted = gap("  ");
         let indent = " ".repeat(4 + width(mark) + 1);
         let arrow = stream.charset.arrow();
         let got = format!("{arrow} {}", got(assertion, stream.charset));
@@ -71,7 +74,7 @@ pub(super) fn section(assertions: &[Assertion], stream: &Stream) -> Vec<String> 
             lines.push(format!("    {} {line}", stream.paint(style, mark)));
             continue;
         }
-        let mut asserted = wrap(&asserted, stream.columns, &indent);
+        let mut asserted = wrap(&gap(" "), stream.columns, &indent);
         asserted.replace_range(..indent.len(), &format!("    {} ", stream.paint(style, mark)));
         lines.extend(asserted.lines().map(str::to_owned));
         lines.extend(wrap(&got, stream.columns, &indent).lines().map(str::to_owned));
