@@ -8,7 +8,6 @@ mod assertion;
 mod revive;
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     time::{Duration, SystemTime},
 };
@@ -534,11 +533,9 @@ impl Document {
     /// # Errors
     ///
     /// A secret is one of the words that a report consists of.
-    pub fn veiled(self) -> Result<Self, ReadError> {
-        match veil::json(&self.to_json()) {
-            Cow::Borrowed(_) => Ok(self),
-            Cow::Owned(veiled) => Self::read(&veiled),
-        }
+    pub fn veiled(&self) -> Result<Self, ReadError> {
+        // Always read back, so that a format is the same whether it is written by the run or made of its report.
+        Self::read(&veil::json(&self.to_json()))
     }
 
     /// It as a JSON value.
