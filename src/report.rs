@@ -174,7 +174,7 @@ pub struct ReportTarget {
 pub enum ReportFormat {
     /// All there is, for programs.
     Json,
-    /// What made the run fail, for continuous integration: JUnit XML.
+    /// What made the run fail, for continuous integration: `JUnit` XML.
     Junit,
     /// A page with charts, for people.
     Html,

@@ -221,7 +221,9 @@ mod tests {
     /// The report on these records.
     fn har(records: &[Record]) -> Value {
         let keeper = Keeper::default();
-        records.iter().for_each(|record| keeper.keep(record));
+        for record in records {
+            keeper.keep(record);
+        }
         let text = render(&Document::of(&everything()), &keeper.take());
         serde_json::from_str(&text).unwrap()
     }

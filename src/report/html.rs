@@ -88,6 +88,7 @@ fn header(document: &Document) -> String {
         0 => ("good", "✓ exit 0".to_owned()),
         code => ("bad", format!("✗ exit {code}")),
     };
+    let moment = run.started_at.replace('T', " ");
     let merged = match run.merged.len() {
         0 => String::new(),
         runs => format!(" · {} together", plural(u64::try_from(runs).unwrap_or(u64::MAX), "run")),
@@ -101,14 +102,7 @@ fn header(document: &Document) -> String {
          <p class=\"soft\"><time datetime=\"{1}\">{2} UTC</time> · ran {3} · {4}{merged}</p>\n</header>\n",
         Text(&run.name),
         Text(&run.started_at),
-        Text(
-            &run.started_at
-                .replace('T', " ")
-                .split(['.', 'Z'])
-                .next()
-                .unwrap_or_default()
-                .to_owned()
-        ),
+        Text(moment.split(['.', 'Z']).next().unwrap_or_default()),
         duration(run.duration),
         Text(&fate),
     )
@@ -168,15 +162,14 @@ fn assertions(document: &Document) -> String {
 /// What the user should know of.
 fn warnings(document: &Document) -> String {
     let each = document.warnings.iter().take(MOST_ROWS);
-    let mut items: String = each
-        .map(|warning| format!("<li>{}</li>\n", Text(&warning.message)))
-        .collect();
+    let mut items = String::new();
+    for warning in each {
+        items.extend(["<li>", &Text(&warning.message).to_string(), "</li>\n"]);
+    }
     if let Some(leftovers) = document.leftovers.filter(|count| *count > 0) {
         let processes =
             plural(u64::try_from(leftovers).unwrap_or(u64::MAX), "process").replace("processs", "processes");
-        items.push_str(&format!(
-            "<li>{processes} of the command lived on, without the proxy</li>\n"
-        ));
+        items.extend(["<li>", &processes, " of the command lived on, without the proxy</li>\n"]);
     }
     let list = if items.is_empty() {
         items

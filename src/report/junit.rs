@@ -1,4 +1,4 @@
-//! The report as JUnit XML, which Jenkins, GitLab and others read: what fails here is what makes the run fail, and nothing else.
+//! The report as `JUnit` XML, which Jenkins, GitLab and others read: what fails here is what makes the run fail, and nothing else.
 //!
 //! There is no standard; this keeps to what the schemas of Ant and of Jenkins have in common.
 
@@ -43,7 +43,7 @@ pub(super) fn render(document: &Document) -> String {
     let (run, name) = (&document.run, Text(&document.run.name));
     let seconds = run.duration.as_secs_f64();
     // To the second and without a zone, as Ant's schema wants it: UTC.
-    let began = run.started_at.split(['.', 'Z']).next().unwrap_or_default();
+    let moment = run.started_at.split(['.', 'Z']).next().unwrap_or_default();
     let mut xml = String::new();
     let mut write = |line: std::fmt::Arguments<'_>| writeln!(xml, "{line}").expect("a String takes everything");
     write(format_args!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>"));
@@ -51,7 +51,7 @@ pub(super) fn render(document: &Document) -> String {
     write(format_args!(
         "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\" \
          time=\"{seconds:.3}\" timestamp=\"{}\" hostname=\"localhost\" id=\"0\" package=\"amb\">",
-        Text(began)
+        Text(moment)
     ));
     write(format_args!("    <properties>"));
     let requests = &document.totals.requests.counts;

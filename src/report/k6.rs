@@ -55,8 +55,8 @@ pub(super) fn render(document: &Document) -> String {
 }
 
 /// A check by its name.
-fn check(name: &str, passed: bool) -> (String, Value) {
-    let (passes, fails) = (u64::from(passed), u64::from(!passed));
+fn check(name: &str, held: bool) -> (String, Value) {
+    let (passes, fails) = (u64::from(held), u64::from(!held));
     let check = json!({ "name": name, "path": format!("::{name}"), "id": name, "passes": passes, "fails": fails });
     (name.to_owned(), check)
 }

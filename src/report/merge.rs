@@ -70,7 +70,7 @@ impl Document {
                 ..ended.child.clone()
             },
             exit: Exit { ..ended.exit.clone() },
-            totals: Totals::merged(all.iter().map(|one| &one.totals)),
+            totals: Totals::merged(all),
             hosts: busiest(
                 alike(all.iter().flat_map(|one| &one.hosts), |host| {
                     (host.name.clone(), host.port)
@@ -209,19 +209,20 @@ fn edits<'a>(all: impl Iterator<Item = &'a EditCounts>) -> Option<EditCounts> {
 
 impl Totals {
     /// The sum of these.
-    fn merged<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Self {
+    fn merged(all: &[Document]) -> Self {
+        let all = || all.iter().map(|one| &one.totals);
         Self {
-            requests: total!(Requests, all.clone().map(|one| &one.requests.counts)).into(),
-            tunnels: total!(Tunnels, all.clone().map(|one| &one.tunnels)),
-            connections: total!(Connections, all.clone().map(|one| &one.connections)),
-            bytes: total!(Bytes, all.clone().map(|one| &one.bytes)),
-            tls_failures: all.clone().map(|one| one.tls_failures).sum(),
-            held: held(all.clone().filter_map(|one| one.held.as_ref())),
-            retries: retries(all.clone().filter_map(|one| one.retries.as_ref())),
-            credentials: credentials(all.clone().filter_map(|one| one.credentials.as_ref())),
-            latency: Latency::merged(all.clone().filter_map(|one| one.latency.as_ref())),
-            connect: Latency::merged(all.clone().filter_map(|one| one.connect.as_ref())),
-            first_byte: Latency::merged(all.clone().filter_map(|one| one.first_byte.as_ref())),
+            requests: total!(Requests, all().map(|one| &one.requests.counts)).into(),
+            tunnels: total!(Tunnels, all().map(|one| &one.tunnels)),
+            connections: total!(Connections, all().map(|one| &one.connections)),
+            bytes: total!(Bytes, all().map(|one| &one.bytes)),
+            tls_failures: all().map(|one| one.tls_failures).sum(),
+            held: held(all().filter_map(|one| one.held.as_ref())),
+            retries: retries(all().filter_map(|one| one.retries.as_ref())),
+            credentials: credentials(all().filter_map(|one| one.credentials.as_ref())),
+            latency: Latency::merged(all().filter_map(|one| one.latency.as_ref())),
+            connect: Latency::merged(all().filter_map(|one| one.connect.as_ref())),
+            first_byte: Latency::merged(all().filter_map(|one| one.first_byte.as_ref())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The report as OpenMetrics text: for GitLab's metrics reports, and for the textfile collector of Prometheus's node exporter.
+//! The report as `OpenMetrics` text: for GitLab's metrics reports, and for the textfile collector of Prometheus's node exporter.
 //!
 //! Names are those of OpenTelemetry's conventions in Prometheus's spelling, and amb's own beside them. Each run has new
 //! figures, so that counters say what this run has counted.
@@ -37,6 +37,7 @@ pub(super) fn render(document: &Document) -> String {
     let mut text = String::new();
     about_run(&mut text, document);
     about_hosts(&mut text, &hosts);
+    about_volume(&mut text, &hosts);
     latencies(&mut text, &hosts);
     about_policies(&mut text, document);
     about_assertions(&mut text, document);
@@ -195,6 +196,10 @@ fn about_hosts(text: &mut String, hosts: &[Host]) {
             );
         }
     }
+}
+
+/// What passed between them, what was tried again, and what was held back.
+fn about_volume(text: &mut String, hosts: &[Host]) {
     family(text, "amb_transferred_bytes", "counter", "bytes", "Bytes on the wire.");
     for host in hosts {
         let place = place(host);

@@ -296,7 +296,9 @@ mod tests {
         let told: Vec<_> = parts.iter().map(|part| part.clone().finish().unwrap()).collect();
         let merged = Latency::merged(&told).unwrap();
         let mut collected = Durations::default();
-        parts.iter().for_each(|part| collected.merge(part));
+        for part in &parts {
+            collected.merge(part);
+        }
         assert_eq!(merged, collected.finish().unwrap());
         for (told, exact) in [(merged.p50, 5_009.0), (merged.p95, 9_509.0), (merged.p99, 9_909.0)] {
             let error = (told.as_secs_f64() * 1_000.0 - exact).abs() / exact;

@@ -1,6 +1,6 @@
 //! Charts as SVG, which scales with the page: text stays outside of it, so that it is as large on a phone as elsewhere.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use super::{
     duration, marks,
@@ -10,6 +10,13 @@ use crate::{
     report::document::{Document, Times},
     traffic::latency::Latency,
 };
+
+/// Adds formatted text.
+macro_rules! put {
+    ($text:expr, $($arguments:tt)*) => {
+        write!($text, $($arguments)*).expect("a String takes everything")
+    };
+}
 
 /// The height of a chart in its own units.
 const HEIGHT: u64 = 100;
@@ -126,10 +133,11 @@ pub(super) fn timeline(document: &Document) -> String {
         ]);
     }
     chart.push_str("</svg>\n");
-    chart.push_str(&format!(
+    put!(
+        chart,
         "<div class=\"axis\"><span>{}</span><span>{span}</span></div>\n",
         at(times, 0)
-    ));
+    );
     let mut items = legend("ok-fill", "requests");
     if tunnels {
         items.push_str(&legend("tunnel-fill", "tunnels"));
@@ -137,7 +145,7 @@ pub(super) fn timeline(document: &Document) -> String {
     if failed > 0 {
         items.push_str(&legend("bad-fill", "failed or refused"));
     }
-    chart.push_str(&format!("<ul class=\"legend\">\n{items}</ul>\n{}", folded(table)));
+    put!(chart, "<ul class=\"legend\">\n{items}</ul>\n{}", folded(table));
     figure("Requests over time", &chart)
 }
 
@@ -201,24 +209,27 @@ pub(super) fn latencies(document: &Document) -> String {
     }
     for (name, time) in marks(latency) {
         let place = scale.place(micros(time));
-        chart.push_str(&format!(
+        put!(
+            chart,
             "<path class=\"mark {name}\" fill=\"none\" d=\"M{place:.2} 0V{HEIGHT}\"/>\n"
-        ));
+        );
     }
     let middle = duration(scale.begin(BARS / 2));
-    chart.push_str(&format!(
+    put!(
+        chart,
         "</svg>\n<div class=\"axis\"><span>{}</span><span>{middle}</span><span>{}</span></div>\n<ul class=\"legend\">\n",
         duration(scale.begin(0)),
         duration(scale.begin(BARS))
-    ));
+    );
     for (name, time) in marks(latency) {
-        chart.push_str(&format!(
+        put!(
+            chart,
             "<li><svg aria-hidden=\"true\" viewBox=\"0 0 10 10\"><path class=\"mark {name}\" fill=\"none\" d=\"M0 5H10\"/></svg>\
              {name} {}</li>\n",
             duration(time)
-        ));
+        );
     }
-    chart.push_str(&format!("</ul>\n{}", folded(table)));
+    put!(chart, "</ul>\n{}", folded(table));
     figure("Latency", &chart)
 }
 

@@ -62,7 +62,10 @@ impl Cell {
 
     /// It with a further class.
     pub(super) fn with(mut self, class: &str) -> Self {
-        self.class = format!("{} {class}", self.class).trim().to_owned();
+        if !self.class.is_empty() {
+            self.class.push(' ');
+        }
+        self.class.push_str(class);
         self
     }
 }
@@ -96,11 +99,14 @@ impl Table {
             } else {
                 format!(" class=\"{}\"", cell.class)
             };
-            self.rows.push_str(&if place == 0 {
-                format!("<th scope=\"row\"{class}>{}</th>", cell.contents)
+            let (begin, end) = if place == 0 {
+                ("th scope=\"row\"", "th")
             } else {
-                format!("<td{class}>{}</td>", cell.contents)
-            });
+                ("td", "td")
+            };
+            for part in ["<", begin, &class, ">", &cell.contents, "</", end, ">"] {
+                self.rows.push_str(part);
+            }
         }
         self.rows.push_str("</tr>\n");
     }
