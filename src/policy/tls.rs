@@ -112,7 +112,7 @@ pub struct TlsOptions {
     #[schemars(extend("default" = "passthrough"))]
     pub on_pinning_failure: Option<OnPinningFailure>,
 
-    /// A certificate with its chain, as a PEM file, for servers that ask for one [default: none]
+    /// A certificate with its chain, as a PEM or PKCS#12 file, for servers that ask for one [default: none]
     ///
     /// Without one, a host that asks is tunnelled: the command may have its own.
     #[arg(skip)]
@@ -120,11 +120,17 @@ pub struct TlsOptions {
     #[schemars(extend("x-danger" = "signs in at servers with a certificate of its choice"))]
     pub client_cert: Option<PathBuf>,
 
-    /// The key of client-cert, as a PEM file [default: none]
+    /// The key of client-cert, as a PEM file; one in PKCS#12 (.p12, .pfx) holds its own [default: none]
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-danger" = "signs in at servers with a key of its choice"))]
     pub client_key: Option<PathBuf>,
+
+    /// A file with the password of a client-cert in PKCS#12 [default: none, which is the empty one]
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-danger" = "reads a file as a password"))]
+    pub client_cert_password: Option<PathBuf>,
 
     /// Public keys, one of which a server's chain must hold, as sha256/BASE64 [default: none]
     ///
@@ -271,6 +277,7 @@ impl TlsOptions {
             min_version: self.min_version,
             client_cert: self.client_cert.clone(),
             client_key: self.client_key.clone(),
+            client_cert_password: self.client_cert_password.clone(),
             pin: self.pin.clone(),
         }
     }

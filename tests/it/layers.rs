@@ -63,6 +63,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("flate2", &["proxy"]),
     ("brotli_decompressor", &["proxy"]),
     ("ruzstd", &["proxy"]),
+    ("p12_keystore", &["proxy"]),
 ];
 
 /// What a decision has no need of: input and output, clocks, threads, the surroundings.

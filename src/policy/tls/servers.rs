@@ -1,6 +1,6 @@
 //! What amb demands of servers that it speaks TLS with, and what it shows them: for all of them, or for those of a route.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,15 +25,20 @@ pub struct ServerTlsOptions {
     #[schemars(extend("default" = "1.2"))]
     pub min_version: Option<Version>,
 
-    /// A certificate with its chain, as a PEM file, for servers that ask for one [default: none]
+    /// A certificate with its chain, as a PEM or PKCS#12 file, for servers that ask for one [default: none]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-danger" = "signs in at servers with a certificate of its choice"))]
     pub client_cert: Option<PathBuf>,
 
-    /// The key of client-cert, as a PEM file [default: none]
+    /// The key of client-cert, as a PEM file; one in PKCS#12 (.p12, .pfx) holds its own [default: none]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-danger" = "signs in at servers with a key of its choice"))]
     pub client_key: Option<PathBuf>,
+
+    /// A file with the password of a client-cert in PKCS#12 [default: none, which is the empty one]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-danger" = "reads a file as a password"))]
+    pub client_cert_password: Option<PathBuf>,
 
     /// Public keys, one of which a server's chain must hold, as sha256/BASE64 [default: none]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
@@ -57,30 +62,74 @@ pub struct ServerTls {
 /// Where a client's certificate is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientFiles {
-    /// The certificate and its chain, PEM.
+    /// The certificate and its chain, PEM, or what holds its key as well, PKCS#12.
     pub certificate: PathBuf,
-    /// Its key, PEM.
-    pub key: PathBuf,
+    /// Where its key is.
+    pub key: Key,
+}
+
+/// Where the key of a client's certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// In a file of its own, PEM.
+    File(PathBuf),
+    /// Beside the certificate, for the password in this file; none for the empty one.
+    Beside(Option<PathBuf>),
+}
+
+impl ClientFiles {
+    /// The file with the key.
+    pub fn key_file(&self) -> &Path {
+        match &self.key {
+            Key::File(file) => file,
+            Key::Beside(_) => &self.certificate,
+        }
+    }
+}
+
+/// Whether a file holds a certificate and its key in PKCS#12, by its name.
+fn is_store(path: &Path) -> bool {
+    let known = |ending: &str| {
+        path.extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
+    };
+    known("p12") || known("pfx")
 }
 
 impl ServerTlsOptions {
     /// The values, defaults filled in; `problems` gets what is wrong with them.
     pub fn build(self, problems: &mut Vec<Problem>) -> ServerTls {
-        let mut half = |said: &str, what: &str, missing: &str| {
-            let reason = format!("a {what} is of no use without its {missing}");
+        let password = self.client_cert_password;
+        let mut wrong = |said: &str, reason: &str| {
             problems.push(Problem::at(&["tls", said], reason));
+            None
         };
         let client = match (self.client_cert, self.client_key) {
-            (Some(certificate), Some(key)) => Some(ClientFiles { certificate, key }),
+            (Some(store), Some(_)) if is_store(&store) => wrong(
+                "client-key",
+                "the key is in tls.client-cert, which is PKCS#12: leave this one out",
+            ),
+            (Some(certificate), None) if is_store(&certificate) => Some(ClientFiles {
+                certificate,
+                key: Key::Beside(password),
+            }),
+            _ if password.is_some() => wrong(
+                "client-cert-password",
+                "a password is for a tls.client-cert in PKCS#12 (.p12, .pfx)",
+            ),
+            (Some(certificate), Some(key)) => Some(ClientFiles {
+                certificate,
+                key: Key::File(key),
+            }),
             (None, None) => None,
-            (Some(_), None) => {
-                half("client-cert", "certificate", "key: set tls.client-key too");
-                None
-            }
-            (None, Some(_)) => {
-                half("client-key", "key", "certificate: set tls.client-cert too");
-                None
-            }
+            (Some(_), None) => wrong(
+                "client-cert",
+                "a certificate is of no use without its key: set tls.client-key too",
+            ),
+            (None, Some(_)) => wrong(
+                "client-key",
+                "a key is of no use without its certificate: set tls.client-cert too",
+            ),
         };
         ServerTls {
             extra_roots: self.extra_roots.unwrap_or_default(),
@@ -105,22 +154,28 @@ mod tests {
 
     #[test]
     fn a_certificate_and_its_key_come_together() {
-        for (certificate, key, wrong) in [
-            (None, None, None),
-            (Some("a.pem"), Some("a.key"), None),
-            (Some("a.pem"), None, Some("client-cert")),
-            (None, Some("a.key"), Some("client-key")),
+        for (certificate, key, password, wrong) in [
+            (None, None, None, None),
+            (Some("a.pem"), Some("a.key"), None, None),
+            (Some("a.pem"), None, None, Some("client-cert")),
+            (None, Some("a.key"), None, Some("client-key")),
+            (Some("a.p12"), None, None, None),
+            (Some("a.PFX"), None, Some("word"), None),
+            (Some("a.p12"), Some("a.key"), None, Some("client-key")),
+            (Some("a.pem"), Some("a.key"), Some("word"), Some("client-cert-password")),
+            (None, None, Some("word"), Some("client-cert-password")),
         ] {
             let options = ServerTlsOptions {
                 client_cert: certificate.map(Into::into),
                 client_key: key.map(Into::into),
+                client_cert_password: password.map(Into::into),
                 ..ServerTlsOptions::default()
             };
             let mut problems = Vec::new();
             let built = options.build(&mut problems);
             let found: Vec<_> = problems.iter().map(|problem| &*problem.key[1]).collect();
             assert_eq!(found, wrong.into_iter().collect::<Vec<_>>());
-            assert_eq!(built.client.is_some(), certificate.is_some() && key.is_some());
+            assert_eq!(built.client.is_some(), certificate.is_some() && wrong.is_none());
         }
     }
 }

@@ -8,16 +8,18 @@ use std::{
     time::SystemTime,
 };
 
+use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
 use rustls::{
-    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem, pem::PemObject},
     sign::CertifiedKey,
 };
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use super::{CRYPTOGRAPHY, authority::CertificateAuthority, kept, roots::Roots};
 use crate::policy::tls::{
     authority::AuthorityFiles,
-    servers::{ClientFiles, ServerTls},
+    servers::{ClientFiles, Key, ServerTls},
 };
 
 /// The most bytes that a file may have: many times what all authorities of the world have.
@@ -104,12 +106,15 @@ impl Reading {
             extra.append(&mut found.unwrap_or_default());
         }
         let identity = demands.client.as_ref().and_then(|files| {
-            if let Some(note) = careless(&key("client-key"), &files.key)
+            if let Some(note) = careless(&key(key_name(files)), files.key_file())
                 && !self.notes.contains(&note)
             {
                 self.notes.push(note);
             }
-            let identity = identity(files, &key("client-cert"), &key("client-key"));
+            let identity = match &files.key {
+                Key::File(file) => identity(files, file, &key("client-cert"), &key("client-key")),
+                Key::Beside(password) => store(files, password.as_deref(), &key),
+            };
             self.unless_wrong(identity)
         });
         Means {
@@ -176,14 +181,19 @@ pub(super) fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<
 }
 
 /// The certificate and its key that amb signs in with.
-fn identity(files: &ClientFiles, certificate_key: &str, key_key: &str) -> Result<Arc<CertifiedKey>, TlsError> {
+fn identity(
+    files: &ClientFiles,
+    key_file: &Path,
+    certificate_key: &str,
+    key_key: &str,
+) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = certificates(certificate_key, &files.certificate)?;
     let wrong = |reason: String| TlsError::File {
         key: key_key.to_owned(),
-        path: files.key.clone(),
+        path: key_file.to_owned(),
         reason,
     };
-    let bytes = read(&files.key).map_err(wrong)?;
+    let bytes = read(key_file).map_err(wrong)?;
     let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
         pem::Error::NoItemsFound if is_locked(&bytes) => {
             wrong("the private key in it is locked by a password, which amb cannot ask for".to_owned())
@@ -196,6 +206,69 @@ fn identity(files: &ClientFiles, certificate_key: &str, key_key: &str) -> Result
         error => wrong(error.to_string()),
     })?;
     Ok(Arc::new(key))
+}
+
+/// The key of the configuration that names the file with the key.
+fn key_name(files: &ClientFiles) -> &'static str {
+    match files.key {
+        Key::File(_) => "client-key",
+        Key::Beside(_) => "client-cert",
+    }
+}
+
+/// The certificate, with what leads to its root, and the key in a PKCS#12 file ([RFC 7292]).
+///
+/// [RFC 7292]: https://www.rfc-editor.org/rfc/rfc7292
+fn store(
+    files: &ClientFiles,
+    password: Option<&Path>,
+    key: &dyn Fn(&str) -> String,
+) -> Result<Arc<CertifiedKey>, TlsError> {
+    let wrong = |name: &str, path: &Path, reason: String| TlsError::File {
+        key: key(name),
+        path: path.to_owned(),
+        reason,
+    };
+    let word = match password {
+        None => Zeroizing::new(String::new()),
+        Some(path) => {
+            let said = |reason| wrong("client-cert-password", path, reason);
+            let mut bytes = Zeroizing::new(read(path).map_err(said)?);
+            while bytes.last().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
+                bytes.pop();
+            }
+            let word = str::from_utf8(&bytes).map_err(|_| said("it is no text".to_owned()))?;
+            Zeroizing::new(word.to_owned())
+        }
+    };
+    let said = |reason: String| wrong("client-cert", &files.certificate, reason);
+    let bytes = read(&files.certificate).map_err(said)?;
+    let opened = KeyStore::from_pkcs12(&bytes, &word, Pkcs12ImportPolicy::Strict).map_err(|error| match error {
+        p12_keystore::error::Error::MacError(_) if password.is_none() => {
+            said("it has a password: put that into a file, and set tls.client-cert-password to it".to_owned())
+        }
+        p12_keystore::error::Error::MacError(_) => said("its password is another one".to_owned()),
+        error => said(format!("it cannot be read as PKCS#12: {error}")),
+    })?;
+    let mut chains = opened.entries().filter_map(|(_, entry)| match entry {
+        KeyStoreEntry::PrivateKeyChain(chain) => Some(chain),
+        _ => None,
+    });
+    let chain = chains
+        .next()
+        .ok_or_else(|| said("there is no certificate with its key in it".to_owned()))?;
+    if chains.next().is_some() {
+        return Err(said(
+            "there is more than one key in it, and amb cannot tell which is meant".to_owned(),
+        ));
+    }
+    let certificates = chain
+        .certs()
+        .iter()
+        .map(|it| CertificateDer::from(it.as_der().to_vec()));
+    let private = PrivatePkcs8KeyDer::from(chain.key().as_der().to_vec());
+    let identity = CertifiedKey::from_der(certificates.collect(), private.into(), &CRYPTOGRAPHY);
+    identity.map(Arc::new).map_err(|error| said(error.to_string()))
 }
 
 /// Whether a PEM file holds a key that a password is needed for.

@@ -7,7 +7,7 @@ use rustls::{HandshakeKind, ServerConfig, server::WebPkiClientVerifier};
 
 use super::GET;
 use crate::support::{
-    Amb, Peer, Upstream,
+    Amb, Peer, Upstream, say_skipped,
     secure::{Certificate, Scene, hello, serve},
 };
 
@@ -147,6 +147,89 @@ fn a_command_that_speaks_plain_http_signs_in_with_the_certificate_of_its_route()
     }
     drop(peer);
     scene.proxy.end().assert_exchanges(&[("ok", 3)]).assert_opened(2);
+}
+
+/// Puts a client's certificate, what vouches for it and its key into one file, `NAME.p12`, as openssl has it by these words.
+fn keystore(directory: &Path, name: &str, root: &Certificate, words: &[&str]) -> bool {
+    fs::write(directory.join("root.pem"), root.pem()).unwrap();
+    let made = std::process::Command::new("openssl")
+        .current_dir(directory)
+        .args(["pkcs12", "-export", "-certfile", "root.pem", "-name", name])
+        .args(["-in", &format!("{name}.pem"), "-inkey", &format!("{name}.key")])
+        .args(["-out", &format!("{name}.p12")])
+        .args(words)
+        .output();
+    made.is_ok_and(|made| made.status.success())
+}
+
+#[test]
+fn a_certificate_may_come_with_its_key_in_one_file() {
+    let mut can = true;
+    let scene = scene(&[], |root, directory| {
+        fs::write(directory.join("word"), "s3same\r\n").unwrap();
+        for (name, words) in [
+            ("a", &["-passout", "pass:s3same"][..]),
+            ("b", &["-passout", "pass:"]),
+            ("c", &["-passout", "pass:s3same", "-legacy"]),
+        ] {
+            client(root, directory, name);
+            can = can && keystore(directory, name, root, words);
+        }
+        if !can {
+            return String::new();
+        }
+        "[[route]]\nmatch = { path = '/a' }\ntls = { client-cert = 'DIR/a.p12', client-cert-password = 'DIR/word' }\n\
+            [[route]]\nmatch = { path = '/b' }\ntls = { client-cert = 'DIR/b.p12' }\n\
+            [[route]]\nmatch = { path = '/c' }\ntls = { client-cert = 'DIR/c.p12', client-cert-password = 'DIR/word' }\n"
+            .to_owned()
+    });
+    if !can {
+        return say_skipped("openssl cannot write PKCS#12 files here");
+    }
+    let server = asking(&scene.root.server("127.0.0.1"), &scene.root);
+    let mut peer = scene.proxy.connect();
+    for (path, shown) in [("/a", "a 0"), ("/b", "b 1"), ("/c", "c 2")] {
+        let url = format!("https://{}{path}", server.address());
+        peer.send(format!("GET {url} HTTP/1.1\r\nHost: x\r\n\r\n"))
+            .answer()
+            .assert_is(200, shown);
+    }
+}
+
+#[test]
+fn a_file_with_a_key_that_does_not_open_is_told_before_the_command_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = Certificate::root("R");
+    client(&root, directory.path(), "a");
+    if !keystore(directory.path(), "a", &root, &["-passout", "pass:s3same"]) {
+        return say_skipped("openssl cannot write PKCS#12 files here");
+    }
+    fs::write(directory.path().join("word"), "other").unwrap();
+    fs::write(directory.path().join("not.p12"), "-----BEGIN").unwrap();
+    let place = directory.path().to_str().unwrap();
+    for (set, said) in [
+        (
+            "tls.client-cert='DIR/a.p12'",
+            "it has a password: put that into a file, and set tls.client-cert-password",
+        ),
+        ("tls.client-cert='DIR/not.p12'", "it cannot be read as PKCS#12"),
+    ] {
+        let outcome = Amb::run(["--set", &set.replace("DIR", place)])
+            .command(["true"])
+            .status(125);
+        assert!(outcome.stderr().contains(said), "{}", outcome.stderr());
+    }
+    let flags = ["tls.client-cert='DIR/a.p12'", "tls.client-cert-password='DIR/word'"];
+    let flags = flags.map(|set| set.replace("DIR", place));
+    let outcome = Amb::run(["--set", &flags[0], "--set", &flags[1]])
+        .command(["true"])
+        .status(125);
+    assert!(
+        outcome.stderr().contains("its password is another one"),
+        "{}",
+        outcome.stderr()
+    );
+    assert!(!outcome.stderr().contains("s3same"), "{}", outcome.stderr());
 }
 
 #[test]
