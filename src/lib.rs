@@ -16,7 +16,7 @@
 //! | [`trust`] | the certificates that let the child trust amb when it decrypts HTTPS |
 //! | [`policy`] | what is to happen to a request: by which route, what is changed on the way, where a name leads, by which proxy, within what time |
 //! | [`traffic`] | a record for each exchange and tunnel, and their sums |
-//! | [`assert`] | what must hold of it |
+//! | [`mod@assert`] | what must hold of it |
 //! | [`report`] | what people and programs read of it |
 //! | [`config`] | layers, their sources, all mistakes at once; `config/stack.rs` has the layers in their order |
 //! | [`cli`] | subcommands, flags, help, and how amb's own lines are written |

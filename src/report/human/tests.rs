@@ -905,7 +905,7 @@ amb: exit 99: 1 assertion failed (the command itself exited 0)
       hosts['api.stripe.com'].requests.t
       otal >= 1
       → 90
-    ✗ no-failures  requests.failed == 0
+    ✗ no-failures requests.failed == 0
       → 1
 amb: exit 99: 1 assertion failed (the command itself exited 0)
 ";
