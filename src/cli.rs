@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod generate;
 pub mod help;
 pub mod policy;
+pub mod report;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -58,13 +59,14 @@ Examples:
   amb run -- ./legacy-app --port 8080
   amb run --connect-timeout 2s -- ./legacy-app
   amb run --access-log calls.ndjson --report report.json -- ./smoke.sh
+  amb run --assert 'requests.failed == 0' -- ./smoke.sh
   amb run --connect-to api.example.com:80:localhost:8080 -- ./app
 ";
 
 /// What the exit status says.
 const RUN_EXIT_STATUS: &str = "\
 Exit status: the command's own, and its signal if it died of one;
-124 --run-timeout; 125 amb could not start; 126 not executable; 127 not found.";
+99 an assertion failed; 124 --run-timeout; 125 amb could not start; 126 not executable; 127 not found.";
 
 /// What a report of a fault should say about the program; the commit if whoever built it said which.
 fn long_version() -> String {
@@ -75,7 +77,7 @@ fn long_version() -> String {
         std::env::consts::OS,
         std::env::consts::ARCH,
         crate::config::KNOWN_VERSION,
-        crate::report::json::SCHEMA_VERSION,
+        crate::report::document::SCHEMA_VERSION,
     )
 }
 
@@ -126,6 +128,11 @@ pub enum Command {
     Config(ConfigArgs),
     /// Try out what holds for a request, and write rules from reports
     Policy(policy::PolicyArgs),
+    /// Show, convert, merge or compare reports of runs
+    ///
+    /// A JSON report (`amb run --report report.json`) is shown as the run told of it, or written in another format. Several
+    /// make one, and two can be compared.
+    Report(report::ReportArgs),
     /// Create or show a certificate authority that is kept
     Ca(ca::CaArgs),
     /// Find out which programs of this machine go through amb, and trust it
@@ -148,7 +155,7 @@ pub enum Command {
     /// bash: source <(amb completions bash), or amb.bash in ~/.local/share/bash-completion/completions/;
     /// zsh: _amb in a directory of $fpath; fish: amb.fish in ~/.config/fish/completions/.
     Completions(complete::CompletionsArgs),
-    /// Help on a subcommand or a topic: exit-codes, env, config, secrets, resilience, routes, changes, filters, differences
+    /// Help on a subcommand or a topic: exit-codes, env, config, secrets, resilience, routes, changes, assertions, filters, differences
     Help(help::HelpArgs),
     /// Answer a shell's question
     #[command(hide = true)]
@@ -252,6 +259,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
                 Command::Run(args) => args.console = cli.console.clone(),
                 Command::Config(args) => args.console = cli.console.clone(),
                 Command::Policy(args) => args.console = cli.console.clone(),
+                Command::Report(args) => args.console = cli.console.clone(),
                 Command::Ca(args) => args.console = cli.console.clone(),
                 Command::Doctor(args) => args.console = cli.console.clone(),
                 Command::Demo(args) => args.console = cli.console.clone(),

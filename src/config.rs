@@ -68,6 +68,7 @@ use self::{
     stack::Stack,
 };
 use crate::{
+    assert::{AssertOptions, Assertions},
     inject,
     policy::{
         Policy, PolicyOptions, Problem, Surroundings,
@@ -184,6 +185,10 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = []))]
     pub route: Option<Vec<RouteOptions>>,
+    /// What must hold at the end
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "AssertOptions::is_empty")]
+    pub assert: AssertOptions,
     /// What is shown and written at the end
     #[command(flatten)]
     pub report: ReportOptions,
@@ -240,6 +245,8 @@ pub struct Config {
     pub supervise: supervise::Settings,
     /// How long open exchanges may go on when the child has ended. Default: 1 s; zero waits for none.
     pub drain: Duration,
+    /// What must hold at the end.
+    pub assertions: Assertions,
     /// What is shown and written at the end.
     pub report: Report,
     /// The access log; none if none is wanted.
@@ -314,7 +321,8 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
     };
     let mut problems = Vec::new();
     let with_conditions = options.route.iter().flatten().any(|route| route.when.is_some())
-        || options.egress.rule.iter().flatten().any(|rule| rule.when.is_some());
+        || options.egress.rule.iter().flatten().any(|rule| rule.when.is_some())
+        || !options.assert.is_empty();
     // What a file that is not trusted names is not even looked at.
     let reads = errors.is_empty();
     let background = Background {
@@ -427,6 +435,7 @@ fn build(
         inject: inject::Settings { trace, ..run.inject },
         supervise: run.supervise,
         drain: run.drain,
+        assertions: options.assert.build(problems),
         report: valid(options.report.build(), problems),
         access_log: valid(options.access_log.build(), problems),
         log: valid(options.log.build(), problems),

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::supervise::{ChildExit, Ended, SpawnError, terminal};
+use crate::supervise::{ChildExit, Ended, SpawnError, Stopped, terminal};
 
 /// How amb ends. The child's own end comes through unchanged; the numbers of amb's own stay clear of what programs use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl From<ChildExit> for Exit {
 
 impl From<Ended> for Exit {
     fn from(ended: Ended) -> Self {
-        if ended.timed_out {
+        if ended.stopped == Some(Stopped::TimedOut) {
             Self::TimedOut
         } else {
             Self::Child(ended.status)

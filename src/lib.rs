@@ -16,6 +16,7 @@
 //! | [`trust`] | the certificates that let the child trust amb when it decrypts HTTPS |
 //! | [`policy`] | what is to happen to a request: by which route, what is changed on the way, where a name leads, by which proxy, within what time |
 //! | [`traffic`] | a record for each exchange and tunnel, and their sums |
+//! | [`mod@assert`] | what must hold of it |
 //! | [`report`] | what people and programs read of it |
 //! | [`config`] | layers, their sources, all mistakes at once; `config/stack.rs` has the layers in their order |
 //! | [`cli`] | subcommands, flags, help, and how amb's own lines are written |
@@ -78,7 +79,8 @@
 //!    `supervise::inherited::open_files_are_the_same`,
 //!    `supervise::inherited::the_environment_keeps_its_order_and_gains_only_documented_names`.
 //! 10. **Crates that shape a module are named in it alone**: `command_group` and `signal_hook` in `supervise`, `figment` in
-//!     `config`, `indicatif` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`, `cel` and `json_patch` in `policy`. Test:
+//!     `config`, `indicatif` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`, `cel` and `json_patch` in `policy`, `cel`
+//!     in `assert`, too. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
 //! 11. **Unsafe code is in four files** of `supervise` and in `main.rs`, each of which says why. Lint: `unsafe_code`. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
@@ -111,6 +113,8 @@ pub mod trust;
 pub mod policy;
 
 pub mod traffic;
+
+pub mod assert;
 
 pub mod report;
 

@@ -56,6 +56,7 @@ fn outcome() -> Exit {
         Command::Init(args) => cli::config::init(&args),
         Command::Config(args) => cli::config::run(&args),
         Command::Policy(args) => cli::policy::run(&args),
+        Command::Report(args) => cli::report::run(&args),
         Command::Ca(args) => ca::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Trust(args) => cli::config::trust(&args),

@@ -61,7 +61,11 @@ use self::{
     credentials::Credentials, crowd::Crowd, gate::Gate, recorder::Recorder, upstream::Upstreams, via::Via,
     worker::Worker,
 };
-use crate::{policy::Policy, secret::Store, traffic::meter::Meter};
+use crate::{
+    policy::Policy,
+    secret::Store,
+    traffic::{circuit::Circuit, meter::Meter},
+};
 
 /// Connections that may wait to be accepted; the kernel takes less if `somaxconn` says so.
 const BACKLOG: i32 = 4096;
@@ -69,6 +73,11 @@ const BACKLOG: i32 = 4096;
 /// How long a worker may take to hand over its sums once nothing is left to wait for. It takes no time, but on a crowded machine
 /// a second may pass before it has its turn, and records would be lost.
 const STUCK_LIMIT: Duration = Duration::from_secs(5);
+
+/// What has become of the circuits that have opened.
+pub fn circuits(policy: &Policy) -> Vec<Circuit> {
+    Gate::circuits(policy)
+}
 
 /// A proxy that is bound and not yet serving: connections already queue up.
 #[derive(Debug)]

@@ -4,11 +4,24 @@
 //! client or server: it is escaped on its way to a terminal and into every format.
 
 pub mod access_log;
+pub mod ci;
 pub mod color;
+pub mod diff;
+pub mod document;
+pub mod events;
 pub mod file;
+pub mod har;
+mod html;
 pub mod human;
 pub mod json;
+mod junit;
+mod k6;
+pub mod kept;
 pub mod log;
+pub mod markdown;
+mod markup;
+mod merge;
+mod openmetrics;
 pub mod progress;
 pub mod text;
 
@@ -18,7 +31,12 @@ use clap::ValueHint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::report::{access_log::LineFormat, file::ReportFile, log::LogFormat};
+use crate::{
+    report::{
+        access_log::LineFormat, ci::CiKind, document::Document, events::EventsTarget, file::ReportFile, log::LogFormat,
+    },
+    veil,
+};
 
 /// An option that makes no sense: where it stands, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +61,43 @@ pub struct ReportOptions {
     #[schemars(extend("default" = "auto"))]
     pub summary: Option<SummaryMode>,
 
+    /// Report assertions, and end as the command ended all the same [default: off]
+    ///
+    /// An assertion that may stop the run does not.
+    #[arg(
+        id = "report.no-fail",
+        long = "no-fail",
+        num_args = 0,
+        default_missing_value = "true"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false))]
+    pub no_fail: Option<bool>,
+
+    /// For which service to write job summaries, annotations and sections of the log [default: auto]
+    #[arg(id = "report.ci", long = "ci", value_enum, value_name = "KIND")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "auto"))]
+    pub ci: Option<CiKind>,
+
+    /// Write a line of JSON for each exchange and tunnel as it ends: to a file, or to a descriptor as fd:3 [default: none]
+    ///
+    /// For programs that follow the run. The lines are those of the access log; the command's requests never wait for them.
+    #[arg(
+        id = "report.events",
+        long = "events",
+        value_name = "FILE|fd:N",
+        value_hint = ValueHint::FilePath,
+        help_heading = "Observability"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-danger" = "writes a file outside the directory", "x-danger-if" = "outside"))]
+    pub events: Option<String>,
+
     /// Write a report to this file: report.json or json=FILE; repeatable [default: none]
+    ///
+    /// Formats, with the extensions that stand for them: json, junit (.xml), html, md, openmetrics (.prom, .om), k6 (none: write k6=FILE),
+    /// and har, which keeps the first 10,000 requests that amb sees, 16 MiB at most.
     ///
     /// The file is replaced as a whole when the run is over. That it can be written is checked before the command
     /// starts. The command's stdout is its own: to get the report from a pipe, use json=/dev/fd/3. A pipe whose reader
@@ -56,7 +110,23 @@ pub struct ReportOptions {
         "x-danger-if" = "outside"
     ))]
     pub files: Option<Vec<String>>,
+
+    /// Keep the reports of this many runs, for `amb report --last` [default: 0]
+    ///
+    /// They are in amb/reports in $XDG_STATE_HOME, else in ~/.local/state, for you alone. Each run that keeps its report
+    /// removes the oldest beyond this number.
+    #[expect(
+        clippy::doc_markdown,
+        reason = "this is the help text, where backticks would be noise"
+    )]
+    #[arg(id = "report.keep", long = "keep-reports", value_name = "N", value_parser = clap::value_parser!(u16).range(0..=MOST_KEPT))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1000), extend("default" = 0, "x-danger" = "writes and removes files outside the directory"))]
+    pub keep: Option<u16>,
 }
+
+/// Reports that can be kept.
+const MOST_KEPT: i64 = 1000;
 
 /// How much the summary says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize, JsonSchema)]
@@ -78,8 +148,16 @@ pub enum SummaryMode {
 pub struct Report {
     /// How much the summary says.
     pub summary: SummaryMode,
+    /// Whether assertions are told of and change nothing.
+    pub no_fail: bool,
+    /// For which service to write.
+    pub ci: CiKind,
+    /// Where events go; none if nobody follows the run.
+    pub events: Option<EventsTarget>,
     /// The files to write.
     pub files: Vec<ReportTarget>,
+    /// How many reports are kept for `amb report --last`; 0 means that this one is not.
+    pub keep: usize,
 }
 
 /// A report file that is asked for.
@@ -96,19 +174,62 @@ pub struct ReportTarget {
 pub enum ReportFormat {
     /// All there is, for programs.
     Json,
+    /// What made the run fail, for continuous integration: `JUnit` XML.
+    Junit,
+    /// A page with charts, for people.
+    Html,
+    /// For people who look at a merge request or a job.
+    Markdown,
+    /// All there is, for monitoring.
+    Openmetrics,
+    /// As k6's summary export, for GitLab's merge requests.
+    K6,
+    /// The requests one by one, for the viewers of browsers.
+    Har,
 }
 
 impl ReportFormat {
-    /// Every format by its name, which is also the file extension it is known by.
-    const NAMES: [(&str, Self); 1] = [("json", Self::Json)];
+    /// Every format by its name, with the file extensions that it is known by.
+    const NAMES: [(&str, &[&str], Self); 7] = [
+        ("json", &["json"], Self::Json),
+        ("junit", &["xml"], Self::Junit),
+        ("html", &["html", "htm"], Self::Html),
+        ("md", &["md", "markdown"], Self::Markdown),
+        ("openmetrics", &["prom", "om"], Self::Openmetrics),
+        ("k6", &[], Self::K6),
+        ("har", &["har"], Self::Har),
+    ];
 
     /// The format of this name; an error lists those that exist.
-    fn named(name: &str, written: &str) -> Result<Self, String> {
-        let found = Self::NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
-        found.map(|(_, format)| *format).ok_or_else(|| {
-            let names: Vec<_> = Self::NAMES.iter().map(|(known, _)| *known).collect();
-            format!("{written}; the formats are: {}", names.join(", "))
-        })
+    pub fn named(name: &str, written: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(known, ..)| name.eq_ignore_ascii_case(known));
+        found.map(|(.., format)| *format).ok_or_else(|| Self::unknown(written))
+    }
+
+    /// The format of files with this extension; an error lists the formats that exist.
+    pub fn of_extension(extension: &str, written: &str) -> Result<Self, String> {
+        let known = |extensions: &[&str]| extensions.iter().any(|known| extension.eq_ignore_ascii_case(known));
+        let found = Self::NAMES.iter().find(|(_, extensions, _)| known(extensions));
+        found.map(|(.., format)| *format).ok_or_else(|| Self::unknown(written))
+    }
+
+    /// What is said where no format is meant: `written`, and the formats that exist.
+    fn unknown(written: &str) -> String {
+        let names: Vec<_> = Self::NAMES.iter().map(|(known, ..)| *known).collect();
+        format!("{written}; the formats are: {}", names.join(", "))
+    }
+
+    /// The report in this format, of the document and, where the format tells them, of the requests that were kept.
+    pub fn render(self, document: &Document, requests: &har::Requests) -> Vec<u8> {
+        match self {
+            Self::Json => document.to_json(),
+            Self::Junit => junit::render(document).into_bytes(),
+            Self::Html => html::render(document).into_bytes(),
+            Self::Markdown => markdown::render(&document.to_value().unwrap_or_default(), usize::MAX).into_bytes(),
+            Self::Openmetrics => openmetrics::render(document).into_bytes(),
+            Self::K6 => k6::render(document).into_bytes(),
+            Self::Har => veil::json(har::render(document, requests).as_bytes()).into_owned(),
+        }
     }
 }
 
@@ -117,21 +238,42 @@ impl ReportOptions {
     ///
     /// # Errors
     ///
-    /// A format that does not exist or cannot be told from the file's name; a report to the command's stdout.
+    /// A format that does not exist or cannot be told from the file's name; a report or events to the command's stdout.
     pub fn build(self) -> Result<Report, InvalidOption> {
         let files = self.files.unwrap_or_default();
         let files = all(files.iter().map(|text| target(text))).map_err(|reasons| InvalidOption {
             key: &["report", "files"],
             reason: reasons.join("; "),
         })?;
+        let keep = self.keep.unwrap_or_default();
+        if i64::from(keep) > MOST_KEPT {
+            return Err(InvalidOption {
+                key: &["report", "keep"],
+                reason: format!("{keep} is more than {MOST_KEPT}, the most that are kept"),
+            });
+        }
+        let events = self.events.map(|text| text.parse()).transpose();
+        let events = events.map_err(|reason| InvalidOption {
+            key: &["report", "events"],
+            reason,
+        })?;
         Ok(Report {
             summary: self.summary.unwrap_or_default(),
+            no_fail: self.no_fail.unwrap_or_default(),
+            ci: self.ci.unwrap_or_default(),
+            events,
             files,
+            keep: usize::from(keep),
         })
     }
 }
 
 impl Report {
+    /// Whether a report tells of requests one by one.
+    pub fn wants_requests(&self) -> bool {
+        self.files.iter().any(|file| file.format == ReportFormat::Har)
+    }
+
     /// Makes sure that every report can be written, before the child starts.
     ///
     /// # Errors
@@ -174,7 +316,7 @@ fn target(text: &str) -> Result<ReportTarget, String> {
     let path = PathBuf::from(path);
     let format = match (format, path.extension().and_then(|extension| extension.to_str())) {
         (Some(format), _) => format,
-        (None, Some(extension)) => ReportFormat::named(
+        (None, Some(extension)) => ReportFormat::of_extension(
             extension,
             &format!("`{text}`: no report format has the extension .{extension}"),
         )?,

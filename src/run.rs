@@ -6,6 +6,7 @@
 
 mod dry;
 mod learn;
+mod live;
 mod notify;
 mod outcome;
 mod secrets;
@@ -24,7 +25,7 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-use self::outcome::Outcome;
+use self::{live::Live, outcome::Outcome};
 use crate::{
     cli::{self, Console, RunArgs},
     config::{Config, Sources},
@@ -32,13 +33,16 @@ use crate::{
     inject,
     proxy::{Drained, Draining, Listener, Proxy, Standby, Tls, TlsErrors},
     report::{
-        access_log::AccessLog,
+        access_log::{AccessLog, Sink},
         color::Stream,
         file::{OutputFile, ReportFile},
+        har::Keeper,
         progress::{Progress, UNNOTICED},
     },
     sabotage,
-    supervise::{Confine, ConfineError, Confinement, Errand, Signals, Spawn, SpawnError, Supervisor, write_stderr},
+    supervise::{
+        Confine, ConfineError, Confinement, Errand, Signals, Spawn, SpawnError, Supervisor, Watch, write_stderr,
+    },
     trust::{Directory, TrustError},
 };
 
@@ -126,16 +130,15 @@ fn start(
     let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
     let environment = &secrets.environment[..];
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
-    let (reports, access_log) = outputs(config).map_err(StartError::Report)?;
-    let learned = config.policy.egress.as_ref().and_then(|egress| egress.learn.as_deref());
-    let learned = learned.map(|path| OutputFile::reserve("lockfile", path));
-    let learned = learned
-        .transpose()
-        .map_err(|error| StartError::Report(error.to_string()))?;
-    let listener = access_log.as_ref().map(|log| -> Listener {
-        let sink = log.sink();
-        Arc::new(move |record| sink.log(record))
-    });
+    let Outputs {
+        reports,
+        learned,
+        access_log,
+        events,
+    } = Outputs::open(config).map_err(StartError::Report)?;
+    let live = Live::of(config, started_at);
+    let requests = config.report.wants_requests().then(Keeper::default);
+    let listener = listener([&access_log, &events], live.as_ref(), requests.clone());
 
     let bound = Proxy::bind(config.listen, config.threads);
     let proxy = bound.map_err(|reason| StartError::Listen {
@@ -143,13 +146,7 @@ fn start(
         reason,
     })?;
     tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
-    let tls = Arc::new(Tls::prepare(&config.policy, &run_id, started_at)?);
-    for note in &tls.notes {
-        tracing::warn!("{note}");
-    }
-    if let Some(authority) = tls.authority() {
-        sabotage::disclose(&authority.pem(), || authority.key());
-    }
+    let tls = tls(config, &run_id, started_at)?;
     let inherited = inject::environment(environment);
     let trust = tls
         .authority()
@@ -186,7 +183,11 @@ fn start(
         awaited,
         run: Box::new(|| standby.begin()),
     });
-    let ended = Supervisor::new(child, &config.supervise).run(&mut signals, errand);
+    let watch = live.as_ref().map(|live| Watch {
+        every: live::EVERY,
+        look: Box::new(|| live.fails()),
+    });
+    let ended = Supervisor::new(child, &config.supervise).run(&mut signals, errand, watch);
     let duration = started_at.elapsed().unwrap_or_default();
 
     tracing::info!(pid, status = Exit::from(ended).status(), "the command has ended");
@@ -208,7 +209,9 @@ fn start(
             ended,
             drained,
             panicked: PANICS.load(Ordering::Relaxed),
-            access_log: access_log.map(AccessLog::close),
+            aborted: live.and_then(Live::aborted),
+            logs: [access_log, events].map(|log| log.map(AccessLog::close)),
+            requests,
         };
         outcome.report(reports, learned, &stderr)
     }));
@@ -220,6 +223,18 @@ fn start(
     // Taking off the handlers, one by one, would only delay the end.
     mem::forget(signals);
     Ok(exit)
+}
+
+/// What TLS is spoken by, as far as the run has to do with it.
+fn tls(config: &Config, run_id: &str, started_at: SystemTime) -> Result<Arc<Tls>, TlsErrors> {
+    let tls = Tls::prepare(&config.policy, run_id, started_at)?;
+    for note in &tls.notes {
+        tracing::warn!("{note}");
+    }
+    if let Some(authority) = tls.authority() {
+        sabotage::disclose(&authority.pem(), || authority.key());
+    }
+    Ok(Arc::new(tls))
 }
 
 /// Tells of a central policy that was lifted, first of all those who look after it.
@@ -241,16 +256,62 @@ fn confinement(config: &Config, port: u16) -> Result<Option<Confinement>, Confin
     }
 }
 
-/// What the run is written to: the reports' files and the access log.
-///
-/// # Errors
-/// A line for each that cannot be written.
-fn outputs(config: &Config) -> Result<(Vec<ReportFile>, Option<AccessLog>), String> {
-    let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
-    match (config.report.reserve(), access_log) {
-        (Ok(reports), Ok(access_log)) => Ok((reports, access_log)),
-        (Err(reports), Err(access_log)) => Err(format!("{reports}\n{access_log}")),
-        (Err(reason), Ok(_)) | (Ok(_), Err(reason)) => Err(reason),
+/// Who gets each record as it ends; none if nobody wants them.
+fn listener(logs: [&Option<AccessLog>; 2], live: Option<&Live<'_>>, requests: Option<Keeper>) -> Option<Listener> {
+    let sinks: Vec<Sink> = logs.into_iter().flatten().map(AccessLog::sink).collect();
+    let sums = live.map(Live::sums);
+    if sinks.is_empty() && sums.is_none() && requests.is_none() {
+        return None;
+    }
+    Some(Arc::new(move |record| {
+        for sink in &sinks {
+            sink.log(record);
+        }
+        if let Some(sums) = &sums {
+            sums.add(record);
+        }
+        if let Some(requests) = &requests {
+            requests.keep(record);
+        }
+    }))
+}
+
+/// What the run is written to.
+struct Outputs {
+    /// The reports' files.
+    reports: Vec<ReportFile>,
+    /// The lockfile that it makes; none if it makes none.
+    learned: Option<OutputFile>,
+    /// The access log; none if none is wanted.
+    access_log: Option<AccessLog>,
+    /// The events; none if nobody follows the run.
+    events: Option<AccessLog>,
+}
+
+impl Outputs {
+    /// Opens all of them.
+    ///
+    /// # Errors
+    /// A line for each that cannot be written.
+    fn open(config: &Config) -> Result<Self, String> {
+        let reports = config.report.reserve();
+        let learned = config.policy.egress.as_ref().and_then(|egress| egress.learn.as_deref());
+        let learned = learned.map(|path| OutputFile::reserve("lockfile", path)).transpose();
+        let learned = learned.map_err(|error| error.to_string());
+        let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
+        let events = config.report.events.as_ref().map(AccessLog::follow).transpose();
+        match (reports, learned, access_log, events) {
+            (Ok(reports), Ok(learned), Ok(access_log), Ok(events)) => Ok(Self {
+                reports,
+                learned,
+                access_log,
+                events,
+            }),
+            (reports, learned, access_log, events) => {
+                let reasons = [reports.err(), learned.err(), access_log.err(), events.err()];
+                Err(reasons.into_iter().flatten().collect::<Vec<_>>().join("\n"))
+            }
+        }
     }
 }
 

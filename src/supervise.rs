@@ -189,10 +189,27 @@ pub enum ChildExit {
 pub struct Ended {
     /// How the child ended.
     pub status: ChildExit,
-    /// Whether it was asked to end because `run_timeout` was over.
-    pub timed_out: bool,
+    /// Why amb asked it to end; none if that was not amb's idea.
+    pub stopped: Option<Stopped>,
     /// Its processes that may still be there.
     pub leftovers: Leftovers,
+}
+
+/// Why amb asked the child to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// `run_timeout` was over.
+    TimedOut,
+    /// A [`Watch`] said so.
+    ByWatch,
+}
+
+/// Something that looks at the run from time to time, and may end it.
+pub struct Watch<'a> {
+    /// How often it looks. Does not run while amb is stopped.
+    pub every: Duration,
+    /// Looks; whether the child is to be asked to end. Not called again once it said so.
+    pub look: Box<dyn FnMut() -> bool + 'a>,
 }
 
 /// Something to be done beside the supervision, once.
@@ -229,8 +246,12 @@ pub struct Supervisor {
     kill_timer: Timer,
     /// The time until the kill; taken when it is armed.
     kill_after: Option<Duration>,
-    /// Whether `run_timeout` is over.
-    timed_out: bool,
+    /// Why the child was asked to end.
+    stopped: Option<Stopped>,
+    /// Time left until the watch looks.
+    watch_timer: Timer,
+    /// Whether it is to look.
+    watch_due: bool,
     /// What to do when `pause_timer` fires.
     pause: Option<Pause>,
     /// Time left until then.
@@ -246,7 +267,9 @@ impl Supervisor {
             run_timeout: Timer::new(settings.run_timeout),
             kill_timer: Timer::default(),
             kill_after: settings.kill_after,
-            timed_out: false,
+            stopped: None,
+            watch_timer: Timer::default(),
+            watch_due: false,
             pause: None,
             pause_timer: Timer::default(),
         }
@@ -255,8 +278,9 @@ impl Supervisor {
     /// Passes signals on until the child has ended, and what it left behind if that is to be waited for. Without `run_timeout`
     /// or `kill_after` there is no limit in time.
     ///
-    /// If an `errand` is given, it is run once when its descriptor becomes readable.
-    pub fn run(mut self, signals: &mut Signals, mut errand: Option<Errand<'_>>) -> Ended {
+    /// If an `errand` is given, it is run once when its descriptor becomes readable; a `watch` looks until the child has ended.
+    pub fn run(mut self, signals: &mut Signals, mut errand: Option<Errand<'_>>, mut watch: Option<Watch<'_>>) -> Ended {
+        self.watch_timer = Timer::new(watch.as_ref().map(|watch| watch.every));
         let status = loop {
             // First, so that nothing is sent to a child that has ended.
             if let Some(status) = self.child.reap() {
@@ -269,13 +293,30 @@ impl Supervisor {
             }
             self.take(signals);
             self.wait(signals, &[], None, &mut errand);
+            self.look(&mut watch);
         };
+        self.watch_timer = Timer::default();
         debug!(?status, "the child has ended");
         self.linger(signals, &mut errand);
         Ended {
             status,
-            timed_out: self.timed_out,
+            stopped: self.stopped,
             leftovers: Leftovers::of(self.child.id(), self.mode),
+        }
+    }
+
+    /// Lets the watch look if it is due, and ends the child if it says so.
+    fn look(&mut self, watch: &mut Option<Watch<'_>>) {
+        if !std::mem::take(&mut self.watch_due) {
+            return;
+        }
+        let Some(watching) = watch else { return };
+        if (watching.look)() {
+            *watch = None;
+            self.stopped.get_or_insert(Stopped::ByWatch);
+            self.act(Event::Watched);
+        } else {
+            self.watch_timer = Timer::new(Some(watching.every));
         }
     }
 
@@ -311,7 +352,7 @@ impl Supervisor {
         at_most: Option<Duration>,
         errand: &mut Option<Errand<'_>>,
     ) {
-        let timers = [self.run_timeout, self.kill_timer, self.pause_timer];
+        let timers = [self.run_timeout, self.kill_timer, self.pause_timer, self.watch_timer];
         let asked = timers.into_iter().map(Timer::wait).chain([at_most]).flatten().min();
         let before = now();
         let awaited = errand.as_ref().map(|errand| errand.awaited.as_fd());
@@ -326,8 +367,10 @@ impl Supervisor {
         }
         let passed = before.elapsed();
         if self.run_timeout.advance(passed, asked) {
+            self.stopped.get_or_insert(Stopped::TimedOut);
             self.act(Event::RunTimeout);
         }
+        self.watch_due |= self.watch_timer.advance(passed, asked);
         if self.kill_timer.advance(passed, asked) {
             self.act(Event::KillAfter);
         }
@@ -388,7 +431,6 @@ impl Supervisor {
                 terminal::stop(libc::SIGSTOP);
             }
             Action::Terminate => {
-                self.timed_out = true;
                 self.child.send(Signal::TERM);
                 // A child that is stopped could not act on it.
                 self.child.send(Signal::CONT);

@@ -3,6 +3,7 @@
 //!
 //! Plain data. The proxy makes records, the reports read them; neither knows the other.
 
+pub mod assertion;
 pub mod circuit;
 pub mod credentials;
 pub mod edits;
@@ -14,6 +15,7 @@ pub mod meter;
 pub mod retries;
 pub mod secured;
 pub mod summary;
+pub mod timeline;
 
 use std::{
     fmt,

@@ -198,7 +198,7 @@ pub fn run(args: &ConfigArgs) -> Exit {
         }
         ConfigAction::Schema(args) => {
             let schema = if args.report {
-                report::json::schema()
+                report::document::schema()
             } else {
                 schema::document()
             };

@@ -31,7 +31,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 12] = [
+pub(super) const TOPICS: [Topic; 14] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -91,6 +91,18 @@ pub(super) const TOPICS: [Topic; 12] = [
         about: "limits and retries",
         heading: "Resilience",
         page: "amb-resilience",
+    },
+    Topic {
+        name: "assertions",
+        about: "what must hold at the end",
+        heading: "Assertions",
+        page: "amb-assertions",
+    },
+    Topic {
+        name: "ci",
+        about: "jobs of GitHub Actions and GitLab",
+        heading: "In CI",
+        page: "amb-ci",
     },
     Topic {
         name: "filters",

@@ -25,8 +25,9 @@ use crate::policy::{
 };
 
 /// The tables that are not shown: those about the run, and those about requests whose meaning for this one is told.
-const NOT_SHOWN: [&str; 9] = [
+const NOT_SHOWN: [&str; 10] = [
     "access-log",
+    "assert",
     "auth",
     "egress",
     "log",

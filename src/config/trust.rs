@@ -51,7 +51,9 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["headers", "add"], true),
     (&["headers", "env"], false),
     (&["headers", "set"], true),
+    (&["report", "events"], true),
     (&["report", "files"], true),
+    (&["report", "keep"], false),
     (&["resolve"], false),
     (&["response-body", "file"], false),
     (&["response-headers", "add"], true),
@@ -204,6 +206,8 @@ fn fits(path: &[&str], key: &[String]) -> bool {
 /// Whether a value names a file outside the working directory, by its spelling. What stands before a `=` is a format.
 fn leads_outside(value: &Value) -> bool {
     match value {
+        // A descriptor is of whoever started amb.
+        Value::String(_, text) if text.starts_with("fd:") => true,
         Value::String(_, text) => {
             let path = Path::new(text.rsplit('=').next().unwrap_or_default());
             path.components()

@@ -35,7 +35,7 @@ const LONGEST: usize = 1024;
 const DEEPEST: usize = 32;
 
 /// The most operations that may be inside each other, for which a proxy's thread has room in an unoptimised build, too.
-const MOST_INSIDE: usize = 32;
+pub(crate) const MOST_INSIDE: usize = 32;
 
 /// The only variable.
 const REQUEST: &str = "request";
@@ -44,7 +44,7 @@ const REQUEST: &str = "request";
 const FIELDS: [&str; 7] = ["method", "scheme", "host", "port", "path", "query", "headers"];
 
 /// The names of types, which are values in CEL.
-const TYPES: [&str; 9] = [
+pub(crate) const TYPES: [&str; 9] = [
     "bool",
     "int",
     "uint",
@@ -57,7 +57,7 @@ const TYPES: [&str; 9] = [
 ];
 
 /// The functions, operators left out. What is missing here would be found only by the first request that comes to it.
-const FUNCTIONS: [&str; 16] = [
+pub(crate) const FUNCTIONS: [&str; 16] = [
     "bool",
     "bytes",
     "contains",
@@ -77,7 +77,7 @@ const FUNCTIONS: [&str; 16] = [
 ];
 
 /// The functions that make comprehensions, for proposals.
-const MACROS: [&str; 6] = ["all", "exists", "exists_one", "filter", "has", "map"];
+pub(crate) const MACROS: [&str; 6] = ["all", "exists", "exists_one", "filter", "has", "map"];
 
 /// An expression that holds for some requests.
 pub struct Condition {
@@ -106,8 +106,8 @@ impl Condition {
     /// # Errors
     /// All that is wrong with it: at least one mistake.
     pub fn compile(source: &str) -> Result<Self, Vec<Mistake>> {
-        check_size(source).map_err(|reason| vec![Mistake { reason, place: None }])?;
-        let program = Program::compile(source).map_err(|errors| syntax(source, &errors))?;
+        check_size("a condition", source).map_err(|reason| vec![Mistake { reason, place: None }])?;
+        let program = Program::compile(source).map_err(|errors| syntax("condition", source, &errors))?;
         let mut names = Names {
             source,
             places: program.source_info(),
@@ -269,10 +269,11 @@ fn request(subject: &Subject<'_>, headers: bool) -> Value {
 }
 
 /// Whether an expression is of a size for which there is room on the stack: the parser and the interpreter are recursive.
-fn check_size(source: &str) -> Result<(), String> {
+/// `what` says what it is: `a condition`.
+pub(crate) fn check_size(what: &str, source: &str) -> Result<(), String> {
     if source.len() > LONGEST {
         return Err(format!(
-            "a condition has at most {LONGEST} bytes, and this has {}",
+            "{what} has at most {LONGEST} bytes, and this has {}",
             source.len()
         ));
     }
@@ -284,14 +285,14 @@ fn check_size(source: &str) -> Result<(), String> {
             _ => {}
         }
         if depth > DEEPEST {
-            return Err(format!("a condition is at most {DEEPEST} parentheses deep"));
+            return Err(format!("{what} is at most {DEEPEST} parentheses deep"));
         }
     }
     Ok(())
 }
 
-/// What the parser found, without its own picture of the place.
-fn syntax(source: &str, errors: &cel::ParseErrors) -> Vec<Mistake> {
+/// What the parser found, without its own picture of the place; `what` is no more than the noun.
+pub(crate) fn syntax(what: &str, source: &str, errors: &cel::ParseErrors) -> Vec<Mistake> {
     let mistake = |error: &cel::ParseError| {
         let (line, column) = error.pos;
         let line = usize::try_from(line).unwrap_or(1).max(1) - 1;
@@ -305,7 +306,7 @@ fn syntax(source: &str, errors: &cel::ParseErrors) -> Vec<Mistake> {
             .find(|character: char| !character.is_alphanumeric())
             .unwrap_or(0);
         Mistake {
-            reason: format!("this is no condition: {}", plainly(&error.msg)),
+            reason: format!("this is no {what}: {}", plainly(&error.msg)),
             place: (at < source.len()).then(|| at..at + word.max(1)),
         }
     };
@@ -328,7 +329,7 @@ fn plainly(message: &str) -> String {
 }
 
 /// An error of an evaluation, in words for people: the crate's own print values of this program.
-fn explain(error: &ExecutionError) -> String {
+pub(crate) fn explain(error: &ExecutionError) -> String {
     match error {
         ExecutionError::NoSuchKey(key) => format!("there is no `{key}`"),
         ExecutionError::UndeclaredReference(name) => format!("there is no `{name}`"),
@@ -452,24 +453,24 @@ impl Names<'_> {
 
     /// Notes a mistake about `word` in a part.
     fn add(&mut self, reason: String, part: &IdedExpr, word: &str) {
-        let start = self
-            .places
-            .offset_for(part.id)
-            .and_then(|(start, _)| usize::try_from(start).ok());
-        // Characters are counted there.
-        let start = start.and_then(|count| self.source.char_indices().nth(count).map(|(at, _)| at));
-        // A call is where its parenthesis is, a field where its dot is.
-        let place = start.and_then(|start| {
-            let found = self.source.match_indices(word).map(|(at, _)| at);
-            let at = found.min_by_key(|at| (at + word.len()).abs_diff(start).min(at.abs_diff(start)))?;
-            Some(at..at + word.len())
-        });
+        let place = place(self.source, self.places, part, word);
         self.mistakes.push(Mistake { reason, place });
     }
 }
 
+/// Where `word`, which is about a part of an expression, stands in that, in bytes; none if nobody knows.
+pub(crate) fn place(source: &str, places: &SourceInfo, part: &IdedExpr, word: &str) -> Option<Range<usize>> {
+    let (start, _) = places.offset_for(part.id)?;
+    // Characters are counted there.
+    let (start, _) = source.char_indices().nth(usize::try_from(start).ok()?)?;
+    // A call is where its parenthesis is, a field where its dot is.
+    let found = source.match_indices(word).map(|(at, _)| at);
+    let at = found.min_by_key(|at| (at + word.len()).abs_diff(start).min(at.abs_diff(start)))?;
+    Some(at..at + word.len())
+}
+
 /// A proposal for a word, with what stands before it: the nearest that is known, or all.
-fn meant<'a>(found: &'a str, known: &'a [&'a str]) -> impl Fn(&str) -> String + 'a {
+pub(crate) fn meant<'a>(found: &'a str, known: &'a [&'a str]) -> impl Fn(&str) -> String + 'a {
     move |before| match nearest(found, known.iter().copied()) {
         Some(word) => format!("did you mean `{before}{word}`?"),
         None => format!("known are {before}{}", known.join(&format!(", {before}"))),

@@ -1,4 +1,5 @@
-//! The access log: a line for each exchange and tunnel, written as they end.
+//! The access log: a line for each exchange and tunnel, written as they end; and the same lines for programs that follow a run
+//! (`--events`).
 //!
 //! The proxy never waits for it. Lines go through a bounded queue to a thread that writes; when the file cannot keep up,
 //! lines are left out, counted, and told of at the end.
@@ -25,7 +26,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    report::{AccessLogTarget, text::plural},
+    report::{AccessLogTarget, events::EventsTarget, text::plural},
     traffic::{Record, summary::Warning},
     veil,
 };
@@ -54,9 +55,31 @@ pub enum LineFormat {
     Combined,
 }
 
+/// What lines are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Purpose {
+    /// The access log.
+    #[default]
+    Log,
+    /// `--events`.
+    Events,
+}
+
+impl Purpose {
+    /// What it is called in sentences.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Log => "the access log",
+            Self::Events => "the events",
+        }
+    }
+}
+
 /// An access log that is being written. Dropped without [`AccessLog::close`], it may lack its last lines.
 #[derive(Debug)]
 pub struct AccessLog {
+    /// What it is for.
+    purpose: Purpose,
     /// Where lines are put.
     sink: Sink,
     /// Disconnects when the thread has ended.
@@ -98,6 +121,8 @@ impl Fate {
 /// What came of an access log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessLogEnd {
+    /// What it was for.
+    purpose: Purpose,
     /// Lines that were written.
     pub written: u64,
     /// Lines that were left out: the file could not keep up, or writing failed.
@@ -110,12 +135,16 @@ impl AccessLogEnd {
     /// What the user should know of it; none if every line was written.
     pub fn warning(&self) -> Option<Warning> {
         let lines = plural(self.dropped, "line");
+        let (name, code, lack) = match self.purpose {
+            Purpose::Log => (self.purpose.name(), "access_log_incomplete", "lacks"),
+            Purpose::Events => (self.purpose.name(), "events_incomplete", "lack"),
+        };
         let message = match &self.error {
-            Some(reason) => format!("the access log could not be written ({reason}) and lacks {lines}"),
-            None if self.dropped > 0 => format!("the access log could not keep up and lacks {lines}"),
+            Some(reason) => format!("{name} could not be written ({reason}) and {lack} {lines}"),
+            None if self.dropped > 0 => format!("{name} could not keep up and {lack} {lines}"),
             None => return None,
         };
-        Some(Warning::new("access_log_incomplete", message))
+        Some(Warning::new(code, message))
     }
 }
 
@@ -126,32 +155,47 @@ impl AccessLog {
     ///
     /// A sentence for people: the file cannot be opened, or is a named pipe that nobody reads.
     pub fn open(target: &AccessLogTarget) -> Result<Self, String> {
-        let named =
-            |path: &Path, reason: &io::Error| format!("cannot write the access log {}: {reason}", path.display());
         match &target.file {
-            Some(path) => {
-                let file = open(path).map_err(|reason| named(path, &reason))?;
-                Self::start(target.format, file).map_err(|reason| named(path, &reason))
-            }
-            None => Self::start(target.format, io::stderr())
+            Some(path) => Self::to_file(Purpose::Log, target.format, path),
+            None => Self::start(Purpose::Log, target.format, io::stderr())
                 .map_err(|reason| format!("cannot write the access log to stderr: {reason}")),
         }
     }
 
+    /// The same for `--events`: JSON always.
+    ///
+    /// # Errors
+    ///
+    /// As for [`AccessLog::open`], and for a descriptor that nobody has opened for writing.
+    pub fn follow(target: &EventsTarget) -> Result<Self, String> {
+        let path = target.path()?;
+        Self::to_file(Purpose::Events, LineFormat::Json, &path)
+    }
+
+    /// Opens a file for appending, and starts the thread that writes it.
+    fn to_file(purpose: Purpose, format: LineFormat, path: &Path) -> Result<Self, String> {
+        let started = open(path).and_then(|file| Self::start(purpose, format, file));
+        started.map_err(|reason| format!("cannot write {} {}: {reason}", purpose.name(), path.display()))
+    }
+
     /// Starts the thread that writes.
-    fn start(format: LineFormat, output: impl Write + Send + 'static) -> io::Result<Self> {
+    fn start(purpose: Purpose, format: LineFormat, output: impl Write + Send + 'static) -> io::Result<Self> {
         let (sender, lines) = sync_channel(QUEUE_LINES);
         let (alive, ended) = sync_channel(0);
         let fate = Arc::new(Fate::default());
         let shared = Arc::clone(&fate);
         thread::Builder::new()
-            .name("amb-access-log".to_owned())
+            .name(match purpose {
+                Purpose::Log => "amb-access-log".to_owned(),
+                Purpose::Events => "amb-events".to_owned(),
+            })
             .spawn(move || {
                 write_all(&lines, output, &shared);
                 // Held to the end: its disconnection is the news.
                 drop(alive);
             })?;
         Ok(Self {
+            purpose,
             sink: Sink {
                 format,
                 lines: sender,
@@ -185,6 +229,7 @@ impl AccessLog {
         }
         let error = fate.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
         AccessLogEnd {
+            purpose: self.purpose,
             written: fate.written.load(Ordering::Acquire),
             dropped: fate.dropped.load(Ordering::Acquire),
             error,
@@ -211,7 +256,7 @@ impl Sink {
 }
 
 /// Opens a file to append to. A named pipe must have its reader: waiting for one would keep the child from starting.
-fn open(path: &Path) -> io::Result<File> {
+pub(super) fn open(path: &Path) -> io::Result<File> {
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
     let file = OpenOptions::new()
         .append(true)

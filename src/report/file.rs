@@ -15,11 +15,7 @@ use rustix::{
 };
 use tempfile::NamedTempFile;
 
-use crate::{
-    report::{ReportFormat, ReportTarget, json},
-    traffic::summary::Summary,
-    veil,
-};
+use crate::report::{ReportFormat, ReportTarget, document::Document, har::Requests};
 
 /// How long a reader may read nothing at all before the report is given up. Reports of less than a pipe holds, which is
 /// 64 KiB on Linux, wait for nobody.
@@ -90,16 +86,13 @@ impl ReportFile {
         &self.file.path
     }
 
-    /// Writes the report.
+    /// Writes the report: of the document and, where the format tells them, of the requests that were kept.
     ///
     /// # Errors
     ///
     /// As [`OutputFile::write`].
-    pub fn write(self, summary: &Summary) -> Result<(), ReportError> {
-        let bytes = match self.format {
-            ReportFormat::Json => veil::json(&json::render(summary)).into_owned(),
-        };
-        self.file.write(&bytes)
+    pub fn write(self, document: &Document, requests: &Requests) -> Result<(), ReportError> {
+        self.file.write(&self.format.render(document, requests))
     }
 }
 
@@ -278,7 +271,12 @@ mod tests {
     use std::{io::Read, os::fd::AsRawFd, thread};
 
     use super::*;
-    use crate::report::human::tests::summary;
+    use crate::report::{document, human::tests::summary};
+
+    /// Writes the report on a run.
+    fn write(file: ReportFile) -> Result<(), ReportError> {
+        file.write(&Document::of(&summary()), &Requests::default())
+    }
 
     /// The JSON report to this path, reserved.
     fn reserve(path: &Path) -> Result<ReportFile, ReportError> {
@@ -308,9 +306,9 @@ mod tests {
         let path = directory.path().join("report.json");
         let file = reserve(&path).unwrap();
         assert_eq!(names(directory.path()), [""; 0], "reserving leaves nothing behind");
-        file.write(&summary()).unwrap();
+        write(file).unwrap();
         assert_eq!(names(directory.path()), ["report.json"]);
-        assert_eq!(schema(&fs::read(&path).unwrap()), json::SCHEMA_VERSION);
+        assert_eq!(schema(&fs::read(&path).unwrap()), document::SCHEMA_VERSION);
         let plain = directory.path().join("plain");
         fs::write(&plain, "").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
@@ -330,9 +328,9 @@ mod tests {
         std::os::unix::fs::symlink(&path, &link).unwrap();
         let file = reserve(&link).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
-        file.write(&summary()).unwrap();
+        write(file).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(schema(&fs::read(&path).unwrap()), json::SCHEMA_VERSION);
+        assert_eq!(schema(&fs::read(&path).unwrap()), document::SCHEMA_VERSION);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     }
 
@@ -355,7 +353,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_an_error_at_the_end() {
         let file = reserve(Path::new("/dev/full")).unwrap();
-        let error = file.write(&summary()).unwrap_err();
+        let error = write(file).unwrap_err();
         assert_eq!(error.reason.kind(), io::ErrorKind::StorageFull);
     }
 
@@ -364,7 +362,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = reserve(&directory.path().join("report.json")).unwrap();
         directory.close().unwrap();
-        assert!(file.write(&summary()).is_err());
+        assert!(write(file).is_err());
     }
 
     #[test]
@@ -374,9 +372,12 @@ mod tests {
         let mut open = File::create(&path).unwrap();
         open.write_all(b"before\n").unwrap();
         let file = reserve(Path::new(&format!("/dev/fd/{}", open.as_raw_fd()))).unwrap();
-        file.write(&summary()).unwrap();
+        write(file).unwrap();
         let bytes = fs::read(&path).unwrap();
-        assert_eq!(schema(bytes.strip_prefix(b"before\n").unwrap()), json::SCHEMA_VERSION);
+        assert_eq!(
+            schema(bytes.strip_prefix(b"before\n").unwrap()),
+            document::SCHEMA_VERSION
+        );
         assert_eq!(names(directory.path()), ["open"]);
     }
 
@@ -387,12 +388,12 @@ mod tests {
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         let unread = reserve(&path).unwrap();
-        assert!(unread.write(&summary()).is_err(), "nobody reads it");
+        assert!(write(unread).is_err(), "nobody reads it");
 
         // Open for both, so that neither side waits for the other.
         let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let file = reserve(&path).unwrap();
-        let writer = thread::spawn(move || file.write(&summary()));
+        let writer = thread::spawn(move || write(file));
         let mut bytes = Vec::new();
         while !bytes.ends_with(b"\n}\n") {
             let mut some = [0; 4096];
@@ -400,6 +401,6 @@ mod tests {
             bytes.extend_from_slice(&some[..read]);
         }
         writer.join().unwrap().unwrap();
-        assert_eq!(schema(&bytes), json::SCHEMA_VERSION);
+        assert_eq!(schema(&bytes), document::SCHEMA_VERSION);
     }
 }

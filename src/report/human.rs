@@ -3,6 +3,7 @@
 //! The first line is the whole story. A wide terminal gets a table, a narrow one a smaller table, a very narrow one cards;
 //! what is no terminal gets one fact a line, and nothing at all when there is nothing wrong.
 
+mod assertions;
 mod circuits;
 mod credentials;
 mod egress;
@@ -14,6 +15,7 @@ mod table;
 
 use std::time::Duration;
 
+pub(super) use self::assertions::got;
 use crate::{
     report::{
         SummaryMode,
@@ -47,7 +49,18 @@ enum Shape {
 
 /// The summary as text with its newlines; empty if there is nothing to be said.
 pub fn render(summary: &Summary, mode: SummaryMode, stream: &Stream) -> String {
-    let shape = shape(summary, mode, stream);
+    shaped(summary, shape(summary, mode, stream), stream)
+}
+
+/// All of the summary, for whoever asks for it: on a terminal as a run tells it when something failed, elsewhere one fact a
+/// line.
+pub fn tell(summary: &Summary, stream: &Stream) -> String {
+    let shape = if stream.terminal { Shape::Full } else { Shape::Plain };
+    shaped(summary, shape, stream)
+}
+
+/// The summary in this shape.
+fn shaped(summary: &Summary, shape: Shape, stream: &Stream) -> String {
     let mut lines = match shape {
         Shape::Silent => Vec::new(),
         Shape::Plain => plain::lines(summary),
@@ -57,7 +70,7 @@ pub fn render(summary: &Summary, mode: SummaryMode, stream: &Stream) -> String {
     if matches!(shape, Shape::Compact | Shape::Full) {
         lines.extend(leftovers(summary).map(|note| format!("amb: note: {note}")));
     }
-    if shape == Shape::Full {
+    if shape == Shape::Full || shape != Shape::Plain && summary.exit.reason == ExitReason::AssertionFailed {
         lines.extend(verdict(summary).map(|verdict| format!("amb: {verdict}")));
     }
     for warning in summary.all_warnings() {
@@ -75,7 +88,8 @@ pub fn render(summary: &Summary, mode: SummaryMode, stream: &Stream) -> String {
 /// What is to be shown.
 fn shape(summary: &Summary, mode: SummaryMode, stream: &Stream) -> Shape {
     let traffic = &summary.traffic;
-    let failed = traffic.failed() + traffic.denied() + summary.panicked_tasks > 0;
+    let failed = traffic.failed() + traffic.denied() + summary.panicked_tasks > 0
+        || summary.assertions.iter().any(|assertion| !assertion.passed());
     let notable = traffic.is_empty()
         || summary.leftovers.is_some_and(|leftovers| leftovers > 0)
         || !summary.all_warnings().is_empty()
@@ -132,6 +146,7 @@ fn compact(summary: &Summary, stream: &Stream) -> Vec<String> {
 fn full(summary: &Summary, stream: &Stream) -> Vec<String> {
     if summary.traffic.is_empty() {
         let mut lines = nothing_seen(summary, stream);
+        lines.extend(assertions::section(&summary.assertions, stream));
         lines.extend(reports(summary, stream));
         return lines;
     }
@@ -156,6 +171,7 @@ fn full(summary: &Summary, stream: &Stream) -> Vec<String> {
     lines.extend(retries::section(&summary.traffic.retries, stream));
     lines.extend(circuits::section(&summary.traffic.circuits, stream));
     lines.extend(credentials::section(&summary.traffic.credentials, stream));
+    lines.extend(assertions::section(&summary.assertions, stream));
     lines.extend(reports(summary, stream));
     lines
 }
@@ -261,11 +277,22 @@ fn volume(summary: &Summary) -> String {
 
 /// `p95 310ms`, if a server answered.
 fn p95(summary: &Summary, stream: &Stream) -> Option<Part> {
-    let latency = summary.traffic.latency?;
+    let latency = summary.traffic.latency.as_ref()?;
     Some(Part::new(format!(
         "p95 {}",
         text::duration(latency.p95, stream.charset)
     )))
+}
+
+/// The story of the run in a line: `billing ran 33.4s, exit 0, 128 requests to 3 hosts`.
+pub(super) fn story(summary: &Summary, charset: Charset) -> String {
+    let what = if summary.traffic.is_empty() {
+        NOTHING_SEEN.to_owned()
+    } else {
+        volume(summary)
+    };
+    let (name, ran, fate) = (name(summary, charset), ran(summary, charset), fate(summary, charset));
+    format!("{name} ran {ran}, {fate}, {what}")
 }
 
 /// What the user calls the run.
@@ -295,13 +322,19 @@ fn fate(summary: &Summary, charset: Charset) -> String {
 fn verdict(summary: &Summary) -> Option<String> {
     let code = summary.exit.code;
     match summary.exit.reason {
-        ExitReason::Child | ExitReason::Signal => None,
+        ExitReason::Child | ExitReason::Signal => assertions::unheeded(summary),
         ExitReason::RunTimeout => Some(format!("exit {code}: the command's time was up")),
         ExitReason::PolicyViolation => Some(format!(
             "exit {code}: a rule of egress was broken (the command itself exited 0)"
         )),
+        ExitReason::AssertionFailed => Some(assertions::verdict(summary)),
         ExitReason::Startup => Some(format!("exit {code}: amb failed")),
     }
+}
+
+/// How amb ends and nothing else, with a newline; empty if that is how the child ended.
+pub fn verdict_alone(summary: &Summary) -> String {
+    verdict(summary).map_or_else(String::new, |verdict| format!("amb: {verdict}\n"))
 }
 
 /// What is said of processes that live on.

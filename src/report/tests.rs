@@ -78,16 +78,23 @@ fn what_is_not_said_is_not_written_and_has_a_default() {
 
 #[test]
 fn a_reports_format_comes_from_its_prefix_or_extension() {
-    for (text, path) in [
-        ("report.json", "report.json"),
-        ("json=report", "report"),
-        ("json=/dev/fd/3", "/dev/fd/3"),
-        ("JSON=x.html", "x.html"),
-        ("./a=b.json", "./a=b.json"),
-        ("json=a=b", "a=b"),
+    for (text, path, format) in [
+        ("report.json", "report.json", ReportFormat::Json),
+        ("json=report", "report", ReportFormat::Json),
+        ("json=/dev/fd/3", "/dev/fd/3", ReportFormat::Json),
+        ("JSON=x.xml", "x.xml", ReportFormat::Json),
+        ("./a=b.json", "./a=b.json", ReportFormat::Json),
+        ("json=a=b", "a=b", ReportFormat::Json),
+        ("junit.XML", "junit.XML", ReportFormat::Junit),
+        ("amb.prom", "amb.prom", ReportFormat::Openmetrics),
+        ("openmetrics=metrics.txt", "metrics.txt", ReportFormat::Openmetrics),
+        ("k6=load-performance.json", "load-performance.json", ReportFormat::K6),
+        ("calls.har", "calls.har", ReportFormat::Har),
+        ("a.md", "a.md", ReportFormat::Markdown),
+        ("page.htm", "page.htm", ReportFormat::Html),
     ] {
         let expected = ReportTarget {
-            format: ReportFormat::Json,
+            format,
             path: PathBuf::from(path),
         };
         assert_eq!(target(text), Ok(expected), "{text}");
@@ -97,16 +104,16 @@ fn a_reports_format_comes_from_its_prefix_or_extension() {
 #[test]
 fn a_report_that_cannot_be_made_is_refused_with_what_can() {
     assert_eq!(
-        refused("junit=x.xml"),
-        "`junit` is no report format; the formats are: json"
+        refused("pdf=x.xml"),
+        "`pdf` is no report format; the formats are: json, junit, html, md, openmetrics, k6, har"
     );
     assert_eq!(
-        refused("x.html"),
-        "`x.html`: no report format has the extension .html; the formats are: json"
+        refused("x.k6"),
+        "`x.k6`: no report format has the extension .k6; the formats are: json, junit, html, md, openmetrics, k6, har"
     );
     assert_eq!(
         refused("report"),
-        "`report` does not say its format: write json=report; the formats are: json"
+        "`report` does not say its format: write json=report; the formats are: json, junit, html, md, openmetrics, k6, har"
     );
     assert!(refused("json=-").contains("json=/dev/fd/3"));
     assert!(refused("-").contains("json=/dev/fd/3"));

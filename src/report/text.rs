@@ -4,6 +4,8 @@ use std::{fmt::Write, time::Duration};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::{traffic::assertion::Figure, units::ByteSize};
+
 /// Which characters may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charset {
@@ -32,6 +34,11 @@ impl Charset {
     /// `×`, after a count.
     pub(crate) fn times(self) -> &'static str {
         self.pick("×", "x")
+    }
+
+    /// `→`, before what came of something.
+    pub(crate) fn arrow(self) -> &'static str {
+        self.pick("→", "->")
     }
 
     /// `✓`: all is well.
@@ -150,6 +157,21 @@ pub(crate) fn duration(duration: Duration, charset: Charset) -> String {
         format!("{}m{:02}s", seconds / 60, seconds % 60)
     } else {
         format!("{}h{:02}m", seconds / 3_600, seconds % 3_600 / 60)
+    }
+}
+
+/// A value that an assertion looked at, as people read it.
+pub(crate) fn figure(figure: &Figure, charset: Charset) -> String {
+    match figure {
+        Figure::Count(count) => count.to_string(),
+        Figure::Number(number) => number.to_string(),
+        Figure::Ratio(ratio) => {
+            let percent = format!("{:.2}", ratio * 100.0);
+            format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
+        }
+        Figure::Time(time) => duration(*time, charset),
+        Figure::Bytes(bytes) => ByteSize(*bytes).to_string(),
+        Figure::Text(text) => escape(text, charset),
     }
 }
 

@@ -1,10 +1,14 @@
 //! What a run came to, and telling it: the summary on stderr, the report files, and the exit status. Nothing that goes wrong
 //! in here changes that.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 
 use super::learn;
 use crate::{
+    assert::Facts,
     cli::RunArgs,
     config::{Config, Governed, Sources},
     exit::Exit,
@@ -13,11 +17,17 @@ use crate::{
     report::{
         access_log::AccessLogEnd,
         color::Stream,
+        document::Document,
         file::{OutputFile, ReportFile},
+        har::Keeper,
         human,
+        kept::Kept,
     },
-    supervise::{ChildExit, Confine, Ended, Signal, write_stderr},
-    traffic::summary::{self, ChildOutcome, ExitReason, Summary, Warning},
+    supervise::{ChildExit, Confine, Ended, Signal, Stopped, write_stderr},
+    traffic::{
+        assertion::Assertion,
+        summary::{self, ChildOutcome, ExitReason, Summary, Warning},
+    },
 };
 
 /// A run that is over.
@@ -42,66 +52,123 @@ pub(super) struct Outcome<'a> {
     pub(super) drained: Drained,
     /// Tasks of the proxy that panicked.
     pub(super) panicked: u64,
-    /// What became of the access log.
-    pub(super) access_log: Option<AccessLogEnd>,
+    /// The assertion that stopped the run; none if none did.
+    pub(super) aborted: Option<Assertion>,
+    /// What became of the access log and of the events.
+    pub(super) logs: [Option<AccessLogEnd>; 2],
+    /// The requests that were kept for reports; none if no report tells them.
+    pub(super) requests: Option<Keeper>,
 }
 
 impl Outcome<'_> {
     /// Writes the report files, then the summary, which says what could not be written. Returns how amb is to end.
     pub(super) fn report(self, files: Vec<ReportFile>, learned: Option<OutputFile>, stderr: &Stream) -> Exit {
-        let exit = self.exit();
         let mode = self.config.report.summary;
         let quiet = self.args.console.quiet;
-        let mut summary = self.summary();
+        let keep = self.config.report.keep;
+        let requests = self.requests.as_ref().map(Keeper::take).unwrap_or_default();
+        let service = self.config.report.ci.service(|name| std::env::var_os(name));
+        let (mut summary, exit) = self.summary();
         if let Some(lockfile) = learned
             && let Err(warning) = learn::write(lockfile, &summary.traffic, exit)
         {
             summary.warnings.push(warning);
         }
+        summary.warnings.extend(requests.warning());
         summary.reports = files.iter().map(|file| file.path().display().to_string()).collect();
         for file in files {
             let path = file.path().display().to_string();
-            if let Err(error) = file.write(&summary) {
+            let written = Document::of(&summary)
+                .veiled()
+                .map_err(|reason| format!("cannot write the report {path}: {reason}"));
+            let written =
+                written.and_then(|document| file.write(&document, &requests).map_err(|error| error.to_string()));
+            if let Err(error) = written {
                 summary.reports.retain(|written| *written != path);
-                summary
-                    .warnings
-                    .push(Warning::new("report_not_written", error.to_string()));
+                summary.warnings.push(Warning::new("report_not_written", error));
             }
         }
-        if !quiet {
-            write_stderr(&human::render(&summary, mode, stderr));
+        if keep > 0
+            && let Err(reason) = kept(&summary, keep)
+        {
+            let message = format!("cannot keep the report: {reason}");
+            summary.warnings.push(Warning::new("report_not_kept", message));
+        }
+        if let Some(service) = service {
+            summary
+                .warnings
+                .extend(service.write_files(&summary, |name| std::env::var_os(name)));
+        }
+        if quiet {
+            // An error stays.
+            if summary.exit.reason == ExitReason::AssertionFailed {
+                write_stderr(&human::verdict_alone(&summary));
+            }
+        } else {
+            let text = human::render(&summary, mode, stderr);
+            match service {
+                Some(service) => write_stderr(&service.framed(&summary, &text)),
+                None => write_stderr(&text),
+            }
         }
         exit
     }
 
-    /// How amb is to end: as the child did, unless that ended well and a rule was broken that is to fail the run.
-    fn exit(&self) -> Exit {
+    /// How amb is to end: as the child did, unless that ended well and a rule was broken, or something does not hold, that is to
+    /// fail the run.
+    fn exit(&self, breaks_rules: bool, assertions: &[Assertion]) -> Exit {
         let ended = Exit::from(self.ended);
-        let fails = self.config.policy.egress.as_ref().is_some_and(|egress| egress.fails);
-        if fails && ended.status() == 0 && self.drained.meter.breaks_rules() {
+        let policy_fails = self.config.policy.egress.as_ref().is_some_and(|egress| egress.fails);
+        let fails = !self.config.report.no_fail && assertions.iter().any(Assertion::fails);
+        if self.ended.stopped == Some(Stopped::ByWatch) {
+            Exit::AssertionFailed
+        } else if ended.status() != 0 {
+            ended
+        } else if policy_fails && breaks_rules {
             Exit::PolicyViolated
+        } else if fails {
+            Exit::AssertionFailed
         } else {
             ended
         }
     }
 
-    /// The run as the reports see it.
-    fn summary(self) -> Summary {
+    /// The run as the reports see it, and how amb is to end.
+    fn summary(mut self) -> (Summary, Exit) {
         let mut warnings: Vec<Warning> = self
             .drained
             .lost
             .iter()
             .map(|reason| Warning::new("records_lost", reason))
             .collect();
-        warnings.extend(self.access_log.as_ref().and_then(AccessLogEnd::warning));
-        let exit = exit(self.ended, self.exit());
-        let traffic = self.drained.meter.finish();
+        warnings.extend(self.logs.iter().flatten().filter_map(AccessLogEnd::warning));
+        let meter = std::mem::take(&mut self.drained.meter);
+        let breaks_rules = meter.breaks_rules();
+        let traffic = meter.finish();
         let withheld = traffic.credentials.warnings();
         warnings.extend(
             withheld
                 .into_iter()
                 .map(|said| Warning::new("credential_withheld", said)),
         );
+        let child = child(self.pid, self.ended);
+        let assertions = if self.config.assertions.is_empty() {
+            Vec::new()
+        } else {
+            let facts = Facts {
+                traffic: &traffic,
+                duration: self.duration,
+                child: Some(&child),
+            };
+            let mut judged = self.config.assertions.judge(&facts, self.aborted.as_ref());
+            for assertion in judged.iter_mut().filter(|assertion| !assertion.passed()) {
+                let key = ["assert".to_owned(), assertion.name.clone()];
+                assertion.place = self.sources.sources(&key).pop().map(|source| source.place);
+            }
+            judged
+        };
+        let ends = self.exit(breaks_rules, &assertions);
+        let exit = exit(self.ended, ends);
         if self.config.policy.rules.retry.level == Level::All && traffic.retries.retries > 0 {
             let message = format!(
                 "--retry all: {} requests were tried again, and may have been executed more than once",
@@ -120,13 +187,13 @@ impl Outcome<'_> {
         let words: Vec<_> = self.args.command.iter().map(|word| word.to_string_lossy()).collect();
         let words = self.config.policy.redact.arguments(words.iter().map(|word| &**word));
         // Only reports tell them, and to find them takes longer than all the rest.
-        let sources = if self.config.report.files.is_empty() {
+        let sources = if self.config.report.files.is_empty() && self.config.report.keep == 0 {
             Vec::new()
         } else {
             self.sources.places()
         };
         let marker = format!("{}={}", crate::inject::RUN_ID, self.run_id);
-        Summary {
+        let summary = Summary {
             run: summary::Run {
                 id: self.run_id,
                 trace_id: self.config.policy.trace.as_ref().map(|trace| trace.run.trace_id()),
@@ -142,9 +209,10 @@ impl Outcome<'_> {
                 },
                 amb_version: env!("CARGO_PKG_VERSION").to_owned(),
             },
-            child: child(self.pid, self.ended),
+            child,
             exit,
             traffic,
+            assertions,
             warnings,
             panicked_tasks: self.panicked,
             egress: self
@@ -155,8 +223,16 @@ impl Outcome<'_> {
                 .map(|egress| if egress.enforced { "enforce" } else { "audit" }),
             leftovers: Some(self.ended.leftovers.count(marker.as_bytes())).filter(|count| *count > 0),
             reports: Vec::new(),
-        }
+        };
+        (summary, ends)
     }
+}
+
+/// Keeps the report, and of all that are kept the last `count`.
+fn kept(summary: &Summary, count: usize) -> io::Result<()> {
+    let environment: Vec<_> = std::env::vars_os().collect();
+    let document = Document::of(summary).veiled().map_err(io::Error::other)?;
+    Kept::of(&environment)?.keep(&document, count)
 }
 
 /// The central policy as the reports see it.
@@ -192,7 +268,7 @@ fn child(pid: i32, ended: Ended) -> summary::Child {
             }),
         ),
     };
-    let outcome = match (&signal, ended.timed_out) {
+    let outcome = match (&signal, ended.stopped == Some(Stopped::TimedOut)) {
         (_, true) => ChildOutcome::TimedOut,
         (Some(_), false) => ChildOutcome::Signalled,
         (None, false) => ChildOutcome::Exited,
@@ -207,8 +283,9 @@ fn child(pid: i32, ended: Ended) -> summary::Child {
 
 /// How amb is going to end.
 fn exit(ended: Ended, exit: Exit) -> summary::Exit {
-    let reason = match (ended.timed_out, ended.status) {
+    let reason = match (ended.stopped == Some(Stopped::TimedOut), ended.status) {
         _ if exit == Exit::PolicyViolated => ExitReason::PolicyViolation,
+        _ if exit == Exit::AssertionFailed => ExitReason::AssertionFailed,
         (true, _) => ExitReason::RunTimeout,
         (false, ChildExit::Signal(_)) => ExitReason::Signal,
         (false, ChildExit::Code(_)) => ExitReason::Child,

@@ -27,6 +27,8 @@ pub(super) enum Event {
     Signal(Received),
     /// The time allowed for the whole run is over.
     RunTimeout,
+    /// What watches the run says that it is to end.
+    Watched,
     /// The time allowed between the request to end and the end is over.
     KillAfter,
 }
@@ -42,7 +44,7 @@ pub(super) enum Action {
     ForwardAndArm(Signal),
     /// Send the signal on, then stop as well.
     ForwardAndStop(Signal),
-    /// Ask the child to end because its time is over.
+    /// Ask the child to end because its time is over, or what watches it says so.
     Terminate,
     /// Kill the child.
     Kill,
@@ -51,7 +53,7 @@ pub(super) enum Action {
 /// Decides about `event`; `descends` tells whether a process is a descendant of the child.
 pub(super) fn decide(situation: Situation, event: Event, descends: impl Fn(i32) -> bool) -> Action {
     match event {
-        Event::RunTimeout => Action::Terminate,
+        Event::RunTimeout | Event::Watched => Action::Terminate,
         Event::KillAfter => Action::Kill,
         Event::Signal(received) if !is_due(situation, &received, descends) => Action::Leave,
         Event::Signal(Received { signal, .. }) => {

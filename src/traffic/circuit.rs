@@ -1,10 +1,10 @@
 //! What a circuit breaker did.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A circuit that opened in the course of the run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Circuit {
     /// What it is for: a host, a host and port, or a route, as it was configured. Empty for all that are not told apart.
     pub name: String,
@@ -17,7 +17,7 @@ pub struct Circuit {
 }
 
 /// Where a circuit stands; these are the words of the JSON report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CircuitState {
     /// Requests go through.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::traffic::Record;
 
@@ -27,7 +27,8 @@ impl Notes {
 }
 
 /// What was changed in a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct EditCounts {
     /// Exchanges in which something was changed.
     pub exchanges: u64,

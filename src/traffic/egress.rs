@@ -143,3 +143,13 @@ impl Decisions {
         said.map(|(_, count)| count).sum()
     }
 }
+
+impl FromIterator<(Place, u64)> for Decisions {
+    fn from_iter<T: IntoIterator<Item = (Place, u64)>>(decisions: T) -> Self {
+        let mut all = Self::default();
+        for (place, count) in decisions {
+            all.count(place, count);
+        }
+        all
+    }
+}

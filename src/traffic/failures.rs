@@ -69,7 +69,7 @@ impl FailureGroup {
 }
 
 /// Failures, grouped as they come. Nothing is allocated for one that has its like already.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct FailureGroups {
     /// The groups by the hash of what they have in common; more than one in an entry is a collision.
     ///

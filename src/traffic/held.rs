@@ -3,19 +3,27 @@
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::traffic::{Limited, Record, latency::seconds};
+use crate::traffic::{
+    Limited, Record,
+    latency::{from_seconds, seconds},
+};
 
 /// How many exchanges and tunnels limits held back, and for how long.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Held {
     /// Those that had to wait and then went through, or gave up.
     pub delayed: u64,
     /// Those that were refused, at once or after a wait.
     pub rejected: u64,
     /// How long all of them waited, added up.
-    #[serde(rename = "waited_seconds", serialize_with = "seconds")]
+    #[serde(
+        rename = "waited_seconds",
+        serialize_with = "seconds",
+        deserialize_with = "from_seconds"
+    )]
     #[schemars(with = "f64")]
     pub waited: Duration,
 }

@@ -10,25 +10,26 @@ use std::{
 };
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use foldhash::fast::RandomState;
 
 use crate::traffic::{
-    Outcome, Record,
+    Outcome, Record, Scheme,
     circuit::Circuit,
     credentials::Credentials,
     edits::EditCounts,
     egress::{Decisions, Verdict},
     failures::{FailureGroup, FailureGroups},
     held::Held,
-    latency::{Latency, seconds},
+    latency::{Latency, from_seconds, seconds},
     meter::{
         route::{RouteTally, RouteTraffic},
         tally::Tally,
     },
     retries::RetryCounts,
     secured::SecuredTraffic,
+    timeline::Timeline,
 };
 
 /// Hosts (with their ports) that are told apart. A crawler may meet more; then they are summed up as [`OTHER_HOST`],
@@ -39,7 +40,7 @@ const MOST_HOSTS: usize = 10_000;
 pub const OTHER_HOST: &str = "_other";
 
 /// Sums records up. Each worker thread has one of its own; they are merged when the run ends.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Meter {
     /// Where each host's and port's tally is among `tallies`.
     places: HashMap<String, BTreeMap<u16, usize>, RandomState>,
@@ -57,6 +58,10 @@ pub struct Meter {
     decisions: Decisions,
     /// What circuit breakers did.
     circuits: Vec<Circuit>,
+    /// How many began when.
+    timeline: Timeline,
+    /// Exchanges and tunnels that failed for want of TLS that both ends accept.
+    tls_failures: u64,
     /// What was changed on the way.
     edits: EditCounts,
     /// What was done about credentials.
@@ -67,6 +72,7 @@ impl Meter {
     /// Counts one exchange or tunnel.
     pub fn add(&mut self, record: &Record) {
         self.tally(&record.host, record.port).add(record);
+        self.timeline.add(record);
         self.credentials.add(record);
         if let Some(id) = &record.route {
             self.route(id).add(record);
@@ -74,7 +80,10 @@ impl Meter {
         self.edits.add(record);
         self.decisions.add(record);
         match &record.outcome {
-            Outcome::Failed(failure) => self.failures.add(record, failure),
+            Outcome::Failed(failure) => {
+                self.tls_failures += u64::from(is_about_tls(&failure.error_type));
+                self.failures.add(record, failure);
+            }
             Outcome::Denied(failure) => self.denials.add(record, failure),
             Outcome::Ok | Outcome::ClientAborted | Outcome::CutShort => {}
         }
@@ -134,11 +143,14 @@ impl Meter {
         self.edits.merge(other.edits);
         self.credentials.merge(other.credentials);
         self.decisions.merge(other.decisions);
+        self.timeline.merge(&other.timeline);
+        self.tls_failures += other.tls_failures;
     }
 
     /// The sums, hosts with the most traffic first.
     pub fn finish(self) -> Traffic {
         let mut totals = Tally::new("", 0);
+        let names = self.names();
         let mut hosts = Vec::with_capacity(self.tallies.len() + 1);
         for tally in self.tallies.into_iter().chain(self.other.map(|other| *other)) {
             totals.merge(&tally);
@@ -174,10 +186,33 @@ impl Meter {
             denials_beyond,
             decisions: self.decisions,
             circuits: self.circuits,
+            timeline: self.timeline,
+            names,
+            tls_failures: self.tls_failures,
             edits: self.edits,
             credentials: self.credentials,
         }
     }
+
+    /// The sums of each host that was seen with several ports.
+    fn names(&self) -> Vec<HostTraffic> {
+        let several = self.places.iter().filter(|(_, ports)| ports.len() > 1);
+        let sum = several.map(|(host, ports)| {
+            let mut tally = Tally::new(host, 0);
+            for place in ports.values() {
+                tally.merge(&self.tallies[*place]);
+            }
+            tally.finish()
+        });
+        let mut sums: Vec<HostTraffic> = sum.collect();
+        sums.sort_by(|a, b| a.host.cmp(&b.host));
+        sums
+    }
+}
+
+/// Whether a failure is one of TLS: of RFC 9209's words those about it, and amb's own.
+fn is_about_tls(error_type: &str) -> bool {
+    error_type.starts_with("tls_") || error_type == "intercept_refused"
 }
 
 /// All that passed in a run. Every total is the sum over the hosts.
@@ -217,6 +252,12 @@ pub struct Traffic {
     pub decisions: Decisions,
     /// The circuits that opened, by name.
     pub circuits: Vec<Circuit>,
+    /// How many began when.
+    pub timeline: Timeline,
+    /// Each host that was seen with several ports, all of them summed up, by name; the port is 0.
+    pub names: Vec<HostTraffic>,
+    /// Exchanges and tunnels that failed for want of TLS that both ends accept.
+    pub tls_failures: u64,
     /// What was changed on the way.
     pub edits: EditCounts,
     /// What was done about credentials.
@@ -279,7 +320,8 @@ pub struct HostTraffic {
 /// How many exchanges there were, and how they ended: `total` is the sum of the five that follow it.
 ///
 /// The field names are those of the JSON report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Requests {
     /// All.
     pub total: u64,
@@ -297,6 +339,8 @@ pub struct Requests {
     pub retried: u64,
     /// Times that requests were sent again because a pooled connection turned out dead.
     pub resends: u64,
+    /// Sent in the clear.
+    pub plaintext: u64,
     /// What servers answered, amb's own answers left out.
     pub status: StatusClasses,
 }
@@ -314,6 +358,7 @@ impl Requests {
         }
         self.retried += u64::from(record.retries.count > 0);
         self.resends += u64::from(record.resends);
+        self.plaintext += u64::from(record.scheme == Some(Scheme::Http) && record.attempts > 0);
         // Without a first byte the status is one that amb made up.
         if let (Some(status), Some(_)) = (record.status, record.first_byte) {
             self.status.add(status);
@@ -321,7 +366,7 @@ impl Requests {
     }
 
     /// Adds all of another's.
-    fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.total += other.total;
         self.ok += other.ok;
         self.failed += other.failed;
@@ -330,12 +375,14 @@ impl Requests {
         self.cut_short += other.cut_short;
         self.retried += other.retried;
         self.resends += other.resends;
+        self.plaintext += other.plaintext;
         self.status.merge(&other.status);
     }
 }
 
 /// How often servers answered with a status of each class.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct StatusClasses {
     /// Switched to another protocol.
     #[serde(rename = "1xx")]
@@ -367,7 +414,7 @@ impl StatusClasses {
     }
 
     /// Adds all of another's.
-    fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.informational += other.informational;
         self.success += other.success;
         self.redirection += other.redirection;
@@ -377,7 +424,8 @@ impl StatusClasses {
 }
 
 /// How many tunnels there were, and how they ended: `total` is the sum of the five that follow it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Tunnels {
     /// All.
     pub total: u64,
@@ -394,7 +442,11 @@ pub struct Tunnels {
     /// What went through them.
     pub bytes: Bytes,
     /// How long they lasted, added up.
-    #[serde(rename = "duration_seconds", serialize_with = "seconds")]
+    #[serde(
+        rename = "duration_seconds",
+        serialize_with = "seconds",
+        deserialize_with = "from_seconds"
+    )]
     #[schemars(with = "f64")]
     pub duration: Duration,
 }
@@ -415,7 +467,7 @@ impl Tunnels {
     }
 
     /// Adds all of another's.
-    fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.total += other.total;
         self.ok += other.ok;
         self.failed += other.failed;
@@ -430,7 +482,8 @@ impl Tunnels {
 /// Connections to servers, as far as records tell.
 ///
 /// One that could not be opened is a failure and not counted here; one that was counts whatever came of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Connections {
     /// Opened for an exchange or a tunnel.
     pub opened: u64,
@@ -438,8 +491,17 @@ pub struct Connections {
     pub reused: u64,
 }
 
+impl Connections {
+    /// Adds all of another's.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.opened += other.opened;
+        self.reused += other.reused;
+    }
+}
+
 /// Bytes on the wire: heads, bodies and what was tunnelled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Bytes {
     /// To servers.
     pub sent: u64,
@@ -455,11 +517,11 @@ impl Bytes {
     }
 
     /// Adds all of another's.
-    fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.sent = self.sent.saturating_add(other.sent);
         self.received = self.received.saturating_add(other.received);
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,9 +3,12 @@
 use std::{fmt, time::Duration};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Record, latency::seconds};
+use super::{
+    Outcome, Record,
+    latency::{from_seconds, seconds},
+};
 
 /// What retries and hedges did for one exchange or tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,7 +142,8 @@ impl Record {
 }
 
 /// What retries and hedges did, summed up over exchanges and tunnels.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct RetryCounts {
     /// Exchanges and tunnels that were tried again.
     pub retried: u64,
@@ -148,7 +152,11 @@ pub struct RetryCounts {
     /// Those that came to a good end only by it.
     pub rescued: u64,
     /// How long they waited for it, added up.
-    #[serde(rename = "waited_seconds", serialize_with = "seconds")]
+    #[serde(
+        rename = "waited_seconds",
+        serialize_with = "seconds",
+        deserialize_with = "from_seconds"
+    )]
     #[schemars(with = "f64")]
     pub waited: Duration,
     /// Requests that were sent a second time while the first was still unanswered.
@@ -160,7 +168,8 @@ pub struct RetryCounts {
 }
 
 /// How often something was not tried again, by the reason; see [`NotRetried`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct RefusedCounts {
     /// Retries are off.
     pub off: u64,

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::traffic::{
     Kind, Outcome, Record, Scheme,
@@ -51,7 +51,7 @@ impl Validity {
 }
 
 /// What became of TLS with a host; these are the words of the JSON report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TlsState {
     /// It passed as it was.
@@ -60,6 +60,17 @@ pub enum TlsState {
     Intercepted,
     /// A client has refused amb's certificate.
     Pinned,
+}
+
+impl TlsState {
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tunnelled => "tunnelled",
+            Self::Intercepted => "intercepted",
+            Self::Pinned => "pinned",
+        }
+    }
 }
 
 /// TLS with one host.
@@ -148,7 +159,7 @@ impl SecuredTally {
         let took = self.took.finish();
         Some(SecuredTraffic {
             state: self.state?,
-            handshakes: took.map_or(0, |took| took.count),
+            handshakes: took.as_ref().map_or(0, |took| took.count),
             resumed: self.resumed,
             versions: self.versions,
             ciphers: self.ciphers,

@@ -3,9 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::traffic::meter::{OTHER_HOST, Traffic};
+use crate::traffic::{
+    assertion::Assertion,
+    meter::{OTHER_HOST, Traffic},
+};
 
 /// Certificates that are warned of; the report has all of them.
 const MOST_EXPIRING: usize = 10;
@@ -21,6 +24,8 @@ pub struct Summary {
     pub exit: Exit,
     /// What passed.
     pub traffic: Traffic,
+    /// What was asserted of it, in the order of the names.
+    pub assertions: Vec<Assertion>,
     /// What the user should know of and could not see: lost log lines, reports that could not be written.
     pub warnings: Vec<Warning>,
     /// Tasks of amb's own that panicked. Not zero means a bug, and figures that may be too low.
@@ -113,7 +118,7 @@ pub struct Run {
 }
 
 /// A central policy, and what it had to say.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CentralPolicy {
     /// What it is called: the ids of its files, with commas.
     pub id: String,
@@ -122,12 +127,12 @@ pub struct CentralPolicy {
     /// What it has brought back to its bounds.
     pub clamped: Vec<Clamped>,
     /// Who has lifted what it enforces; absent if nobody has.
-    #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "override", default, skip_serializing_if = "Option::is_none")]
     pub lifted: Option<Lifted>,
 }
 
 /// What somebody has lifted of a central policy.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Lifted {
     /// Who: the user's name, or number if there is none.
     pub user: String,
@@ -142,7 +147,7 @@ pub struct Lifted {
 }
 
 /// A value that a central policy has brought back to its bound.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Clamped {
     /// Its key.
     pub key: String,
@@ -175,7 +180,7 @@ pub struct Signal {
 }
 
 /// How the child ended, in a word; these are the words of the JSON report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildOutcome {
     /// It exited by itself.
@@ -190,6 +195,28 @@ pub enum ChildOutcome {
     Lost,
 }
 
+impl ChildOutcome {
+    /// All.
+    pub const ALL: [Self; 5] = [
+        Self::Exited,
+        Self::Signalled,
+        Self::TimedOut,
+        Self::NotStarted,
+        Self::Lost,
+    ];
+
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Signalled => "signalled",
+            Self::TimedOut => "timed_out",
+            Self::NotStarted => "not_started",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// How amb is going to end.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit {
@@ -200,7 +227,7 @@ pub struct Exit {
 }
 
 /// What decided how amb ends; these are the words of the JSON report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitReason {
     /// The child's own status.
@@ -211,12 +238,38 @@ pub enum ExitReason {
     RunTimeout,
     /// The child ended well, and a rule was broken that is to fail the run.
     PolicyViolation,
+    /// The child ended well or was stopped for it, and an assertion does not hold.
+    AssertionFailed,
     /// amb or the child could not start, or amb failed.
     Startup,
 }
 
+impl ExitReason {
+    /// All.
+    pub const ALL: [Self; 6] = [
+        Self::Child,
+        Self::Signal,
+        Self::RunTimeout,
+        Self::PolicyViolation,
+        Self::AssertionFailed,
+        Self::Startup,
+    ];
+
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Child => "child",
+            Self::Signal => "signal",
+            Self::RunTimeout => "run_timeout",
+            Self::PolicyViolation => "policy_violation",
+            Self::AssertionFailed => "assertion_failed",
+            Self::Startup => "startup",
+        }
+    }
+}
+
 /// Something the user should know of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
     /// A stable name for programs: `report_not_written`.
     pub code: String,

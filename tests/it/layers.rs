@@ -15,6 +15,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "assert",
             "policy",
             "supervise",
             "report",
@@ -33,6 +34,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("supervise", &["sabotage", "units", "veil"]),
     ("proxy", &["policy", "sabotage", "secret", "traffic", "units", "veil"]),
     ("report", &["traffic", "units", "veil"]),
+    ("assert", &["policy", "traffic", "units"]),
     ("traffic", &["units"]),
     ("secret", &["policy", "units", "veil"]),
     ("policy", &["spelling", "units", "veil"]),
@@ -56,7 +58,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rustls", &["proxy"]),
     ("rustls_native_certs", &["proxy"]),
     ("x509_parser", &["proxy"]),
-    ("cel", &["policy"]),
+    ("cel", &["assert", "policy"]),
     ("json_patch", &["policy"]),
     ("flate2", &["proxy"]),
     ("brotli_decompressor", &["proxy"]),

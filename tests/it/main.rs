@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod assertions;
 mod central;
 mod change;
 mod completion;
@@ -10,6 +11,7 @@ mod confine;
 mod demo;
 mod doctor;
 mod egress;
+mod formats;
 mod fuzz;
 mod generated;
 mod guard;

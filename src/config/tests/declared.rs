@@ -72,7 +72,8 @@ fn every_key_says_what_it_is_for_and_what_holds_without_it() {
                             "access-log.file",
                             "response-body.text",
                             "egress.contact",
-                            "egress.learn"
+                            "egress.learn",
+                            "report.events"
                         ]
                         .contains(&name.as_str()),
                     "{name}: `{text}` is a value: say so with #[schemars(extend(\"default\" = …))]"

@@ -39,6 +39,7 @@ impl Dice {
         match (key.name().as_str(), key.kind.as_str()) {
             ("report.files", _) => json!([format!("out{number}.json")]),
             ("log.level", _) => json!(self.pick(&["debug", "warn"])),
+            ("assert", _) => json!(format!("requests.total > {number}")),
             (name, _) if name.ends_with("headers.set") || name.ends_with("headers.add") => {
                 json!(format!("value{number}"))
             }

@@ -5,7 +5,7 @@ use std::{fmt, io::Write, sync::Arc};
 use jiff::Timestamp;
 
 use crate::{
-    report::{access_log::LineFormat, json},
+    report::{access_log::LineFormat, document},
     traffic::{Kind, Protocol, Record, Scheme, latency::in_seconds},
 };
 
@@ -132,7 +132,7 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
 fn json_line(line: &mut Vec<u8>, record: &Record) {
     push(
         line,
-        format_args!("{{\"timestamp\":\"{}\"", json::time(record.started_at)),
+        format_args!("{{\"timestamp\":\"{}\"", document::time(record.started_at)),
     );
     fields(record, |key, value| {
         push(line, format_args!(",\"{key}\":"));
@@ -147,7 +147,7 @@ fn json_line(line: &mut Vec<u8>, record: &Record) {
 
 /// `key=value`, values in quotation marks where they need them.
 fn logfmt_line(line: &mut Vec<u8>, record: &Record) {
-    push(line, format_args!("timestamp={}", json::time(record.started_at)));
+    push(line, format_args!("timestamp={}", document::time(record.started_at)));
     fields(record, |key, value| {
         push(line, format_args!(" {key}="));
         match value {

@@ -202,6 +202,7 @@ fn lines_are_appended_to_what_is_there() {
     assert_eq!(
         end,
         AccessLogEnd {
+            purpose: Purpose::Log,
             written: 400,
             dropped: 0,
             error: None
@@ -216,7 +217,7 @@ fn lines_are_appended_to_what_is_there() {
 #[test]
 fn a_line_is_there_as_soon_as_it_was_put() {
     let (reader, writer) = io::pipe().unwrap();
-    let log = AccessLog::start(LineFormat::Json, writer).unwrap();
+    let log = AccessLog::start(Purpose::Log, LineFormat::Json, writer).unwrap();
     log.sink().log(&record());
     let mut first = String::new();
     BufReader::new(reader).read_line(&mut first).unwrap();
@@ -258,7 +259,7 @@ impl Write for Stuck {
 #[test]
 fn a_reader_that_does_not_read_holds_nobody_up() {
     let (release, stuck) = mpsc::channel();
-    let log = AccessLog::start(LineFormat::Json, Stuck(stuck)).unwrap();
+    let log = AccessLog::start(Purpose::Log, LineFormat::Json, Stuck(stuck)).unwrap();
     let sink = log.sink();
     let put = u64::try_from(QUEUE_LINES).unwrap() + 500;
     for _ in 0..put {
@@ -331,6 +332,7 @@ fn what_cannot_be_opened_is_said() {
 #[test]
 fn missing_lines_are_warned_of() {
     let end = |dropped, error: Option<&str>| AccessLogEnd {
+        purpose: Purpose::Log,
         written: 5,
         dropped,
         error: error.map(str::to_owned),

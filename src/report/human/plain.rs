@@ -3,8 +3,8 @@
 use crate::{
     report::{
         human::{
-            self, circuits, egress, failures, fate, label, label::Labels, leftovers, name, ran, retries, verdict,
-            volume,
+            self, assertions, circuits, egress, failures, fate, label, label::Labels, leftovers, name, ran, retries,
+            verdict, volume,
         },
         text::{self, Charset, escape},
     },
@@ -39,6 +39,7 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
         story.extend(
             traffic
                 .latency
+                .as_ref()
                 .map(|latency| format!("p95 {}", text::duration(latency.p95, Charset::Ascii))),
         );
     }
@@ -74,6 +75,7 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
     lines.extend(egress::plain(&traffic.decisions));
     lines.extend(retries::plain(&traffic.retries));
     lines.extend(circuits::plain(&traffic.circuits));
+    lines.extend(assertions::plain(&summary.assertions));
     lines.extend(
         summary
             .reports

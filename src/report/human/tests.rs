@@ -10,7 +10,7 @@ use crate::{
         circuit::{Circuit, CircuitState},
         failures::FailureGroup,
         held::Held,
-        latency::Latency,
+        latency::{Distribution, Latency},
         meter::{
             Bytes, Connections, HostTraffic, OTHER_HOST, Requests, StatusClasses, Traffic, Tunnels, route::RouteTraffic,
         },
@@ -35,6 +35,7 @@ fn latency(count: u64, p50: u64, p95: u64, max: u64) -> Latency {
         p95: Duration::from_millis(p95),
         p99: Duration::from_millis(max),
         max: Duration::from_millis(max),
+        histogram: Distribution::default(),
     }
 }
 
@@ -172,6 +173,7 @@ pub(crate) fn nothing_seen() -> Summary {
             reason: ExitReason::Child,
         },
         traffic: Traffic::default(),
+        assertions: Vec::new(),
         warnings: Vec::new(),
         panicked_tasks: 0,
         leftovers: None,
@@ -810,9 +812,9 @@ fn routed() -> Summary {
         connections: host.connections,
         bytes: host.bytes,
         held: host.held.clone(),
-        latency: host.latency,
-        connect: host.connect,
-        first_byte: host.first_byte,
+        latency: host.latency.clone(),
+        connect: host.connect.clone(),
+        first_byte: host.first_byte.clone(),
         templates: Vec::new(),
     };
     let hosts = &summary.traffic.hosts;
@@ -860,4 +862,57 @@ fn of_too_many_routes_the_rest_is_counted() {
         let said = render(&summary, SummaryMode::Full, &terminal(columns));
         assert!(said.contains("and 3 more routes"), "{said}");
     }
+}
+
+/// A run in which one thing holds and one does not.
+fn asserted() -> Summary {
+    let mut summary = summary();
+    summary.assertions = vec![
+        crate::report::markdown::tests::asserted(
+            "calls-stripe",
+            "hosts['api.stripe.com'].requests.total >= 1",
+            true,
+            90,
+        ),
+        crate::report::markdown::tests::asserted("no-failures", "requests.failed == 0", false, 1),
+    ];
+    summary.exit = Exit {
+        code: 99,
+        reason: ExitReason::AssertionFailed,
+    };
+    summary
+}
+
+#[test]
+fn what_was_asserted_stands_before_the_verdict() {
+    let stream = |columns| Stream {
+        terminal: true,
+        color: false,
+        charset: Charset::Unicode,
+        columns,
+    };
+    let wide = render(&asserted(), SummaryMode::Full, &stream(100));
+    let end = "
+  ASSERTIONS  1 passed, 1 failed
+    ✓ calls-stripe  hosts['api.stripe.com'].requests.total >= 1  → 90
+    ✗ no-failures  requests.failed == 0  → 1
+amb: exit 99: 1 assertion failed (the command itself exited 0)
+";
+    assert!(wide.ends_with(end), "{wide}");
+    let narrow = render(&asserted(), SummaryMode::Full, &stream(40));
+    let end = "
+  ASSERTIONS  1 passed, 1 failed
+    ✓ calls-stripe
+      hosts['api.stripe.com'].requests.t
+      otal >= 1
+      → 90
+    ✗ no-failures requests.failed == 0
+      → 1
+amb: exit 99: 1 assertion failed (the command itself exited 0)
+";
+    assert!(narrow.ends_with(end), "{narrow}");
+    let compact = render(&asserted(), SummaryMode::Compact, &stream(100));
+    assert_eq!(compact.lines().count(), 2, "{compact}");
+    let off = render(&asserted(), SummaryMode::Off, &stream(100));
+    assert_eq!(off, "amb: exit 99: 1 assertion failed (the command itself exited 0)\n");
 }

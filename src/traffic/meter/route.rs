@@ -49,6 +49,8 @@ pub struct TemplateTraffic {
     pub method: &'static str,
     /// As in [`Record::url_template`].
     pub template: String,
+    /// Their host; none if they went to several.
+    pub host: Option<String>,
     /// They.
     pub requests: Requests,
     /// How long those took that were answered.
@@ -56,7 +58,7 @@ pub struct TemplateTraffic {
 }
 
 /// What has gone by one route so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RouteTally {
     /// All of it; its host is the route's id.
     tally: Tally,
@@ -65,16 +67,27 @@ pub(super) struct RouteTally {
 }
 
 /// What a template has seen so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TemplateTally {
     /// See [`TemplateTraffic::method`].
     method: &'static str,
     /// See [`TemplateTraffic::template`].
     template: Arc<str>,
+    /// See [`TemplateTraffic::host`].
+    host: Option<String>,
     /// See [`TemplateTraffic::requests`].
     requests: Requests,
     /// See [`TemplateTraffic::latency`].
     latency: Durations,
+}
+
+impl TemplateTally {
+    /// Notes the host of a further exchange.
+    fn note(&mut self, host: Option<&str>) {
+        if self.host.as_deref() != host {
+            self.host = None;
+        }
+    }
 }
 
 impl RouteTally {
@@ -93,7 +106,7 @@ impl RouteTally {
             && let Some(template) = &record.url_template
         {
             let known = METHODS.into_iter().find(|method| *method == record.method);
-            let tally = self.template(known.unwrap_or(OTHER_METHOD), template);
+            let tally = self.template(known.unwrap_or(OTHER_METHOD), template, Some(&record.host));
             tally.requests.add(record);
             if let Some(duration) = record.latency() {
                 tally.latency.add(duration);
@@ -102,7 +115,7 @@ impl RouteTally {
     }
 
     /// The tally of a template and method.
-    fn template(&mut self, method: &'static str, template: &Arc<str>) -> &mut TemplateTally {
+    fn template(&mut self, method: &'static str, template: &Arc<str>, host: Option<&str>) -> &mut TemplateTally {
         let known = |tally: &TemplateTally| {
             tally.method == method && (Arc::ptr_eq(&tally.template, template) || tally.template == *template)
         };
@@ -110,19 +123,22 @@ impl RouteTally {
             self.templates.push(TemplateTally {
                 method,
                 template: Arc::clone(template),
+                host: host.map(ToOwned::to_owned),
                 requests: Requests::default(),
                 latency: Durations::default(),
             });
             self.templates.len() - 1
         });
-        &mut self.templates[place]
+        let tally = &mut self.templates[place];
+        tally.note(host);
+        tally
     }
 
     /// Adds all of another's.
     pub(super) fn merge(&mut self, other: &Self) {
         self.tally.merge(&other.tally);
         for theirs in &other.templates {
-            let ours = self.template(theirs.method, &theirs.template);
+            let ours = self.template(theirs.method, &theirs.template, theirs.host.as_deref());
             ours.requests.merge(&theirs.requests);
             ours.latency.merge(&theirs.latency);
         }
@@ -148,6 +164,7 @@ impl RouteTally {
             .map(|tally| TemplateTraffic {
                 method: tally.method,
                 template: tally.template.to_string(),
+                host: tally.host,
                 requests: tally.requests,
                 latency: tally.latency.finish(),
             })

@@ -10,7 +10,7 @@ use crate::traffic::{
 };
 
 /// What one host and port has seen so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tally {
     /// See [`HostTraffic::host`].
     pub(super) host: String,
@@ -90,8 +90,7 @@ impl Tally {
     pub(super) fn merge(&mut self, other: &Self) {
         self.requests.merge(&other.requests);
         self.tunnels.merge(&other.tunnels);
-        self.connections.opened += other.connections.opened;
-        self.connections.reused += other.connections.reused;
+        self.connections.merge(&other.connections);
         self.bytes.merge(&other.bytes);
         self.held.merge(&other.held);
         self.retries.merge(&other.retries);

@@ -10,7 +10,7 @@ use crate::traffic::{
 };
 
 /// An exchange that went well: `GET http://a.example/x?y=1`, answered with 200 after 10 ms on a reused connection.
-fn exchange() -> Record {
+pub(crate) fn exchange() -> Record {
     Record {
         kind: Kind::Exchange,
         protocol: Protocol::Http11,
@@ -51,7 +51,7 @@ fn exchange() -> Record {
 }
 
 /// A tunnel that went well, to port 443 of the same host.
-fn tunnel() -> Record {
+pub(crate) fn tunnel() -> Record {
     Record {
         kind: Kind::Tunnel,
         method: "CONNECT".to_owned(),
@@ -67,7 +67,7 @@ fn tunnel() -> Record {
 }
 
 /// A failure of the server's.
-fn failure(error_type: &str) -> Failure {
+pub(crate) fn failure(error_type: &str) -> Failure {
     Failure {
         error_type: error_type.to_owned(),
         blame: Blame::Upstream,
@@ -76,7 +76,7 @@ fn failure(error_type: &str) -> Failure {
 }
 
 /// What a meter makes of these.
-fn metered(records: &[Record]) -> Traffic {
+pub(crate) fn metered(records: &[Record]) -> Traffic {
     let mut meter = Meter::default();
     for record in records {
         meter.add(record);
@@ -160,7 +160,7 @@ fn the_ports_of_a_host_are_told_apart() {
     assert_eq!(seen, [("a.example", 80, 2, 0), ("a.example", 443, 0, 1)]);
     assert_eq!(traffic.host_count(), (1, false), "they are one host all the same");
     assert_eq!(traffic.connections, Connections { opened: 1, reused: 2 });
-    assert_eq!(traffic.connect.map(|it| it.count), Some(1));
+    assert_eq!(traffic.connect.as_ref().map(|it| it.count), Some(1));
     assert_eq!(traffic.hosts[1].latency, None, "a tunnel has no latency");
 }
 
@@ -186,7 +186,7 @@ fn an_answer_of_ambs_own_is_no_status_of_the_servers() {
         }
     );
     assert_eq!(
-        traffic.latency.map(|it| it.count),
+        traffic.latency.as_ref().map(|it| it.count),
         Some(1),
         "only what was answered has a latency"
     );
@@ -199,7 +199,7 @@ fn the_patience_of_a_client_is_no_latency() {
         ..exchange()
     }]);
     assert_eq!(traffic.latency, None);
-    assert_eq!(traffic.first_byte.map(|it| it.count), Some(1));
+    assert_eq!(traffic.first_byte.as_ref().map(|it| it.count), Some(1));
 }
 
 #[test]
@@ -437,5 +437,5 @@ fn routes_have_sums_of_their_own_whatever_the_host_and_the_worker() {
         .map(|template| (template.method, &*template.template, template.requests.total))
         .collect();
     assert_eq!(templates, [("GET", "/v1/{id}", 2), ("_OTHER", "/v1/{id}", 2)]);
-    assert_eq!(traffic.routes[0].latency.unwrap().count, 5);
+    assert_eq!(traffic.routes[0].latency.as_ref().unwrap().count, 5);
 }

@@ -153,6 +153,22 @@ const MISTAKES: &[Mistake] = &[
         "[[route]]\nwhen = \"request.host\"\n",
     ),
     in_file(
+        "an assertion about a variable that does not exist",
+        "[assert]\nfast = \"latncy.p95 < 1s\"\n",
+    ),
+    in_file(
+        "an assertion that compares a duration with a number",
+        "[assert]\nfast = { expr = \"requests.total > 0 && latency.p95 < 500\", abort = true }\n",
+    ),
+    in_file(
+        "an assertion that breaks off, and one with a unit that does not exist",
+        "[assert]\na = \"latency.p95 < \"\nb = \"latency.p95 < 500sec\"\n",
+    ),
+    in_file(
+        "an assertion that never stops the run but says when",
+        "[assert]\na = { expr = \"requests.failed == 0\", severty = \"warn\" }\nb = { expr = \"requests.failed == 0\", after = \"10s\" }\n",
+    ),
+    in_file(
         "two routes of one name",
         "[[route]]\nid = \"a\"\n\n[[route]]\nid = \"a\"\n",
     ),
@@ -199,7 +215,7 @@ const MISTAKES: &[Mistake] = &[
     in_file("a level that does not exist", "log.level = \"verbose\"\n"),
     in_file(
         "a report in a format that does not exist",
-        "report.files = [\"report.xml\"]\n",
+        "report.files = [\"report.pdf\"]\n",
     ),
     in_file("a report to stdout", "report.files = [\"json=-\"]\n"),
     in_file(

@@ -172,6 +172,8 @@ impl Amb {
             if upper.ends_with("_PROXY")
                 || upper.starts_with("AMB_")
                 || upper.starts_with("XDG_")
+                || upper.starts_with("GITHUB_")
+                || upper.starts_with("GITLAB_")
                 || upper == "RUST_LOG"
             {
                 command.env_remove(name);
