@@ -50,7 +50,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]')
             [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
             [CompletionResult]::new('--set', '--set', [CompletionResultType]::ParameterName, 'Set any key, over all else: -s timeout.connect=2s; repeatable')
-            [CompletionResult]::new('--break-glass', '--break-glass', [CompletionResultType]::ParameterName, 'Lift what the central policy enforces, if it has an [override] for a group of yours; say why')
+            [CompletionResult]::new('--break-glass', '--break-glass', [CompletionResultType]::ParameterName, 'Lift what the central policy enforces, if it lets a group of yours; say why')
             [CompletionResult]::new('--connect-timeout', '--connect-timeout', [CompletionResultType]::ParameterName, 'How long a connection may take to open, name resolution included [default: 10s]')
             [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'How long a request may take in all, retries included [default: no limit]')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'How long a request may take in all, retries included [default: no limit]')

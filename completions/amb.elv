@@ -46,7 +46,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --profile 'Apply [profile.NAME]; repeatable, the last one wins [env: AMB_PROFILE]'
             cand -s 'Set any key, over all else: -s timeout.connect=2s; repeatable'
             cand --set 'Set any key, over all else: -s timeout.connect=2s; repeatable'
-            cand --break-glass 'Lift what the central policy enforces, if it has an [override] for a group of yours; say why'
+            cand --break-glass 'Lift what the central policy enforces, if it lets a group of yours; say why'
             cand --connect-timeout 'How long a connection may take to open, name resolution included [default: 10s]'
             cand -t 'How long a request may take in all, retries included [default: no limit]'
             cand --timeout 'How long a request may take in all, retries included [default: no limit]'

@@ -190,7 +190,7 @@ pub struct RunArgs {
     /// Which layers there are.
     #[command(flatten)]
     pub layers: LayerArgs,
-    /// Lift what the central policy enforces, if it has an [override] for a group of yours; say why
+    /// Lift what the central policy enforces, if it lets a group of yours; say why
     ///
     /// The run is ended when the time is over that the policy gives. The system's log, the report and the summary tell of it.
     #[arg(long, value_name = "REASON", help_heading = "Configuration")]

@@ -86,9 +86,9 @@ pub struct PolicyTestArgs {
     pub request: Vec<String>,
     /// Try the requests of a file, and fail if one does not come out as it is expected to
     ///
-    /// In a file of TOML, whose name ends in .toml, each is a [[case]], in any other a line of JSON: request = "GET http://…" with
-    /// expect = "allow", "deny" or "depends", with rule or with route. headers and address, to which the name leads, can be said
-    /// of it as well.
+    /// In a file of TOML, whose name ends in .toml, each is a table of the list case, in any other a line of JSON:
+    /// request = "GET http://…" with expect = "allow", "deny" or "depends", with rule or with route. headers and address, to
+    /// which the name leads, can be said of it as well.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["request", "headers"], value_hint = ValueHint::FilePath)]
     pub cases: Option<PathBuf>,
     /// A header field that it has; repeatable
