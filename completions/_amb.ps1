@@ -268,6 +268,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
         }
         'amb;policy;suggest' {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--last', '--last', [CompletionResultType]::ParameterName, 'The last report that was kept; see --keep-reports of `amb run`')
             [CompletionResult]::new('--generalise', '--generalise', [CompletionResultType]::ParameterName, 'Take three names and more together that are below one owner''s domain: *.example.com')
             [CompletionResult]::new('--generalize', '--generalize', [CompletionResultType]::ParameterName, 'Take three names and more together that are below one owner''s domain: *.example.com')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')

@@ -253,6 +253,7 @@ set edit:completion:arg-completer[amb] = {|@words|
         }
         &'amb;policy;suggest'= {
             cand --color 'When to use colours'
+            cand --last 'The last report that was kept; see --keep-reports of `amb run`'
             cand --generalise 'Take three names and more together that are below one owner''s domain: *.example.com'
             cand --generalize 'Take three names and more together that are below one owner''s domain: *.example.com'
             cand -q 'Say less: no summary and no warnings; errors stay'

@@ -7,7 +7,9 @@ use clap::{Args, Subcommand, ValueHint};
 use super::{
     Console,
     config::{LayerArgs, answer, shown},
-    print, say,
+    print,
+    report::last,
+    say,
 };
 use crate::{
     config::{
@@ -68,8 +70,11 @@ pub struct VerifyArgs {
 #[derive(Debug, Args)]
 pub struct SuggestArgs {
     /// JSON reports of runs
-    #[arg(required = true, value_name = "REPORT", value_hint = ValueHint::FilePath)]
+    #[arg(required_unless_present = "last", value_name = "REPORT", value_hint = ValueHint::FilePath)]
     pub reports: Vec<PathBuf>,
+    /// The last report that was kept; see --keep-reports of `amb run`
+    #[arg(long, conflicts_with = "reports")]
+    pub last: bool,
     /// Take three names and more together that are below one owner's domain: *.example.com
     #[arg(long, visible_alias = "generalize")]
     pub generalise: bool,
@@ -112,7 +117,18 @@ pub fn run(args: &PolicyArgs) -> Exit {
                 Ok::<_, ConfigError>(trial::run(config, sources, &trial, test.json))
             }),
         },
-        PolicyAction::Suggest(args) => answer(suggest::suggest(&args.reports, args.generalise)),
+        PolicyAction::Suggest(args) => {
+            let reports = if args.last {
+                last().map(|report| vec![report])
+            } else {
+                Ok(args.reports.clone())
+            };
+            answer(
+                reports.and_then(|reports| {
+                    suggest::suggest(&reports, args.generalise).map_err(|mistake| mistake.to_string())
+                }),
+            )
+        }
         PolicyAction::Verify(args) => match signature::verify(&args.file, &args.key, args.signature.as_deref()) {
             Ok(text) => print(text),
             Err(reason) => {

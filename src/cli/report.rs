@@ -134,7 +134,10 @@ fn show(args: &ReportArgs, stream: &Stream) -> Result<Exit, String> {
 }
 
 /// The last report that was kept.
-fn last() -> Result<PathBuf, String> {
+///
+/// # Errors
+/// There is none, or it cannot be found. A sentence for people.
+pub(super) fn last() -> Result<PathBuf, String> {
     let environment: Vec<_> = std::env::vars_os().collect();
     let found = Kept::of(&environment).and_then(|kept| kept.last());
     found.map_err(|reason| match reason.kind() {

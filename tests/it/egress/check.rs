@@ -67,6 +67,24 @@ fn cases_that_come_out_as_expected_pass() {
 }
 
 #[test]
+fn rules_can_be_had_from_the_last_run_that_was_kept() {
+    let state = tempfile::tempdir().unwrap();
+    let suggest = || {
+        let amb = [env!("CARGO_BIN_EXE_amb"), "policy", "suggest", "--last"];
+        Amb::bare().env("XDG_STATE_HOME", state.path()).command(amb).outcome()
+    };
+    let none = suggest();
+    none.assert_status(125);
+    assert!(none.stderr().contains("hint: `amb run --keep-reports 10`"), "{none}");
+    let kept = Amb::run(["--keep-reports=1"]).env("XDG_STATE_HOME", state.path());
+    kept.command(["true"]).success();
+    let suggested = suggest();
+    suggested.assert_status(0);
+    assert!(suggested.stdout().starts_with("# Where 1 run went"), "{suggested}");
+    assert!(suggested.stdout().contains(": true at "), "{suggested}");
+}
+
+#[test]
 fn a_case_that_does_not_fails_and_says_what_was_expected() {
     let cases = "{\"request\": \"GET http://192.0.2.1/\", \"expect\": \"allow\", \"rule\": \"r\"}\n\n\
                  {\"request\": \"http://10.0.0.1/\", \"expect\": \"allow\"}\n";
