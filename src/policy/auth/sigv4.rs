@@ -2,7 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::fmt::Write as _;
 
 use hmac::{Hmac, KeyInit, Mac};
 use schemars::JsonSchema;
@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Reference, Text};
+use crate::policy::percent::{decoded, encoded};
 
 /// `aws-sigv4`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -247,44 +248,6 @@ fn canonical_query(query: &[u8]) -> String {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     parameters.join("&")
-}
-
-/// With all percent-encoded but the unreserved characters of [RFC 3986 §2.3], and slashes if they stay.
-///
-/// [RFC 3986 §2.3]: https://www.rfc-editor.org/rfc/rfc3986#section-2.3
-pub(super) fn encoded(bytes: &[u8], keeps_slashes: bool) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || keeps_slashes && *byte == b'/' {
-            text.push(char::from(*byte));
-        } else {
-            write!(text, "%{byte:02X}").unwrap_or_default();
-        }
-    }
-    text
-}
-
-/// With what is percent-encoded as it is meant; a plus is a space where forms are written.
-fn decoded(bytes: &[u8], form: bool) -> Cow<'_, [u8]> {
-    if memchr::memchr2(b'%', b'+', bytes).is_none() {
-        return Cow::Borrowed(bytes);
-    }
-    let mut found = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let digits = bytes.get(at + 1..at + 3).and_then(|digits| str::from_utf8(digits).ok());
-        let byte = digits
-            .filter(|digits| bytes[at] == b'%' && !digits.starts_with('+'))
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        if let Some(byte) = byte {
-            found.push(byte);
-            at += 3;
-        } else {
-            found.push(if form && bytes[at] == b'+' { b' ' } else { bytes[at] });
-            at += 1;
-        }
-    }
-    Cow::Owned(found)
 }
 
 #[cfg(test)]

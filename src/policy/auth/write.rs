@@ -6,7 +6,7 @@ use base64::{
 };
 use zeroize::Zeroizing;
 
-use super::sigv4;
+use crate::policy::percent;
 
 /// What an application writes in the place of a secret: this, a colon, and the secret's name.
 pub const PLACEHOLDER: &[u8] = b"amb-secret";
@@ -40,8 +40,8 @@ pub fn basic(user: &[u8], password: &[u8]) -> Zeroizing<Vec<u8>> {
 
 /// A path and query with a parameter set to this value, in the place of those that have its name if they give way.
 pub fn with_parameter(target: &[u8], name: &str, value: &[u8], overrides: bool) -> Vec<u8> {
-    let name = sigv4::encoded(name.as_bytes(), false);
-    let value = Zeroizing::new(sigv4::encoded(value, false));
+    let name = percent::encoded(name.as_bytes(), false);
+    let value = Zeroizing::new(percent::encoded(value, false));
     let query = memchr::memchr(b'?', target);
     let (path, query) = match query {
         Some(at) => (&target[..at], &target[at + 1..]),
@@ -69,7 +69,7 @@ pub fn with_parameter(target: &[u8], name: &str, value: &[u8], overrides: bool) 
 
 /// Whether a path's query has a parameter of this name.
 pub fn has_parameter(target: &[u8], name: &str) -> bool {
-    let name = sigv4::encoded(name.as_bytes(), false);
+    let name = percent::encoded(name.as_bytes(), false);
     let query = memchr::memchr(b'?', target).map_or(&b""[..], |at| &target[at + 1..]);
     query.split(|byte| *byte == b'&').any(|parameter| {
         let end = memchr::memchr(b'=', parameter).unwrap_or(parameter.len());
@@ -116,7 +116,7 @@ pub fn replaced<S: AsRef<[u8]>>(value: &[u8], in_url: bool, secret: impl Fn(&str
         let Some(secret) = secret(name) else { continue };
         found.extend_from_slice(&value[copied..at]);
         if in_url {
-            let encoded = Zeroizing::new(sigv4::encoded(secret.as_ref(), false));
+            let encoded = Zeroizing::new(percent::encoded(secret.as_ref(), false));
             found.extend_from_slice(encoded.as_bytes());
         } else {
             found.extend_from_slice(secret.as_ref());

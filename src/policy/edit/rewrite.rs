@@ -18,6 +18,7 @@ use super::{
 use crate::policy::{
     Problem,
     matching::{Match, host::of_request, path::plain},
+    percent::{decoded, encoded},
     words::list,
 };
 
@@ -26,10 +27,6 @@ pub const ID: &str = "rewrite";
 
 /// What a response's URLs and cookies were changed back by, in records.
 pub const BACK_ID: &str = "rewrite.response";
-
-/// The bytes that need no encoding anywhere in a URL ([RFC 3986 §2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3)),
-/// besides letters and digits.
-const UNRESERVED: &[u8] = b"-._~";
 
 /// What a server is asked by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -362,11 +359,11 @@ impl Query {
         let mut set: Vec<Option<&(String, Value)>> = self.set.iter().map(Some).collect();
         let mut pairs: Vec<Vec<u8>> = Vec::new();
         for pair in asked.into_iter().flat_map(|query| query.split(|byte| *byte == b'&')) {
-            let name = decoded(pair.split(|byte| *byte == b'=').next().unwrap_or_default());
-            if self.remove.iter().any(|removed| removed.as_bytes() == name) {
+            let name = decoded(pair.split(|byte| *byte == b'=').next().unwrap_or_default(), true);
+            if self.remove.iter().any(|removed| removed.as_bytes() == &*name) {
                 continue;
             }
-            let Some(at) = self.set.iter().position(|(known, _)| known.as_bytes() == name) else {
+            let Some(at) = self.set.iter().position(|(known, _)| known.as_bytes() == &*name) else {
                 pairs.push(pair.to_vec());
                 continue;
             };
@@ -383,42 +380,7 @@ impl Query {
 
 /// A parameter of a query.
 fn encoded_pair(name: &str, value: &[u8]) -> Vec<u8> {
-    let mut pair = encoded(name.as_bytes());
-    pair.push(b'=');
-    pair.extend(encoded(value));
-    pair
-}
-
-/// Bytes as they stand in a query: all but the unreserved ones encoded.
-fn encoded(bytes: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(bytes.len());
-    for byte in bytes {
-        if byte.is_ascii_alphanumeric() || UNRESERVED.contains(byte) {
-            text.push(*byte);
-        } else {
-            text.extend(format!("%{byte:02X}").bytes());
-        }
-    }
-    text
-}
-
-/// What a name in a query stands for.
-fn decoded(name: &[u8]) -> Vec<u8> {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let mut plain = Vec::with_capacity(name.len());
-    let mut at = 0;
-    while let Some(byte) = name.get(at) {
-        at += 1;
-        match (byte, digit(name.get(at)), digit(name.get(at + 1))) {
-            (b'%', Some(high), Some(low)) => {
-                plain.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                at += 2;
-            }
-            (b'+', ..) => plain.push(b' '),
-            (byte, ..) => plain.push(*byte),
-        }
-    }
-    plain
+    format!("{}={}", encoded(name.as_bytes(), false), encoded(value, false)).into_bytes()
 }
 
 impl fmt::Display for Rewrite {

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::Ipv6Addr};
 
+use crate::policy::percent;
+
 /// A text that is shown to nobody: its `Debug` prints `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -158,18 +160,7 @@ impl Credentials {
 
 /// The text with `%XX` as the byte it stands for; a `%` that begins no such group stays, as in curl's own URLs.
 fn percent_decoded(text: &str) -> Result<String, &'static str> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut index = 0;
-    while let Some(&byte) = bytes.get(index) {
-        let group = bytes.get(index + 1..index + 3).filter(|_| byte == b'%');
-        let value = group.and_then(|group| {
-            let digit = |digit: u8| char::from(digit).to_digit(16);
-            u8::try_from(digit(group[0])? * 16 + digit(group[1])?).ok()
-        });
-        decoded.push(value.unwrap_or(byte));
-        index += if value.is_some() { 3 } else { 1 };
-    }
+    let decoded = percent::decoded(text.as_bytes(), false).into_owned();
     if decoded.iter().any(u8::is_ascii_control) {
         return Err("its user or password holds a control character");
     }
