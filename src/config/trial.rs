@@ -255,7 +255,7 @@ impl Changes {
         let sent_to = edits.and_then(|edits| edits.rewrite.as_ref()).and_then(|rewrite| {
             let ids = Ids {
                 run: "RUN-ID",
-                request: "REQUEST-ID",
+                request: &"REQUEST-ID",
             };
             let asked = Place {
                 scheme: if trial.encrypted { Scheme::Https } else { Scheme::Http },

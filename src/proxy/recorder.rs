@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fmt,
     rc::Rc,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -176,6 +177,21 @@ impl Recorder {
     }
 }
 
+/// What tells a request from all others of all runs, not written out yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestId<'a> {
+    /// The run's id.
+    pub(crate) run: &'a str,
+    /// Its number in the run.
+    pub(crate) number: u64,
+}
+
+impl fmt::Display for RequestId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.run, self.number)
+    }
+}
+
 /// An exchange or tunnel that has begun: ends in one record, by [`Open::end`] or when it is dropped.
 pub(crate) struct Open {
     /// What is known so far.
@@ -200,7 +216,8 @@ impl Open {
 
     /// What tells it from all other requests of all runs.
     pub(crate) fn request_id(&self) -> String {
-        format!("{}-{}", self.recorder.run_id, self.id)
+        let (run, number) = (&*self.recorder.run_id, self.id);
+        RequestId { run, number }.to_string()
     }
 
     /// Says by which route it goes, and what holds for it.

@@ -465,7 +465,7 @@ mod tests {
     fn check_path(options: &str, matches: Option<&str>, asked: &str, sent: &str) {
         let ids = Ids {
             run: "RUN",
-            request: "RUN-7",
+            request: &"RUN-7",
         };
         let found = rewrite(options, matches).path(asked.as_bytes(), &ids);
         let found = found.map_or_else(|| asked.to_owned(), |path| String::from_utf8(path).unwrap());

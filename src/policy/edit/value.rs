@@ -49,12 +49,18 @@ impl fmt::Debug for Known<'_> {
 }
 
 /// What tells one request from all others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Ids<'a> {
     /// The run's id.
     pub run: &'a str,
-    /// The request's id, which holds that of the run.
-    pub request: &'a str,
+    /// The request's id, which holds that of the run: written out only where a value names it.
+    pub request: &'a dyn fmt::Display,
+}
+
+impl fmt::Debug for Ids<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ids({})", self.request)
+    }
 }
 
 /// A value that can be put in.
@@ -134,28 +140,23 @@ impl Value {
         match self.parts.as_slice() {
             [] => Cow::Borrowed(b""),
             [Part::Bytes(bytes)] => Cow::Borrowed(bytes),
-            parts => Cow::Owned(
-                parts
-                    .iter()
-                    .flat_map(|part| match part {
-                        Part::Bytes(bytes) => bytes.as_slice(),
-                        Part::RunId => ids.run.as_bytes(),
-                        Part::RequestId => ids.request.as_bytes(),
-                    })
-                    .copied()
-                    .collect(),
-            ),
+            parts => {
+                let mut value = Vec::new();
+                for part in parts {
+                    match part {
+                        Part::Bytes(bytes) => value.extend_from_slice(bytes),
+                        Part::RunId => value.extend_from_slice(ids.run.as_bytes()),
+                        Part::RequestId => value.extend(ids.request.to_string().into_bytes()),
+                    }
+                }
+                Cow::Owned(value)
+            }
         }
     }
 
     /// The secret that takes its place where that may go: nowhere else is there such a value.
     pub fn secret(&self) -> Option<&str> {
         self.secret.as_ref().map(Reference::name)
-    }
-
-    /// Whether it is another one for each request.
-    pub fn names_request(&self) -> bool {
-        self.parts.contains(&Part::RequestId)
     }
 }
 
@@ -327,7 +328,7 @@ pub(super) mod tests {
     fn check(written: &str, expected: Result<&str, &str>) {
         let ids = Ids {
             run: "RUN",
-            request: "RUN-7",
+            request: &"RUN-7",
         };
         let found = with_known(|known| Value::read(written, known));
         let found = found.map(|value| String::from_utf8(value.bytes(&ids).into_owned()).unwrap());

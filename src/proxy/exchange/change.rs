@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{
     super::{
-        blame,
         coding::{self, Undecodable},
         error::ExchangeError,
+        recorder::RequestId,
         target::Authority,
         tls::client::{Aim, Offer},
         upstream::Purpose,
@@ -16,7 +16,7 @@ use super::{
             gather::{Gathering, Seen},
             head::Fields,
             http1::Conversation,
-            pump::{Coding, Pump, PumpError},
+            pump::{Coding, Pump},
             tape::Tape,
         },
     },
@@ -51,6 +51,16 @@ pub(super) enum Other {
     None,
 }
 
+impl<'a> Exchange<'a> {
+    /// What tells the request from all others.
+    pub(super) fn request_id(&self) -> RequestId<'a> {
+        RequestId {
+            run: &self.worker.run_id,
+            number: self.open.id,
+        }
+    }
+}
+
 impl Exchange<'_> {
     /// Changes the request as its rules and the run's trace have it. Returns the conversation in which it is sent.
     pub(super) async fn change_request(
@@ -60,9 +70,9 @@ impl Exchange<'_> {
     ) -> Result<Conversation, ExchangeError> {
         let mut other = Other::None;
         if let Some(edits) = self.rules.edits.clone() {
-            let request = self.open.request_id();
+            let request = self.request_id();
             let ids = Ids {
-                run: &self.worker.run_id,
+                run: request.run,
                 request: &request,
             };
             if let Some(rewrite) = &edits.rewrite {
@@ -163,30 +173,19 @@ impl Exchange<'_> {
         framing: Framing,
     ) -> Result<Other, ExchangeError> {
         let mut gathering = Gathering::new(framing, json.limit);
-        let length = loop {
-            match gathering.look(client.inbox.as_slice(), client.ended) {
-                Seen::Whole(length) => break length,
-                Seen::TooLong => {
-                    return too_long(json, "the request's", &mut self.open.record.edits)
-                        .map(|()| Other::None)
-                        .ok_or(ExchangeError::RequestUnedited(json.limit));
-                }
-                Seen::Trailers => {
-                    self.open.record.edits.note("the request has trailers");
-                    return Ok(Other::None);
-                }
-                // Whoever passes it on says so.
-                Seen::Broken => return Ok(Other::None),
-                Seen::Part => {}
+        let length = match self.gather(client, &mut gathering).await? {
+            Seen::Whole(length) => length,
+            Seen::TooLong => {
+                return too_long(json, "the request's", &mut self.open.record.edits)
+                    .map(|()| Other::None)
+                    .ok_or(ExchangeError::RequestUnedited(json.limit));
             }
-            if std::mem::replace(&mut self.expects, Expects::Nothing) == Expects::Continue {
-                self.request.head.fields.remove("Expect");
-                let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
-                client.send(go_on).await.map_err(|_| ExchangeError::ClientGone)?;
+            Seen::Trailers => {
+                self.open.record.edits.note("the request has trailers");
+                return Ok(Other::None);
             }
-            if let Err(reason) = client.fill().await {
-                return Err(blame::request_body_error(client, PumpError::Read(reason)));
-            }
+            // Whoever passes it on says so.
+            Seen::Broken | Seen::Part => return Ok(Other::None),
         };
         let fields = &mut self.request.head.fields;
         let notes = &mut self.open.record.edits;
@@ -201,6 +200,38 @@ impl Exchange<'_> {
         fields.remove("Expect");
         self.expects = Expects::Nothing;
         Ok(Other::Body(body))
+    }
+
+    /// Reads on until it is known whether the request's body can be had as a whole, and leaves it in the inbox.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub(super) async fn gather(
+        &mut self,
+        client: &mut Connection,
+        gathering: &mut Gathering,
+    ) -> Result<Seen, ExchangeError> {
+        loop {
+            let seen = gathering.look(client.inbox.as_slice(), client.ended);
+            if seen != Seen::Part {
+                return Ok(seen);
+            }
+            self.ask_for_body(client).await?;
+            client.fill().await.map_err(|_| ExchangeError::ClientGone)?;
+        }
+    }
+
+    /// Tells a client that waits for its turn to send the body that this has come.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub(super) async fn ask_for_body(&mut self, client: &mut Connection) -> Result<(), ExchangeError> {
+        if std::mem::replace(&mut self.expects, Expects::Nothing) == Expects::Continue {
+            self.request.head.fields.remove("Expect");
+            let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+            client.send(go_on).await.map_err(|_| ExchangeError::ClientGone)?;
+        }
+        Ok(())
     }
 
     /// Puts the request into the run's trace, if it is to be in it, and says in the record which one it is in.

@@ -75,9 +75,9 @@ impl Exchange<'_> {
         let reply = self
             .change_reply_body(edits, answered, client, server, conversation, head, framing)
             .await?;
-        let request = self.open.request_id();
+        let request = self.request_id();
         let ids = Ids {
-            run: &self.worker.run_id,
+            run: request.run,
             request: &request,
         };
         let notes = &mut self.open.record.edits;

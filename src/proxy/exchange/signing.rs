@@ -9,9 +9,14 @@ use std::{
 use super::{
     super::{
         error::ExchangeError,
-        wire::{chunked::Chunked, connection::Connection, framing::Framing, head::Fields},
+        wire::{
+            connection::Connection,
+            framing::Framing,
+            gather::{Gathering, Seen},
+            head::Fields,
+        },
     },
-    Exchange, Expects,
+    Exchange,
     authenticate::Body,
 };
 use crate::{
@@ -145,14 +150,13 @@ impl Exchange<'_> {
             let most = ByteSize(most);
             ExchangeError::BodyNotSignable(format!("it is larger than {most}, which is retry.buffer-limit"))
         };
-        let expected = match framing {
+        let bytes = match framing {
             Framing::Empty | Framing::UntilClose => return Ok(Cow::Borrowed(&[])),
             Framing::Length(length) if length > most => return Err(too_large()),
-            Framing::Length(length) => Some(usize::try_from(length).unwrap_or(usize::MAX)),
-            Framing::Chunked => None,
+            Framing::Length(length) => length,
+            Framing::Chunked => most,
         };
         let kept = &self.worker.policy.kept;
-        let bytes = expected.map_or(most, |length| length as u64);
         if !kept.reserve(bytes) {
             return Err(ExchangeError::BodyNotSignable(
                 "amb keeps too many bodies already".to_owned(),
@@ -162,36 +166,15 @@ impl Exchange<'_> {
             bytes,
             kept: Arc::clone(kept),
         });
-        if std::mem::replace(&mut self.expects, Expects::Nothing) == Expects::Continue {
-            self.request.head.fields.remove("expect");
-            let sent = client.send(b"HTTP/1.1 100 Continue\r\n\r\n").await;
-            sent.map_err(|_| ExchangeError::ClientGone)?;
-        }
+        // Also one that has not waited: what it expects is not the server's business any more.
+        self.ask_for_body(client).await?;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let (mut chunked, mut seen, mut body) = (Chunked::new(), 0, Vec::new());
-        loop {
-            let waiting = client.inbox.as_slice();
-            match expected {
-                Some(length) if waiting.len() >= length => return Ok(waiting[..length].to_vec().into()),
-                Some(_) => {}
-                None => {
-                    let new = &waiting[seen..];
-                    let read = chunked.advance(new, |data| body.extend_from_slice(&new[data]));
-                    seen += read.map_err(|reason| ExchangeError::RequestBodyBroken(reason.to_owned()))?;
-                    if chunked.ended() {
-                        return Ok(body.into());
-                    }
-                    // What the coding adds to small chunks is more than they are.
-                    if body.len() > most || waiting.len() > most.saturating_mul(8).saturating_add(64 * 1024) {
-                        return Err(too_large());
-                    }
-                }
-            }
-            match client.fill().await {
-                Ok(1..) => {}
-                Ok(0) => return Err(ExchangeError::RequestBodyBroken("it ended early".to_owned())),
-                Err(_) => return Err(ExchangeError::ClientGone),
-            }
+        let mut gathering = Gathering::new(framing, most).of_small_chunks();
+        match self.gather(client, &mut gathering).await? {
+            // Trailers go on behind the body, and are not signed.
+            Seen::Whole(_) | Seen::Trailers => Ok(gathering.body.into()),
+            Seen::TooLong => Err(too_large()),
+            Seen::Broken | Seen::Part => Err(ExchangeError::RequestBodyBroken(gathering.why.to_owned())),
         }
     }
 }

@@ -34,6 +34,10 @@ pub(crate) struct Gathering {
     pub(crate) body: Vec<u8>,
     /// The longest that will do, in bytes.
     limit: usize,
+    /// The most that it may take with its coding.
+    coded_limit: usize,
+    /// Why it is broken, once it is: in words that follow "the body is broken".
+    pub(crate) why: &'static str,
 }
 
 impl Gathering {
@@ -45,12 +49,25 @@ impl Gathering {
             seen: 0,
             body: Vec::new(),
             limit,
+            coded_limit: limit.saturating_mul(2) + CODING_BYTES,
+            why: "",
         }
+    }
+
+    /// The same for one that may come in chunks so small that their coding is more than they are.
+    pub(crate) fn of_small_chunks(self) -> Self {
+        let coded_limit = self.limit.saturating_mul(8).saturating_add(CODING_BYTES);
+        Self { coded_limit, ..self }
     }
 
     /// Looks at an inbox that holds all that came so far; `ended` if nothing more will.
     pub(crate) fn look(&mut self, inbox: &[u8], ended: bool) -> Seen {
-        let missing = if ended { Seen::Broken } else { Seen::Part };
+        let missing = if ended {
+            self.why = "it ended early";
+            Seen::Broken
+        } else {
+            Seen::Part
+        };
         match self.framing {
             Framing::Empty => Seen::Whole(0),
             Framing::Length(length) => match usize::try_from(length) {
@@ -72,11 +89,14 @@ impl Gathering {
             Framing::Chunked => {
                 let Self { chunked, body, .. } = self;
                 let new = &inbox[self.seen..];
-                let Ok(read) = chunked.advance(new, |range| body.extend_from_slice(&new[range])) else {
-                    return Seen::Broken;
-                };
-                self.seen += read;
-                if self.body.len() > self.limit || self.seen > self.limit.saturating_mul(2) + CODING_BYTES {
+                match chunked.advance(new, |range| body.extend_from_slice(&new[range])) {
+                    Ok(read) => self.seen += read,
+                    Err(reason) => {
+                        self.why = reason;
+                        return Seen::Broken;
+                    }
+                }
+                if self.body.len() > self.limit || self.seen > self.coded_limit {
                     Seen::TooLong
                 } else if !self.chunked.ended() {
                     missing
