@@ -174,7 +174,9 @@ impl Amb {
                 || upper.starts_with("XDG_")
                 || upper.starts_with("GITHUB_")
                 || upper.starts_with("GITLAB_")
-                || upper == "RUST_LOG"
+                // What decides about colours, and what tells a service that runs jobs from a terminal.
+                || ["RUST_LOG", "CI", "TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"]
+                    .contains(&upper.as_str())
             {
                 command.env_remove(name);
             }
