@@ -13,6 +13,7 @@ pub mod generate;
 pub mod help;
 pub mod policy;
 pub mod report;
+pub mod status;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -133,6 +134,10 @@ pub enum Command {
     /// A JSON report (`amb run --report report.json`) is shown as the run told of it, or written in another format. Several
     /// make one, and two can be compared.
     Report(report::ReportArgs),
+    /// Show what runs under amb, a line each
+    ///
+    /// The runs of the same user. The exit status is 1 if there is none.
+    Status(status::StatusArgs),
     /// Create or show a certificate authority that is kept
     Ca(ca::CaArgs),
     /// Find out which programs of this machine go through amb, and trust it
@@ -260,6 +265,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
                 Command::Config(args) => args.console = cli.console.clone(),
                 Command::Policy(args) => args.console = cli.console.clone(),
                 Command::Report(args) => args.console = cli.console.clone(),
+                Command::Status(args) => args.console = cli.console.clone(),
                 Command::Ca(args) => args.console = cli.console.clone(),
                 Command::Doctor(args) => args.console = cli.console.clone(),
                 Command::Demo(args) => args.console = cli.console.clone(),

@@ -245,6 +245,8 @@ pub struct Config {
     pub supervise: supervise::Settings,
     /// How long open exchanges may go on when the child has ended. Default: 1 s; zero waits for none.
     pub drain: Duration,
+    /// Whether the run can be looked at while it goes on.
+    pub control: bool,
     /// What must hold at the end.
     pub assertions: Assertions,
     /// What is shown and written at the end.
@@ -435,6 +437,7 @@ fn build(
         inject: inject::Settings { trace, ..run.inject },
         supervise: run.supervise,
         drain: run.drain,
+        control: run.control,
         assertions: options.assert.build(problems),
         report: valid(options.report.build(), problems),
         access_log: valid(options.access_log.build(), problems),

@@ -17,6 +17,7 @@
 //! | [`policy`] | what is to happen to a request: by which route, what is changed on the way, where a name leads, by which proxy, within what time |
 //! | [`traffic`] | a record for each exchange and tunnel, and their sums |
 //! | [`mod@assert`] | what must hold of it |
+//! | [`monitor`] | what shows a run while it goes on |
 //! | [`report`] | what people and programs read of it |
 //! | [`config`] | layers, their sources, all mistakes at once; `config/stack.rs` has the layers in their order |
 //! | [`cli`] | subcommands, flags, help, and how amb's own lines are written |
@@ -115,6 +116,8 @@ pub mod policy;
 pub mod traffic;
 
 pub mod assert;
+
+pub mod monitor;
 
 pub mod report;
 

@@ -57,6 +57,7 @@ fn outcome() -> Exit {
         Command::Config(args) => cli::config::run(&args),
         Command::Policy(args) => cli::policy::run(&args),
         Command::Report(args) => cli::report::run(&args),
+        Command::Status(args) => cli::status::run(&args),
         Command::Ca(args) => ca::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Trust(args) => cli::config::trust(&args),

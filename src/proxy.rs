@@ -18,6 +18,7 @@ mod gate;
 mod http;
 mod http2;
 mod intercept;
+mod lookout;
 mod own;
 mod program;
 mod recorder;
@@ -50,15 +51,20 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
-use tokio::{net::TcpListener, runtime::LocalOptions, sync::oneshot};
+use tokio::{
+    net::TcpListener,
+    runtime::LocalOptions,
+    sync::{mpsc::UnboundedReceiver, oneshot},
+};
 
 pub use self::{
     access::recognises_clients,
+    lookout::{Look, Lookout, UnderWay},
     recorder::Listener,
     tls::{CertificateAuthority, Tls, TlsErrors, kept, trial},
 };
 use self::{
-    credentials::Credentials, crowd::Crowd, gate::Gate, recorder::Recorder, upstream::Upstreams, via::Via,
+    credentials::Credentials, crowd::Crowd, gate::Gate, lookout::Question, recorder::Recorder, upstream::Upstreams, via::Via,
     worker::Worker,
 };
 use crate::{
@@ -119,16 +125,17 @@ impl Proxy {
         secrets: &Arc<Store>,
         run_id: &str,
         listener: Option<&Listener>,
+        lookout: &Lookout,
     ) -> Standby {
         let socket = match &self.listeners[..] {
             [only] => only.try_clone().ok(),
             _ => None,
         };
         let (policy, tls, secrets) = (Arc::clone(policy), Arc::clone(tls), Arc::clone(secrets));
-        let (run_id, listener) = (run_id.to_owned(), listener.cloned());
+        let (run_id, listener, lookout) = (run_id.to_owned(), listener.cloned(), lookout.clone());
         let mut standby = Standby {
             waiting: Some(Box::new(move || {
-                self.serve(&policy, &tls, &secrets, &run_id, listener.as_ref())
+                self.serve(&policy, &tls, &secrets, &run_id, listener.as_ref(), &lookout)
             })),
             socket,
             begun: None,
@@ -140,6 +147,7 @@ impl Proxy {
     }
 
     /// Starts the workers. `tls` was made for `policy`. `run_id` marks the run's processes and its `Via`; `listener` gets each record as it ends.
+    /// `lookout` sees the workers from then on.
     ///
     /// # Errors
     /// If a thread cannot be started.
@@ -150,6 +158,7 @@ impl Proxy {
         secrets: &Arc<Store>,
         run_id: &str,
         listener: Option<&Listener>,
+        lookout: &Lookout,
     ) -> io::Result<Serving> {
         let count = self.listeners.len();
         let credentials = Credentials::new(Arc::clone(secrets));
@@ -169,6 +178,7 @@ impl Proxy {
                 gate,
                 run_id: run_id.to_owned(),
                 listener: listener.cloned(),
+                questions: lookout.post(policy),
             };
             thread::Builder::new()
                 .name(format!("amb-proxy-{index}"))
@@ -394,11 +404,13 @@ struct Work {
     run_id: String,
     /// Who else wants the records.
     listener: Option<Listener>,
+    /// Where it is asked for what it has so far.
+    questions: UnboundedReceiver<Question>,
 }
 
 impl Work {
     /// A worker's life, on its thread, until it is told to drain; `over` is given what tells the end of that.
-    fn until(self, stopping: oneshot::Receiver<Drain>, over: &mut Option<Arc<PipeWriter>>) -> Result<Meter, String> {
+    fn until(mut self, stopping: oneshot::Receiver<Drain>, over: &mut Option<Arc<PipeWriter>>) -> Result<Meter, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -428,10 +440,14 @@ impl Work {
                 // Without an order to drain the run has ended in some other way.
                 drain = stopping => drain.ok(),
                 () = worker::accept(Rc::clone(&worker), &sockets) => None,
+                () = lookout::answer(&mut self.questions, &recorder) => None,
             };
             if let Some(mut drain) = drain {
                 *over = drain.done.take();
-                settle(&worker, &sockets, drain).await;
+                tokio::select! {
+                    () = settle(&worker, &sockets, drain) => {}
+                    () = lookout::answer(&mut self.questions, &recorder) => {}
+                }
             }
             Ok::<(), String>(())
         });

@@ -12,8 +12,10 @@ mod outcome;
 mod secrets;
 
 use std::{
+    env,
     ffi::OsString,
     io, mem,
+    net::SocketAddr,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
@@ -31,7 +33,8 @@ use crate::{
     config::{Config, Sources},
     exit::Exit,
     inject,
-    proxy::{Drained, Draining, Listener, Proxy, Standby, Tls, TlsErrors},
+    monitor::{Kind, Monitor, View, place::Place},
+    proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
     report::{
         access_log::{AccessLog, Sink},
         color::Stream,
@@ -43,6 +46,7 @@ use crate::{
     supervise::{
         Confine, ConfineError, Confinement, Errand, Signals, Spawn, SpawnError, Supervisor, Watch, write_stderr,
     },
+    traffic::summary,
     trust::{Directory, TrustError},
 };
 
@@ -56,7 +60,7 @@ enum StartError {
     #[error("cannot listen on {address}: {reason}")]
     Listen {
         /// What was asked for.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// The kernel's reason.
         reason: io::Error,
     },
@@ -178,16 +182,29 @@ fn start(
     tracing::info!(pid, "the command runs");
 
     // The child runs by now; its first connection waits in the socket's queue until the proxy is at work.
-    let mut standby = proxy.stand_by(&config.policy, &tls, &secrets.store, &run_id, listener.as_ref());
-    let errand = standby.awaited().map(|awaited| Errand {
+    let address = proxy.address();
+    let lookout = Lookout::default();
+    let mut standby = proxy.stand_by(&config.policy, &tls, &secrets.store, &run_id, listener.as_ref(), &lookout);
+    let mut monitor = config.control.then(|| {
+        let run = outcome::description(args, config, sources, run_id.clone(), started_at);
+        monitor(run, pid, address, config, lookout)
+    });
+    let mut errands = Vec::new();
+    errands.extend(standby.awaited().map(|awaited| Errand {
         awaited,
         run: Box::new(|| standby.begin()),
-    });
+    }));
+    if let Some(monitor) = &mut monitor {
+        errands.extend(monitor.awaited().map(|awaited| Errand {
+            awaited,
+            run: Box::new(|| monitor.begin()),
+        }));
+    }
     let watch = live.as_ref().map(|live| Watch {
         every: live::EVERY,
         look: Box::new(|| live.fails()),
     });
-    let ended = Supervisor::new(child, &config.supervise).run(&mut signals, errand, watch);
+    let ended = Supervisor::new(child, &config.supervise).run(&mut signals, errands, watch);
     let duration = started_at.elapsed().unwrap_or_default();
 
     tracing::info!(pid, status = Exit::from(ended).status(), "the command has ended");
@@ -220,9 +237,27 @@ fn start(
         Exit::from(ended)
     });
     drop(trust);
+    if let Some(monitor) = monitor {
+        monitor.end();
+    }
     // Taking off the handlers, one by one, would only delay the end.
     mem::forget(signals);
     Ok(exit)
+}
+
+/// What lets others look at the run.
+fn monitor(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, lookout: Lookout) -> Monitor {
+    let view = View {
+        kind: Kind::Run,
+        run,
+        child: u32::try_from(pid).ok(),
+        directory: env::current_dir().unwrap_or_default(),
+        proxy,
+        egress: outcome::egress(config),
+        lookout,
+        stop: None,
+    };
+    Monitor::new(view, &Place::of(|name| env::var_os(name)))
 }
 
 /// What TLS is spoken by, as far as the run has to do with it.

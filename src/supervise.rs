@@ -278,8 +278,8 @@ impl Supervisor {
     /// Passes signals on until the child has ended, and what it left behind if that is to be waited for. Without `run_timeout`
     /// or `kill_after` there is no limit in time.
     ///
-    /// If an `errand` is given, it is run once when its descriptor becomes readable; a `watch` looks until the child has ended.
-    pub fn run(mut self, signals: &mut Signals, mut errand: Option<Errand<'_>>, mut watch: Option<Watch<'_>>) -> Ended {
+    /// Each of the `errands` is run once, when its descriptor becomes readable; a `watch` looks until the child has ended.
+    pub fn run(mut self, signals: &mut Signals, mut errands: Vec<Errand<'_>>, mut watch: Option<Watch<'_>>) -> Ended {
         self.watch_timer = Timer::new(watch.as_ref().map(|watch| watch.every));
         let status = loop {
             // First, so that nothing is sent to a child that has ended.
@@ -292,12 +292,12 @@ impl Supervisor {
                 self.settle(Pause::Stop(signal));
             }
             self.take(signals);
-            self.wait(signals, &[], None, &mut errand);
+            self.wait(signals, &[], None, &mut errands);
             self.look(&mut watch);
         };
         self.watch_timer = Timer::default();
         debug!(?status, "the child has ended");
-        self.linger(signals, &mut errand);
+        self.linger(signals, &mut errands);
         Ended {
             status,
             stopped: self.stopped,
@@ -321,7 +321,7 @@ impl Supervisor {
     }
 
     /// Goes on for the processes that the child left behind, as far as they are to be waited for.
-    fn linger(&mut self, signals: &mut Signals, errand: &mut Option<Errand<'_>>) {
+    fn linger(&mut self, signals: &mut Signals, errands: &mut Vec<Errand<'_>>) {
         let mut look_again = self.child.look_again();
         loop {
             self.child.reap();
@@ -330,7 +330,7 @@ impl Supervisor {
                 return;
             }
             self.take(signals);
-            self.wait(signals, &linger::watch(&members), look_again.wait(), errand);
+            self.wait(signals, &linger::watch(&members), look_again.wait(), errands);
         }
     }
 
@@ -350,20 +350,20 @@ impl Supervisor {
         signals: &mut Signals,
         members: &[OwnedFd],
         at_most: Option<Duration>,
-        errand: &mut Option<Errand<'_>>,
+        errands: &mut Vec<Errand<'_>>,
     ) {
         let timers = [self.run_timeout, self.kill_timer, self.pause_timer, self.watch_timer];
         let asked = timers.into_iter().map(Timer::wait).chain([at_most]).flatten().min();
         let before = now();
-        let awaited = errand.as_ref().map(|errand| errand.awaited.as_fd());
+        let awaited = errands.iter().map(|errand| errand.awaited.as_fd());
         let ended = self.child.watch().into_iter().chain(members.iter().map(AsFd::as_fd));
         let ready: Vec<_> = ended.chain(awaited).collect();
         let woken = signals.wait(asked, &ready);
-        if awaited.is_some()
-            && woken == Woken::Ready(ready.len() - 1)
-            && let Some(errand) = errand.take()
+        let first = ready.len() - errands.len();
+        if let Woken::Ready(place) = woken
+            && place >= first
         {
-            (errand.run)();
+            (errands.remove(place - first).run)();
         }
         let passed = before.elapsed();
         if self.run_timeout.advance(passed, asked) {

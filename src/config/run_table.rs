@@ -178,6 +178,32 @@ pub struct RunOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "1s"))]
     pub drain: Option<Period>,
+
+    /// Let `amb status` and `amb top` of the same user see the run, through a socket in the runtime directory [default: on]
+    ///
+    /// --no-control leaves the socket out.
+    #[arg(
+        id = "run.control",
+        long = "control",
+        num_args = 0,
+        default_missing_value = "true",
+        hide = true,
+        overrides_with_all = ["run.control", "no-control"],
+        help_heading = "Observability"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = true))]
+    pub control: Option<bool>,
+
+    /// Let nobody look at the run while it goes on: no socket for amb status and amb top
+    #[arg(
+        id = "no-control",
+        long = "no-control",
+        overrides_with_all = ["run.control", "no-control"],
+        help_heading = "Observability"
+    )]
+    #[serde(skip)]
+    pub no_control: bool,
 }
 
 /// What [`RunOptions`] amount to.
@@ -194,6 +220,8 @@ pub(super) struct RunTable {
     pub(super) supervise: supervise::Settings,
     /// Zero waits for none.
     pub(super) drain: Duration,
+    /// Whether there is a control socket.
+    pub(super) control: bool,
 }
 
 impl RunOptions {
@@ -202,6 +230,9 @@ impl RunOptions {
     pub fn settle(mut self) -> Self {
         if self.no_proxy_loopback {
             self.proxy_loopback = Some(false);
+        }
+        if self.no_control {
+            self.control = Some(false);
         }
         self
     }
@@ -251,6 +282,7 @@ impl RunOptions {
                 confine,
             },
             drain: self.drain.unwrap_or(DEFAULT_DRAIN).0,
+            control: self.control.unwrap_or(true),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     fmt,
     rc::Rc,
     sync::Arc,
@@ -10,7 +11,11 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{error::ExchangeError, target::Authority};
+use super::{
+    error::ExchangeError,
+    lookout::{Look, UnderWay},
+    target::Authority,
+};
 use crate::{
     policy::rules::{Chosen, Rules},
     traffic::{
@@ -43,6 +48,10 @@ pub(crate) struct Recorder {
     last_id: Cell<u64>,
     /// How many workers number theirs, each its own.
     step: u64,
+    /// Whether somebody looks at what is under way, and it is noted from then on.
+    looked_at: Cell<bool>,
+    /// What is under way, by its number: asked for when, and what.
+    under_way: RefCell<BTreeMap<u64, (Instant, UnderWay)>>,
     /// The same moment by both clocks, so that a request reads one of them only.
     begun: (SystemTime, Instant),
 }
@@ -61,6 +70,8 @@ impl Recorder {
             // The first worker's first is 1.
             last_id: Cell::new((index as u64 + 1).wrapping_sub(step)),
             step,
+            looked_at: Cell::new(false),
+            under_way: RefCell::default(),
             begun: (SystemTime::now(), Instant::now()),
         })
     }
@@ -126,6 +137,34 @@ impl Recorder {
         self.open.get()
     }
 
+    /// What there is so far. What begins from now on is noted, so that the next look finds it.
+    pub(crate) fn look(&self) -> Look {
+        self.looked_at.set(true);
+        let under_way = self.under_way.borrow();
+        let under_way = under_way.values().map(|(started, what)| UnderWay {
+            since: started.elapsed(),
+            ..what.clone()
+        });
+        Look {
+            meter: self.meter.borrow().clone(),
+            open: self.open.get(),
+            under_way: under_way.collect(),
+        }
+    }
+
+    /// Notes what is under way, where somebody looks.
+    fn note(&self, id: u64, started: Instant, record: &Record) {
+        if self.looked_at.get() {
+            let what = UnderWay {
+                method: record.method.clone(),
+                host: record.host.clone(),
+                port: record.port,
+                since: Duration::ZERO,
+            };
+            self.under_way.borrow_mut().insert(id, (started, what));
+        }
+    }
+
     /// Waits until none is open. Cancel safe.
     pub(crate) async fn idle(&self) {
         while self.open.get() > 0 {
@@ -149,7 +188,7 @@ impl Recorder {
     }
 
     /// Enters a finished record.
-    fn enter(&self, record: &Record) {
+    fn enter(&self, id: u64, record: &Record) {
         tracing::debug!(
             host = record.host,
             port = record.port,
@@ -161,7 +200,7 @@ impl Recorder {
             record.outcome.name(),
         );
         self.meter.borrow_mut().add(record);
-        self.one_less();
+        self.one_less(id);
         // Last, so that the books are right even if it panics.
         if let Some(listener) = &self.listener {
             listener(record);
@@ -169,7 +208,10 @@ impl Recorder {
     }
 
     /// One that was open is not any more.
-    fn one_less(&self) {
+    fn one_less(&self, id: u64) {
+        if self.looked_at.get() {
+            self.under_way.borrow_mut().remove(&id);
+        }
         self.open.set(self.open.get() - 1);
         if self.open.get() == 0 {
             self.idle.notify_one();
@@ -212,6 +254,7 @@ impl Open {
         method.clone_into(&mut self.record.method);
         authority.host.clone_into(&mut self.record.host);
         self.record.port = authority.port;
+        self.recorder.note(self.id, self.started, &self.record);
     }
 
     /// What tells it from all other requests of all runs.
@@ -246,7 +289,7 @@ impl Open {
     /// Takes it back: the tunnel turned out to carry exchanges, each of which has a record of its own.
     pub(crate) fn withdraw(mut self) {
         self.ended = true;
-        self.recorder.one_less();
+        self.recorder.one_less(self.id);
     }
 
     /// Enters the record, once.
@@ -256,7 +299,7 @@ impl Open {
         if self.record.outcome != Outcome::Ok || self.recorder.is_listened_to() {
             self.record.request_id = self.request_id();
         }
-        self.recorder.enter(&self.record);
+        self.recorder.enter(self.id, &self.record);
     }
 }
 

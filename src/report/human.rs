@@ -314,6 +314,7 @@ fn fate(summary: &Summary, charset: Charset) -> String {
         (ChildOutcome::Signalled, _, None) => "killed by a signal".to_owned(),
         (ChildOutcome::TimedOut, ..) => "stopped because its time was up".to_owned(),
         (ChildOutcome::NotStarted, ..) => "not started".to_owned(),
+        (ChildOutcome::Running, ..) => "still running".to_owned(),
         (ChildOutcome::Exited, None, _) | (ChildOutcome::Lost, ..) => "lost sight of".to_owned(),
     }
 }
@@ -322,6 +323,7 @@ fn fate(summary: &Summary, charset: Charset) -> String {
 fn verdict(summary: &Summary) -> Option<String> {
     let code = summary.exit.code;
     match summary.exit.reason {
+        ExitReason::Running => None,
         ExitReason::Child | ExitReason::Signal => assertions::unheeded(summary),
         ExitReason::RunTimeout => Some(format!("exit {code}: the command's time was up")),
         ExitReason::PolicyViolation => Some(format!(

@@ -184,30 +184,17 @@ impl Outcome<'_> {
         {
             warnings.push(Warning::new("policy_overridden", broken.sentence()));
         }
-        let words: Vec<_> = self.args.command.iter().map(|word| word.to_string_lossy()).collect();
-        let words = self.config.policy.redact.arguments(words.iter().map(|word| &**word));
-        // Only reports tell them, and to find them takes longer than all the rest.
-        let sources = if self.config.report.files.is_empty() && self.config.report.keep == 0 {
-            Vec::new()
-        } else {
-            self.sources.places()
-        };
         let marker = format!("{}={}", crate::inject::RUN_ID, self.run_id);
         let summary = Summary {
             run: summary::Run {
-                id: self.run_id,
-                trace_id: self.config.policy.trace.as_ref().map(|trace| trace.run.trace_id()),
-                name: self.config.name.clone(),
-                command: words,
-                started_at: self.started_at,
                 duration: self.duration,
-                config_sources: sources,
-                policy: self.sources.central.as_ref().map(central_policy),
-                confine: match self.config.supervise.confine {
-                    Confine::Off => None,
-                    Confine::Tcp => Some("tcp"),
+                // Only reports tell them, and to find them takes longer than all the rest.
+                config_sources: if self.config.report.files.is_empty() && self.config.report.keep == 0 {
+                    Vec::new()
+                } else {
+                    self.sources.places()
                 },
-                amb_version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..description(self.args, self.config, self.sources, self.run_id, self.started_at)
             },
             child,
             exit,
@@ -215,17 +202,44 @@ impl Outcome<'_> {
             assertions,
             warnings,
             panicked_tasks: self.panicked,
-            egress: self
-                .config
-                .policy
-                .egress
-                .as_ref()
-                .map(|egress| if egress.enforced { "enforce" } else { "audit" }),
+            egress: egress(self.config),
             leftovers: Some(self.ended.leftovers.count(marker.as_bytes())).filter(|count| *count > 0),
             reports: Vec::new(),
         };
         (summary, ends)
     }
+}
+
+/// The run itself, as the reports see it, before it is known how long it takes.
+pub(super) fn description(
+    args: &RunArgs,
+    config: &Config,
+    sources: &Sources,
+    id: String,
+    started_at: SystemTime,
+) -> summary::Run {
+    let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
+    summary::Run {
+        id,
+        trace_id: config.policy.trace.as_ref().map(|trace| trace.run.trace_id()),
+        name: config.name.clone(),
+        command: config.policy.redact.arguments(words.iter().map(|word| &**word)),
+        started_at,
+        duration: Duration::ZERO,
+        config_sources: Vec::new(),
+        policy: sources.central.as_ref().map(central_policy),
+        confine: match config.supervise.confine {
+            Confine::Off => None,
+            Confine::Tcp => Some("tcp"),
+        },
+        amb_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// What becomes of what the rules of `[egress]` deny; none if there are no rules.
+pub(super) fn egress(config: &Config) -> Option<&'static str> {
+    let egress = config.policy.egress.as_ref()?;
+    Some(if egress.enforced { "enforce" } else { "audit" })
 }
 
 /// Keeps the report, and of all that are kept the last `count`.

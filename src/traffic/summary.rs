@@ -193,16 +193,19 @@ pub enum ChildOutcome {
     NotStarted,
     /// amb does not know: it had to end first.
     Lost,
+    /// It has not ended: what is told is the run so far.
+    Running,
 }
 
 impl ChildOutcome {
     /// All.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Exited,
         Self::Signalled,
         Self::TimedOut,
         Self::NotStarted,
         Self::Lost,
+        Self::Running,
     ];
 
     /// Its word.
@@ -213,6 +216,7 @@ impl ChildOutcome {
             Self::TimedOut => "timed_out",
             Self::NotStarted => "not_started",
             Self::Lost => "lost",
+            Self::Running => "running",
         }
     }
 }
@@ -242,17 +246,20 @@ pub enum ExitReason {
     AssertionFailed,
     /// amb or the child could not start, or amb failed.
     Startup,
+    /// Nothing yet: what is told is the run so far.
+    Running,
 }
 
 impl ExitReason {
     /// All.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Child,
         Self::Signal,
         Self::RunTimeout,
         Self::PolicyViolation,
         Self::AssertionFailed,
         Self::Startup,
+        Self::Running,
     ];
 
     /// Its word.
@@ -264,6 +271,7 @@ impl ExitReason {
             Self::PolicyViolation => "policy_violation",
             Self::AssertionFailed => "assertion_failed",
             Self::Startup => "startup",
+            Self::Running => "running",
         }
     }
 }

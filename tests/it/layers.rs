@@ -11,7 +11,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("lib", &["*"]),
     ("run", &["*"]),
     ("demo", &["*"]),
-    ("cli", &["config", "exit", "report", "spelling", "units", "veil"]),
+    ("cli", &["config", "exit", "monitor", "report", "spelling", "units", "veil"]),
     (
         "config",
         &[
@@ -33,6 +33,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("trust", &[]),
     ("supervise", &["sabotage", "units", "veil"]),
     ("proxy", &["policy", "sabotage", "secret", "traffic", "units", "veil"]),
+    ("monitor", &["proxy", "report", "traffic", "units", "veil"]),
     ("report", &["traffic", "units", "veil"]),
     ("assert", &["policy", "traffic", "units"]),
     ("traffic", &["units"]),
@@ -51,7 +52,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("signal_hook", &["supervise"]),
     ("figment", &["config"]),
     ("indicatif", &["report"]),
-    ("hyper", &["demo", "proxy"]),
+    ("hyper", &["demo", "monitor", "proxy"]),
     ("h2", &["proxy"]),
     ("httparse", &["proxy"]),
     ("rcgen", &["proxy"]),

@@ -44,7 +44,7 @@ impl Books {
         let proxy = Proxy::bind(config.listen, 1).unwrap();
         let address = proxy.address();
         let serving = proxy
-            .serve(&config.policy, &Arc::default(), &Arc::default(), "1", Some(&listener))
+            .serve(&config.policy, &Arc::default(), &Arc::default(), "1", Some(&listener), &Lookout::default())
             .unwrap();
         Self {
             address,

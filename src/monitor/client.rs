@@ -1,0 +1,169 @@
+//! Asks runs over their control sockets.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    Method, Request, StatusCode,
+    body::{Buf, Bytes},
+    client::conn::http1,
+    header::HOST,
+};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::{
+    net::UnixStream,
+    runtime::{self, Runtime},
+    task::JoinSet,
+    time::timeout,
+};
+
+use super::{place::Place, view::Status};
+
+/// How long a run may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a run cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// It is gone, or does not answer.
+    #[error("it does not answer: {0}")]
+    Silent(io::Error),
+    /// It does not want to.
+    #[error("{0}")]
+    Refused(String),
+    /// It speaks in a way that this amb does not know.
+    #[error("its answer is not understood ({0}): it may be an amb of another version")]
+    Odd(String),
+}
+
+/// A run that answers.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its control socket.
+    pub socket: PathBuf,
+    /// What it says of itself.
+    pub status: Status,
+}
+
+/// Asks, with a runtime of its own.
+#[derive(Debug)]
+pub struct Client {
+    /// What the questions run on.
+    runtime: Runtime,
+    /// Where the sockets are.
+    place: Place,
+}
+
+impl Client {
+    /// One that asks the runs of this user. `variable` reads the environment.
+    ///
+    /// # Errors
+    /// The process is out of something.
+    pub fn new(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Self> {
+        Ok(Self {
+            runtime: runtime::Builder::new_current_thread().enable_all().build()?,
+            place: Place::of(variable),
+        })
+    }
+
+    /// All runs that answer, the oldest first. The sockets of those that are gone are removed.
+    pub fn runs(&self) -> Vec<Found> {
+        let mut found = self.runtime.block_on(async {
+            let mut asked = JoinSet::new();
+            for socket in self.place.sockets() {
+                asked.spawn(async move {
+                    let status = ask(&socket, &Method::GET, "/v1/status").await.and_then(read::<Status>);
+                    (socket, status)
+                });
+            }
+            let mut found = Vec::new();
+            while let Some(answered) = asked.join_next().await {
+                match answered {
+                    Ok((socket, Ok(status))) => found.push(Found { socket, status }),
+                    Ok((socket, Err(AskError::Silent(reason)))) => forget(&socket, &reason),
+                    Ok((socket, Err(reason))) => {
+                        tracing::warn!("{}: {reason}", socket.display());
+                    }
+                    Err(reason) => tracing::debug!(%reason, "a question was not asked"),
+                }
+            }
+            found
+        });
+        found.sort_by(|a, b| {
+            let key = |found: &Found| (found.status.started_at.clone(), found.status.id.clone());
+            key(a).cmp(&key(b))
+        });
+        found
+    }
+
+    /// Asks a run for what is at `path`.
+    ///
+    /// # Errors
+    /// It does not answer, or not as it should.
+    pub fn get<T: DeserializeOwned>(&self, socket: &Path, path: &str) -> Result<T, AskError> {
+        self.runtime.block_on(ask(socket, &Method::GET, path)).and_then(read)
+    }
+
+    /// Tells a run to do what `path` names.
+    ///
+    /// # Errors
+    /// It does not answer, or does not want to.
+    pub fn post(&self, socket: &Path, path: &str) -> Result<(), AskError> {
+        self.runtime.block_on(ask(socket, &Method::POST, path)).map(|_| ())
+    }
+}
+
+/// Removes the socket of a run that is gone: nobody listens there, and nobody ever will.
+fn forget(socket: &Path, reason: &io::Error) {
+    tracing::debug!(%reason, socket = %socket.display(), "does not answer");
+    if reason.kind() == io::ErrorKind::ConnectionRefused
+        && let Err(reason) = fs::remove_file(socket)
+    {
+        tracing::debug!(%reason, "a socket of a run that is gone stays");
+    }
+}
+
+/// What an answer says.
+fn read<T: DeserializeOwned>(bytes: Bytes) -> Result<T, AskError> {
+    serde_json::from_reader(bytes.reader()).map_err(|reason| AskError::Odd(reason.to_string()))
+}
+
+/// Asks, within a time.
+async fn ask(socket: &Path, method: &Method, path: &str) -> Result<Bytes, AskError> {
+    let broken = |reason: hyper::Error| AskError::Silent(io::Error::other(reason));
+    let asked = async {
+        let stream = UnixStream::connect(socket).await.map_err(AskError::Silent)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let request = Request::builder().method(method).uri(path).header(HOST, "amb");
+        let request = request
+            .body(Empty::<Bytes>::new())
+            .map_err(|reason| AskError::Odd(reason.to_string()))?;
+        let talking = async {
+            let response = sender.send_request(request).await.map_err(broken)?;
+            let status = response.status();
+            let body = response.into_body().collect().await.map_err(broken)?.to_bytes();
+            Ok((status, body))
+        };
+        let mut talking = std::pin::pin!(talking);
+        let (status, body) = tokio::select! {
+            answered = &mut talking => answered?,
+            ended = connection => {
+                ended.map_err(broken)?;
+                talking.await?
+            }
+        };
+        match status {
+            StatusCode::OK | StatusCode::ACCEPTED => Ok(body),
+            _ => Err(AskError::Refused(String::from_utf8_lossy(&body).trim().to_owned())),
+        }
+    };
+    timeout(PATIENCE, asked)
+        .await
+        .unwrap_or_else(|_| Err(AskError::Silent(io::ErrorKind::TimedOut.into())))
+}
