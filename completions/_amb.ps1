@@ -36,6 +36,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Show, explain and check the configuration')
             [CompletionResult]::new('policy', 'policy', [CompletionResultType]::ParameterValue, 'Try out what holds for a request, and write rules from reports')
             [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'Show, convert, merge or compare reports of runs')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show what runs under amb, a line each')
             [CompletionResult]::new('ca', 'ca', [CompletionResultType]::ParameterValue, 'Create or show a certificate authority that is kept')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Find out which programs of this machine go through amb, and trust it')
             [CompletionResult]::new('trust', 'trust', [CompletionResultType]::ParameterValue, 'Trust this project''s amb.toml')
@@ -106,6 +107,8 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--no-fail', '--no-fail', [CompletionResultType]::ParameterName, 'Report assertions, and end as the command ended all the same [default: off]')
             [CompletionResult]::new('--proxy-loopback', '--proxy-loopback', [CompletionResultType]::ParameterName, 'Send requests to loopback through the proxy too [default: off]')
             [CompletionResult]::new('--no-proxy-loopback', '--no-proxy-loopback', [CompletionResultType]::ParameterName, 'Leave requests to loopback alone, whatever was said before')
+            [CompletionResult]::new('--control', '--control', [CompletionResultType]::ParameterName, 'Let `amb status` and `amb top` of the same user see the run, through a socket in the runtime directory [default: on]')
+            [CompletionResult]::new('--no-control', '--no-control', [CompletionResultType]::ParameterName, 'Let nobody look at the run while it goes on: no socket for amb status and amb top')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
@@ -324,6 +327,17 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
         }
         'amb;report;diff' {
             [CompletionResult]::new('--fail-on', '--fail-on', [CompletionResultType]::ParameterName, 'Fail if this is so; comma-separated, repeatable: new-hosts, vanished-hosts, failed=5, p95=20%')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'As JSON')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more of what amb does; -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'amb;status' {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'As JSON')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say less: no summary and no warnings; errors stay')

@@ -33,6 +33,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand config 'Show, explain and check the configuration'
             cand policy 'Try out what holds for a request, and write rules from reports'
             cand report 'Show, convert, merge or compare reports of runs'
+            cand status 'Show what runs under amb, a line each'
             cand ca 'Create or show a certificate authority that is kept'
             cand doctor 'Find out which programs of this machine go through amb, and trust it'
             cand trust 'Trust this project''s amb.toml'
@@ -102,6 +103,8 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --no-fail 'Report assertions, and end as the command ended all the same [default: off]'
             cand --proxy-loopback 'Send requests to loopback through the proxy too [default: off]'
             cand --no-proxy-loopback 'Leave requests to loopback alone, whatever was said before'
+            cand --control 'Let `amb status` and `amb top` of the same user see the run, through a socket in the runtime directory [default: on]'
+            cand --no-control 'Let nobody look at the run while it goes on: no socket for amb status and amb top'
             cand -q 'Say less: no summary and no warnings; errors stay'
             cand --quiet 'Say less: no summary and no warnings; errors stay'
             cand -v 'Say more of what amb does; -vv for everything'
@@ -305,6 +308,16 @@ set edit:completion:arg-completer[amb] = {|@words|
         }
         &'amb;report;diff'= {
             cand --fail-on 'Fail if this is so; comma-separated, repeatable: new-hosts, vanished-hosts, failed=5, p95=20%'
+            cand --color 'When to use colours'
+            cand --json 'As JSON'
+            cand -q 'Say less: no summary and no warnings; errors stay'
+            cand --quiet 'Say less: no summary and no warnings; errors stay'
+            cand -v 'Say more of what amb does; -vv for everything'
+            cand --verbose 'Say more of what amb does; -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'amb;status'= {
             cand --color 'When to use colours'
             cand --json 'As JSON'
             cand -q 'Say less: no summary and no warnings; errors stay'

@@ -54,18 +54,20 @@ use socket2::{Domain, Socket, Type};
 use tokio::{
     net::TcpListener,
     runtime::LocalOptions,
-    sync::{mpsc::UnboundedReceiver, oneshot},
+    sync::{mpsc::Receiver, oneshot},
 };
 
 pub use self::{
     access::recognises_clients,
     lookout::{Look, Lookout, UnderWay},
+    own::{Messenger, Question as Message, Reply},
     recorder::Listener,
+    target::Authority,
     tls::{CertificateAuthority, Tls, TlsErrors, kept, trial},
 };
 use self::{
-    credentials::Credentials, crowd::Crowd, gate::Gate, lookout::Question, recorder::Recorder, upstream::Upstreams, via::Via,
-    worker::Worker,
+    credentials::Credentials, crowd::Crowd, gate::Gate, lookout::Question, recorder::Recorder, upstream::Upstreams,
+    via::Via, worker::Worker,
 };
 use crate::{
     policy::Policy,
@@ -405,12 +407,16 @@ struct Work {
     /// Who else wants the records.
     listener: Option<Listener>,
     /// Where it is asked for what it has so far.
-    questions: UnboundedReceiver<Question>,
+    questions: Receiver<Question>,
 }
 
 impl Work {
     /// A worker's life, on its thread, until it is told to drain; `over` is given what tells the end of that.
-    fn until(mut self, stopping: oneshot::Receiver<Drain>, over: &mut Option<Arc<PipeWriter>>) -> Result<Meter, String> {
+    fn until(
+        mut self,
+        stopping: oneshot::Receiver<Drain>,
+        over: &mut Option<Arc<PipeWriter>>,
+    ) -> Result<Meter, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()

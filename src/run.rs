@@ -44,7 +44,7 @@ use crate::{
     },
     sabotage,
     supervise::{
-        Confine, ConfineError, Confinement, Errand, Signals, Spawn, SpawnError, Supervisor, Watch, write_stderr,
+        Confine, ConfineError, Confinement, Ended, Errand, Signals, Spawn, SpawnError, Supervisor, Watch, write_stderr,
     },
     traffic::summary,
     trust::{Directory, TrustError},
@@ -152,14 +152,8 @@ fn start(
     tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
     let tls = tls(config, &run_id, started_at)?;
     let inherited = inject::environment(environment);
-    let trust = tls
-        .authority()
-        .map(|authority| Directory::create(authority.der(), &inherited))
-        .transpose()?;
+    let trust = trust(&tls, &inherited)?;
     let certificates = trust.as_ref().map(Directory::files);
-    for note in certificates.iter().flat_map(|files| &files.notes) {
-        tracing::warn!("certificates: {note}");
-    }
     let changes = inject::changes(&inherited, proxy.address(), certificates, &run_id, &config.inject);
     let confinement = confinement(config, proxy.address().port())?;
     let spawn = Spawn {
@@ -184,27 +178,20 @@ fn start(
     // The child runs by now; its first connection waits in the socket's queue until the proxy is at work.
     let address = proxy.address();
     let lookout = Lookout::default();
-    let mut standby = proxy.stand_by(&config.policy, &tls, &secrets.store, &run_id, listener.as_ref(), &lookout);
+    let mut standby = proxy.stand_by(
+        &config.policy,
+        &tls,
+        &secrets.store,
+        &run_id,
+        listener.as_ref(),
+        &lookout,
+    );
     let mut monitor = config.control.then(|| {
         let run = outcome::description(args, config, sources, run_id.clone(), started_at);
         monitor(run, pid, address, config, lookout)
     });
-    let mut errands = Vec::new();
-    errands.extend(standby.awaited().map(|awaited| Errand {
-        awaited,
-        run: Box::new(|| standby.begin()),
-    }));
-    if let Some(monitor) = &mut monitor {
-        errands.extend(monitor.awaited().map(|awaited| Errand {
-            awaited,
-            run: Box::new(|| monitor.begin()),
-        }));
-    }
-    let watch = live.as_ref().map(|live| Watch {
-        every: live::EVERY,
-        look: Box::new(|| live.fails()),
-    });
-    let ended = Supervisor::new(child, &config.supervise).run(&mut signals, errands, watch);
+    let supervisor = Supervisor::new(child, &config.supervise);
+    let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live.as_ref());
     let duration = started_at.elapsed().unwrap_or_default();
 
     tracing::info!(pid, status = Exit::from(ended).status(), "the command has ended");
@@ -245,6 +232,32 @@ fn start(
     Ok(exit)
 }
 
+/// Supervises the child to its end. The proxy begins when somebody connects, and the endpoints when somebody asks.
+fn supervise(
+    supervisor: Supervisor,
+    signals: &mut Signals,
+    standby: &mut Standby,
+    monitor: Option<&mut Monitor>,
+    live: Option<&Live<'_>>,
+) -> Ended {
+    let mut errands = Vec::with_capacity(2);
+    errands.extend(standby.awaited().map(|awaited| Errand {
+        awaited,
+        run: Box::new(|| standby.begin()),
+    }));
+    if let Some(monitor) = monitor {
+        errands.extend(monitor.awaited().map(|awaited| Errand {
+            awaited,
+            run: Box::new(|| monitor.begin()),
+        }));
+    }
+    let watch = live.map(|live| Watch {
+        every: live::EVERY,
+        look: Box::new(|| live.fails()),
+    });
+    supervisor.run(signals, errands, watch)
+}
+
 /// What lets others look at the run.
 fn monitor(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, lookout: Lookout) -> Monitor {
     let view = View {
@@ -270,6 +283,18 @@ fn tls(config: &Config, run_id: &str, started_at: SystemTime) -> Result<Arc<Tls>
         sabotage::disclose(&authority.pem(), || authority.key());
     }
     Ok(Arc::new(tls))
+}
+
+/// The files by which the command trusts amb; none if nothing is decrypted.
+fn trust(tls: &Tls, inherited: &inject::Environment<'_>) -> Result<Option<Directory>, TrustError> {
+    let Some(authority) = tls.authority() else {
+        return Ok(None);
+    };
+    let directory = Directory::create(authority.der(), inherited)?;
+    for note in &directory.files().notes {
+        tracing::warn!("certificates: {note}");
+    }
+    Ok(Some(directory))
 }
 
 /// Tells of a central policy that was lifted, first of all those who look after it.

@@ -86,10 +86,14 @@ fn table(found: &[Found]) -> String {
         std::array::from_fn(|column| lines.iter().map(|line| line[column].width()).max().unwrap_or(0));
     let mut table = String::new();
     for line in &lines {
-        let cells = line.iter().zip(&widths).zip(&COLUMNS).map(|((cell, width), (_, right))| {
-            let room = " ".repeat(width - cell.width());
-            if *right { room + cell } else { cell.clone() + &room }
-        });
+        let cells = line
+            .iter()
+            .zip(&widths)
+            .zip(&COLUMNS)
+            .map(|((cell, width), (_, right))| {
+                let room = " ".repeat(width - cell.width());
+                if *right { room + cell } else { cell.clone() + &room }
+            });
         let cells: Vec<_> = cells.collect();
         table.push_str(cells.join("  ").trim_end());
         table.push('\n');

@@ -16,6 +16,9 @@ use rustix::process::geteuid;
 /// What the names of control sockets end in.
 const ENDING: &str = "sock";
 
+/// The bits of a mode that are about others than the user.
+const OTHERS: u32 = 6;
+
 /// How often a socket is tried to be bound, where another run may just remove the directory as it ends.
 const TRIES: usize = 3;
 
@@ -102,7 +105,7 @@ impl Place {
     /// Whether only the user can enter the directory.
     fn is_safe(&self) -> io::Result<()> {
         let found = fs::symlink_metadata(&self.directory)?;
-        if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0 {
+        if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode().trailing_zeros() >= OTHERS {
             return Ok(());
         }
         Err(io::Error::other(format!(

@@ -1,10 +1,6 @@
 //! A run as its endpoints see it, while it goes on.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -204,4 +200,3 @@ impl View {
         }
     }
 }
-

@@ -14,6 +14,9 @@ use crate::{policy::Policy, traffic::meter::Meter};
 /// How long a worker may take to answer. One that is at work answers within the time of an event.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How many questions may wait for a worker; further ones find that it does not answer.
+const QUESTIONS: usize = 16;
+
 /// A question to a worker: where it is to send what it has.
 pub(crate) type Question = oneshot::Sender<Look>;
 
@@ -49,15 +52,15 @@ pub struct Lookout(Arc<Mutex<Begun>>);
 #[derive(Debug, Default)]
 struct Begun {
     /// Where each takes questions.
-    workers: Vec<mpsc::UnboundedSender<Question>>,
+    workers: Vec<mpsc::Sender<Question>>,
     /// What they share; none before they begin.
     policy: Option<Arc<Policy>>,
 }
 
 impl Lookout {
     /// Where a worker that begins takes its questions.
-    pub(super) fn post(&self, policy: &Arc<Policy>) -> mpsc::UnboundedReceiver<Question> {
-        let (post, questions) = mpsc::unbounded_channel();
+    pub(super) fn post(&self, policy: &Arc<Policy>) -> mpsc::Receiver<Question> {
+        let (post, questions) = mpsc::channel(QUESTIONS);
         let mut begun = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         begun.workers.push(post);
         begun.policy.get_or_insert_with(|| Arc::clone(policy));
@@ -70,20 +73,19 @@ impl Lookout {
             let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let asked = begun.workers.iter().filter_map(|worker| {
                 let (question, answer) = oneshot::channel();
-                worker.send(question).ok().map(|()| answer)
+                worker.try_send(question).ok().map(|()| answer)
             });
             (asked.collect::<Vec<_>>(), begun.policy.clone())
         };
         let mut all = Look::default();
         for answer in asked {
-            match deadline::within(PATIENCE, answer).await {
-                Some(Ok(look)) => {
-                    all.meter.merge(look.meter);
-                    all.open += look.open;
-                    all.under_way.extend(look.under_way);
-                }
-                Some(Err(_)) | None => tracing::debug!("a worker did not say what it has"),
-            }
+            let Some(Ok(look)) = deadline::within(PATIENCE, answer).await else {
+                tracing::debug!("a worker did not say what it has");
+                continue;
+            };
+            all.meter.merge(look.meter);
+            all.open += look.open;
+            all.under_way.extend(look.under_way);
         }
         all.under_way.sort_by_key(|one| std::cmp::Reverse(one.since));
         if let Some(policy) = policy {
@@ -94,12 +96,12 @@ impl Lookout {
 }
 
 /// Answers questions for ever, from a worker's books.
-pub(super) async fn answer(questions: &mut mpsc::UnboundedReceiver<Question>, recorder: &Recorder) {
+pub(super) async fn answer(questions: &mut mpsc::Receiver<Question>, recorder: &Recorder) {
     while let Some(question) = questions.recv().await {
         if question.send(recorder.look()).is_err() {
             tracing::debug!("nobody waited for a worker's answer");
         }
     }
     // Nobody can ask any more.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -3,15 +3,17 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
-    Request,
+    Method, Request,
     body::Bytes,
     client::conn::http1,
     rt::{Read, ReadBufCursor, Write},
@@ -21,36 +23,80 @@ use super::{
     deadline,
     error::ExchangeError,
     target::Authority,
-    tls::client::{Aim, Offer},
+    tls::{
+        Tls,
+        client::{Aim, Offer},
+    },
     upstream::{Purpose, Upstreams},
     wire::connection::Connection,
 };
+use crate::policy::Policy;
 
-/// How long such a request may take in all.
+/// How long such a request may take in all, unless it says otherwise.
 const LIMIT: Duration = Duration::from_secs(10);
 /// The largest answer that is read.
 const ANSWER_BYTES: usize = 64 * 1024;
 
-/// What is asked: a POST.
-pub(crate) struct Question {
+/// What is asked.
+pub struct Question {
+    /// By which method.
+    pub method: Method,
     /// Whom.
-    pub(crate) authority: Authority,
+    pub authority: Authority,
     /// Whether by TLS.
-    pub(crate) is_secure: bool,
+    pub is_secure: bool,
     /// Path and query.
-    pub(crate) path: String,
+    pub path: String,
     /// Fields beside `Host` and `Content-Length`.
-    pub(crate) fields: Vec<(&'static str, Vec<u8>)>,
+    pub fields: Vec<(String, Vec<u8>)>,
     /// The body.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
+    /// How long it may take in all.
+    pub limit: Duration,
+}
+
+impl Question {
+    /// A POST of this body, which may take the usual time.
+    pub fn post(authority: Authority, is_secure: bool, path: String, body: Vec<u8>) -> Self {
+        Self {
+            method: Method::POST,
+            authority,
+            is_secure,
+            path,
+            fields: Vec::new(),
+            body,
+            limit: LIMIT,
+        }
+    }
 }
 
 /// What was answered.
-pub(crate) struct Reply {
+#[derive(Debug)]
+pub struct Reply {
     /// The status.
-    pub(crate) status: u16,
-    /// The body.
-    pub(crate) body: Bytes,
+    pub status: u16,
+    /// The body, of at most 64 KiB.
+    pub body: Bytes,
+}
+
+/// Carries requests of amb's own from a thread that is none of the proxy's: what is monitored is told by it. Never through
+/// amb's own proxy.
+pub struct Messenger(Rc<Upstreams>);
+
+impl Messenger {
+    /// By the connections' rules of `policy`, for which `tls` was made. `own` is the proxy's address, to which nothing is sent.
+    /// Belongs to the local runtime of the thread that made it.
+    pub fn new(policy: &Arc<Policy>, own: SocketAddr, tls: &Arc<Tls>) -> Self {
+        Self(Upstreams::new(Arc::clone(policy), own, Arc::clone(tls)))
+    }
+
+    /// Asks, on a connection of its own.
+    ///
+    /// # Errors
+    /// A sentence fragment that says what went wrong on the way.
+    pub async fn ask(&self, question: Question) -> Result<Reply, String> {
+        ask(&self.0, question).await
+    }
 }
 
 /// Asks, on a connection of its own.
@@ -58,10 +104,10 @@ pub(crate) struct Reply {
 /// # Errors
 /// A sentence fragment that says what went wrong on the way.
 pub(crate) async fn ask(upstreams: &Rc<Upstreams>, question: Question) -> Result<Reply, String> {
-    let limit = humantime::format_duration(LIMIT);
-    Box::pin(deadline::within(LIMIT, exchange(upstreams, question)))
-        .await
-        .unwrap_or_else(|| Err(format!("it was not over within {limit}")))
+    let limit = question.limit;
+    let asked = Box::pin(deadline::within(limit, exchange(upstreams, question))).await;
+    let limit = humantime::format_duration(limit);
+    asked.unwrap_or_else(|| Err(format!("it was not over within {limit}")))
 }
 
 /// See [`ask`], which bounds it.
@@ -90,7 +136,7 @@ async fn exchange(upstreams: &Rc<Upstreams>, question: Question) -> Result<Reply
     } else {
         authority.to_string()
     };
-    let mut request = Request::post(uri).header("Host", host);
+    let mut request = Request::builder().method(question.method).uri(uri).header("Host", host);
     for (name, value) in question.fields {
         request = request.header(name, value);
     }

@@ -10,11 +10,11 @@ use crate::traffic::Scheme;
 
 /// A host and a port, normalised: lower case, one trailing dot removed, no brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Authority {
+pub struct Authority {
     /// Name or address literal.
-    pub(crate) host: String,
+    pub host: String,
     /// 1 to 65535.
-    pub(crate) port: u16,
+    pub port: u16,
 }
 
 impl Authority {

@@ -245,8 +245,8 @@ fn question(source: &TokenSource, id: &[u8], proof: &[u8]) -> Question {
         body.extend(["&audience=", &form(audience.as_bytes())]);
     }
     let mut fields = vec![
-        ("Content-Type", b"application/x-www-form-urlencoded".to_vec()),
-        ("Accept", b"application/json".to_vec()),
+        ("Content-Type".to_owned(), b"application/x-www-form-urlencoded".to_vec()),
+        ("Accept".to_owned(), b"application/json".to_vec()),
     ];
     if source.in_body {
         body.extend(["&client_id=", &id, "&client_secret=", &proof]);
@@ -254,17 +254,15 @@ fn question(source: &TokenSource, id: &[u8], proof: &[u8]) -> Question {
         let both = Zeroizing::new(format!("{}:{}", &*id, &*proof));
         let encoded = STANDARD.encode(both.as_bytes());
         veil::learn_derived(encoded.as_bytes());
-        fields.push(("Authorization", format!("Basic {encoded}").into_bytes()));
+        fields.push(("Authorization".to_owned(), format!("Basic {encoded}").into_bytes()));
     }
+    let authority = Authority {
+        host: source.host.clone(),
+        port: source.port,
+    };
     Question {
-        authority: Authority {
-            host: source.host.clone(),
-            port: source.port,
-        },
-        is_secure: source.is_secure,
-        path: source.path.clone(),
         fields,
-        body: body.into_bytes(),
+        ..Question::post(authority, source.is_secure, source.path.clone(), body.into_bytes())
     }
 }
 
@@ -350,7 +348,7 @@ mod tests {
         );
         let (name, value) = &asked.fields[2];
         let expected = format!("Basic {}", STANDARD.encode("me:p+w%3A"));
-        assert_eq!((*name, value.as_slice()), ("Authorization", expected.as_bytes()));
+        assert_eq!((&**name, value.as_slice()), ("Authorization", expected.as_bytes()));
 
         let asked = question(&source(true), b"me", b"p w:");
         assert_eq!(asked.fields.len(), 2);

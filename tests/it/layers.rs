@@ -11,7 +11,10 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("lib", &["*"]),
     ("run", &["*"]),
     ("demo", &["*"]),
-    ("cli", &["config", "exit", "monitor", "report", "spelling", "units", "veil"]),
+    (
+        "cli",
+        &["config", "exit", "monitor", "report", "spelling", "units", "veil"],
+    ),
     (
         "config",
         &[

@@ -44,7 +44,14 @@ impl Books {
         let proxy = Proxy::bind(config.listen, 1).unwrap();
         let address = proxy.address();
         let serving = proxy
-            .serve(&config.policy, &Arc::default(), &Arc::default(), "1", Some(&listener), &Lookout::default())
+            .serve(
+                &config.policy,
+                &Arc::default(),
+                &Arc::default(),
+                "1",
+                Some(&listener),
+                &amb::proxy::Lookout::default(),
+            )
             .unwrap();
         Self {
             address,

@@ -140,7 +140,14 @@ impl Level {
         let proxy = Proxy::bind(config.listen, 1).unwrap();
         let address = proxy.address();
         let serving = proxy
-            .serve(&config.policy, &Arc::default(), &Arc::default(), "1", Some(&listener), &Lookout::default())
+            .serve(
+                &config.policy,
+                &Arc::default(),
+                &Arc::default(),
+                "1",
+                Some(&listener),
+                &amb::proxy::Lookout::default(),
+            )
             .unwrap();
         let level = Self { name, address, records };
         (level, serving)
