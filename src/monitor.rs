@@ -6,10 +6,19 @@
 pub mod client;
 mod control;
 mod endpoint;
+pub mod metrics;
 pub mod place;
 pub mod view;
 
-use std::{io, os::fd::OwnedFd, sync::Arc, thread};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use tokio::{
     net::UnixListener,
@@ -20,6 +29,7 @@ use tokio::{
 pub use self::view::{Kind, View};
 use self::{
     endpoint::Socket,
+    metrics::Scraped,
     place::{Bound, Place},
 };
 
@@ -29,6 +39,10 @@ pub struct Monitor {
     view: Arc<View>,
     /// Its control socket; none if there is none to be had.
     control: Option<Bound>,
+    /// Where its metrics are scraped; none if they are not, or it serves already.
+    scraped: Option<Scraped>,
+    /// Whether the command has ended.
+    ended: Arc<AtomicBool>,
     /// What serves; none before it begins.
     thread: Option<Thread>,
 }
@@ -42,22 +56,38 @@ struct Thread {
 }
 
 impl Monitor {
-    /// Endpoints of this run, whose control socket is in `place`.
+    /// Endpoints of this run, whose control socket is in `place`, if there is to be one. They begin at once if the run's metrics
+    /// are to be scraped.
     ///
     /// A run goes on without a control socket if there is none to be had: who looks for it, does not find it.
-    pub fn new(view: View, place: &Place) -> Self {
-        let control = place.bind(&view.run.id);
-        let control = control.inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"));
-        Self {
+    pub fn new(view: View, place: Option<&Place>, scraped: Option<Scraped>) -> Self {
+        let control = place.map(|place| place.bind(&view.run.id));
+        let control = control.and_then(|bound| {
+            bound
+                .inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"))
+                .ok()
+        });
+        let mut monitor = Self {
             view: Arc::new(view),
-            control: control.ok(),
+            control,
+            scraped,
+            ended: Arc::default(),
             thread: None,
+        };
+        if monitor.scraped.is_some() {
+            monitor.begin();
         }
+        monitor
     }
 
-    /// Readable when somebody asks; none if nobody can.
+    /// Says that the command has ended, and the run goes on for as long as something is open.
+    pub fn note_end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Readable when somebody asks; none if nobody can, or it serves already.
     pub fn awaited(&self) -> Option<OwnedFd> {
-        let control = self.control.as_ref()?;
+        let control = self.control.as_ref().filter(|_| self.thread.is_none())?;
         control.listener.try_clone().map(OwnedFd::from).ok()
     }
 
@@ -71,10 +101,12 @@ impl Monitor {
     }
 
     /// Serves, on a thread of its own.
-    fn serve(&self) -> io::Result<Thread> {
+    fn serve(&mut self) -> io::Result<Thread> {
         let control = self.control.as_ref().map(|control| control.listener.try_clone());
         let sockets = Sockets {
             control: control.transpose()?,
+            scraped: self.scraped.take(),
+            ended: Arc::clone(&self.ended),
         };
         let (stop, stopped) = oneshot::channel();
         let view = Arc::clone(&self.view);
@@ -101,6 +133,10 @@ impl Monitor {
 struct Sockets {
     /// The control socket; none if there is none.
     control: Option<std::os::unix::net::UnixListener>,
+    /// Where the metrics are scraped; none if they are not.
+    scraped: Option<Scraped>,
+    /// Whether the command has ended.
+    ended: Arc<AtomicBool>,
 }
 
 impl Sockets {
@@ -124,8 +160,15 @@ impl Sockets {
                     None => std::future::pending().await,
                 }
             };
+            let metrics = async {
+                match self.scraped {
+                    Some(scraped) => scraped.serve(Arc::clone(view), self.ended).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = control => {}
+                served = metrics => served?,
                 _ = stopped => {}
             }
             Ok(())

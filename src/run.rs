@@ -7,6 +7,7 @@
 mod dry;
 mod learn;
 mod live;
+mod metrics;
 mod notify;
 mod outcome;
 mod secrets;
@@ -27,13 +28,17 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-use self::{live::Live, outcome::Outcome};
+use self::{
+    live::Live,
+    metrics::{Figures, Means},
+    outcome::Outcome,
+};
 use crate::{
     cli::{self, Console, RunArgs},
     config::{Config, Sources},
     exit::Exit,
     inject,
-    monitor::{Kind, Monitor, View, place::Place},
+    monitor::{Kind, Monitor, View, metrics::Scraped, place::Place},
     proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
     report::{
         access_log::{AccessLog, Sink},
@@ -59,6 +64,14 @@ enum StartError {
     /// The port is taken, or the address is not this machine's.
     #[error("cannot listen on {address}: {reason}")]
     Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The kernel's reason.
+        reason: io::Error,
+    },
+    /// The same, where the metrics are to be scraped.
+    #[error("--metrics-listen: cannot listen on {address}: {reason}")]
+    Metrics {
         /// What was asked for.
         address: SocketAddr,
         /// The kernel's reason.
@@ -139,6 +152,7 @@ fn start(
         learned,
         access_log,
         events,
+        figures,
     } = Outputs::open(config).map_err(StartError::Report)?;
     let live = Live::of(config, started_at);
     let requests = config.report.wants_requests().then(Keeper::default);
@@ -150,6 +164,7 @@ fn start(
         reason,
     })?;
     tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
+    let scraped = scraped(config)?;
     let tls = tls(config, &run_id, started_at)?;
     let inherited = inject::environment(environment);
     let trust = trust(&tls, &inherited)?;
@@ -186,13 +201,16 @@ fn start(
         listener.as_ref(),
         &lookout,
     );
-    let mut monitor = config.control.then(|| {
+    let mut monitor = (config.control || scraped.is_some()).then(|| {
         let run = outcome::description(args, config, sources, run_id.clone(), started_at);
-        monitor(run, pid, address, config, lookout)
+        monitor(run, pid, address, config, lookout, scraped)
     });
     let supervisor = Supervisor::new(child, &config.supervise);
     let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live.as_ref());
     let duration = started_at.elapsed().unwrap_or_default();
+    if let Some(monitor) = &monitor {
+        monitor.note_end();
+    }
 
     tracing::info!(pid, status = Exit::from(ended).status(), "the command has ended");
 
@@ -217,7 +235,12 @@ fn start(
             logs: [access_log, events].map(|log| log.map(AccessLog::close)),
             requests,
         };
-        outcome.report(reports, learned, &stderr)
+        let means = Means {
+            config,
+            tls: &tls,
+            proxy: address,
+        };
+        outcome.report(reports, learned, |summary| figures.tell(summary, &means), &stderr)
     }));
     let exit = told.unwrap_or_else(|_| {
         write_stderr("amb: degraded: amb failed after the command had ended: a bug, please report it\n");
@@ -259,18 +282,38 @@ fn supervise(
 }
 
 /// What lets others look at the run.
-fn monitor(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, lookout: Lookout) -> Monitor {
+fn monitor(
+    run: summary::Run,
+    pid: i32,
+    proxy: SocketAddr,
+    config: &Config,
+    lookout: Lookout,
+    scraped: Option<Scraped>,
+) -> Monitor {
     let view = View {
         kind: Kind::Run,
         run,
         child: u32::try_from(pid).ok(),
         directory: env::current_dir().unwrap_or_default(),
         proxy,
+        metrics: scraped.as_ref().map(Scraped::address),
         egress: outcome::egress(config),
         lookout,
         stop: None,
     };
-    Monitor::new(view, &Place::of(|name| env::var_os(name)))
+    let place = config.control.then(|| Place::of(|name| env::var_os(name)));
+    Monitor::new(view, place.as_ref(), scraped)
+}
+
+/// Where the run's metrics are scraped, before the command starts; none if they are not.
+fn scraped(config: &Config) -> Result<Option<Scraped>, StartError> {
+    let Some(address) = config.metrics.listen else {
+        return Ok(None);
+    };
+    let bound = Scraped::bind(address, config.metrics.labels.clone());
+    let scraped = bound.map_err(|reason| StartError::Metrics { address, reason })?;
+    tracing::info!(address = %scraped.address(), "the metrics can be scraped");
+    Ok(Some(scraped))
 }
 
 /// What TLS is spoken by, as far as the run has to do with it.
@@ -337,7 +380,7 @@ fn listener(logs: [&Option<AccessLog>; 2], live: Option<&Live<'_>>, requests: Op
 }
 
 /// What the run is written to.
-struct Outputs {
+struct Outputs<'a> {
     /// The reports' files.
     reports: Vec<ReportFile>,
     /// The lockfile that it makes; none if it makes none.
@@ -346,14 +389,16 @@ struct Outputs {
     access_log: Option<AccessLog>,
     /// The events; none if nobody follows the run.
     events: Option<AccessLog>,
+    /// Its figures at the end.
+    figures: Figures<'a>,
 }
 
-impl Outputs {
+impl<'a> Outputs<'a> {
     /// Opens all of them.
     ///
     /// # Errors
     /// A line for each that cannot be written.
-    fn open(config: &Config) -> Result<Self, String> {
+    fn open(config: &'a Config) -> Result<Self, String> {
         let reports = config.report.reserve();
         let learned = config.policy.egress.as_ref().and_then(|egress| egress.learn.as_deref());
         let learned = learned.map(|path| OutputFile::reserve("lockfile", path)).transpose();
@@ -366,6 +411,7 @@ impl Outputs {
                 learned,
                 access_log,
                 events,
+                figures: Figures::prepare(&config.metrics),
             }),
             (reports, learned, access_log, events) => {
                 let reasons = [reports.err(), learned.err(), access_log.err(), events.err()];
