@@ -164,7 +164,7 @@ fn start(
         reason,
     })?;
     tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
-    let scraped = scraped(config)?;
+    let scraped = metrics::bind(&config.metrics)?;
     let tls = tls(config, &run_id, started_at)?;
     let inherited = inject::environment(environment);
     let trust = trust(&tls, &inherited)?;
@@ -303,17 +303,6 @@ fn monitor(
     };
     let place = config.control.then(|| Place::of(|name| env::var_os(name)));
     Monitor::new(view, place.as_ref(), scraped)
-}
-
-/// Where the run's metrics are scraped, before the command starts; none if they are not.
-fn scraped(config: &Config) -> Result<Option<Scraped>, StartError> {
-    let Some(address) = config.metrics.listen else {
-        return Ok(None);
-    };
-    let bound = Scraped::bind(address, config.metrics.labels.clone());
-    let scraped = bound.map_err(|reason| StartError::Metrics { address, reason })?;
-    tracing::info!(address = %scraped.address(), "the metrics can be scraped");
-    Ok(Some(scraped))
 }
 
 /// What TLS is spoken by, as far as the run has to do with it.

@@ -43,7 +43,7 @@ pub struct MetricsOptions {
     /// fails, the summary warns of it, and nothing else changes.
     #[arg(id = "metrics.pushgateway", long = "pushgateway", value_name = "URL", value_hint = ValueHint::Url)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-danger" = "sends the figures of the run to another host"))]
+    #[schemars(extend("title" = "the URL of a push gateway", "x-danger" = "sends the figures of the run to another host"))]
     pub pushgateway: Option<String>,
 
     /// Labels that all these figures get: team = "billing" [default: none]
@@ -115,7 +115,7 @@ fn labels_schema(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" },
         "additionalProperties": { "type": "string" },
-        "x-entry": "NAME",
+        "x-entry": "LABEL",
     })
 }
 

@@ -1,5 +1,5 @@
-//! What becomes of the figures of a run that is over: written to a file, sent to a push gateway. Nothing that goes wrong with
-//! that changes how amb ends; the summary warns of it.
+//! To whom the figures of a run are told: scraped while it goes on, and when it is over written to a file and sent to a push
+//! gateway. Nothing that goes wrong with the latter changes how amb ends; the summary warns of it.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,11 +7,13 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rustix::system::uname;
 use tokio::runtime::{self, LocalOptions};
 
+use super::StartError;
 use crate::{
     config::{
         Config,
         metrics::{Gateway, Metrics},
     },
+    monitor::metrics::Scraped,
     policy::percent,
     proxy::{Authority, Message, Messenger, Tls},
     report::{
@@ -45,6 +47,20 @@ pub(super) struct Means<'a> {
     pub(super) tls: &'a Arc<Tls>,
     /// The proxy's own address.
     pub(super) proxy: SocketAddr,
+}
+
+/// Where the run's metrics are scraped, before the command starts; none if they are not.
+///
+/// # Errors
+/// Nothing can listen there.
+pub(super) fn bind(metrics: &Metrics) -> Result<Option<Scraped>, StartError> {
+    let Some(address) = metrics.listen else {
+        return Ok(None);
+    };
+    let bound = Scraped::bind(address, metrics.labels.clone());
+    let scraped = bound.map_err(|reason| StartError::Metrics { address, reason })?;
+    tracing::info!(address = %scraped.address(), "the metrics can be scraped");
+    Ok(Some(scraped))
 }
 
 impl<'a> Figures<'a> {
