@@ -27,18 +27,14 @@ use tokio::{
 };
 
 pub use self::view::{Kind, View};
-use self::{
-    endpoint::Socket,
-    metrics::Scraped,
-    place::{Bound, Place},
-};
+use self::{endpoint::Socket, metrics::Scraped, place::Control};
 
 /// A run's endpoints.
 pub struct Monitor {
     /// The run.
     view: Arc<View>,
     /// Its control socket; none if there is none to be had.
-    control: Option<Bound>,
+    control: Option<Control>,
     /// Where its metrics are scraped; none if they are not, or it serves already.
     scraped: Option<Scraped>,
     /// Whether the command has ended.
@@ -56,17 +52,8 @@ struct Thread {
 }
 
 impl Monitor {
-    /// Endpoints of this run, whose control socket is in `place`, if there is to be one. They begin at once if the run's metrics
-    /// are to be scraped.
-    ///
-    /// A run goes on without a control socket if there is none to be had: who looks for it, does not find it.
-    pub fn new(view: View, place: Option<&Place>, scraped: Option<Scraped>) -> Self {
-        let control = place.map(|place| place.bind(&view.run.id));
-        let control = control.and_then(|bound| {
-            bound
-                .inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"))
-                .ok()
-        });
+    /// Endpoints of this run. They begin at once if the run's metrics are to be scraped.
+    pub fn new(view: View, control: Option<Control>, scraped: Option<Scraped>) -> Self {
         let mut monitor = Self {
             view: Arc::new(view),
             control,

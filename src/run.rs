@@ -4,6 +4,7 @@
 //! child ended. Whatever fails before the child starts ends the run with a line that says so; whatever fails after it
 //! never changes how the child's end is passed on.
 
+mod certificates;
 mod dry;
 mod learn;
 mod live;
@@ -28,18 +29,18 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-use self::{
-    live::Live,
-    metrics::{Figures, Means},
-    outcome::Outcome,
-};
+use self::{live::Live, metrics::Figures, outcome::Outcome};
 use crate::{
     cli::{self, Console, RunArgs},
     config::{Config, Sources},
     exit::Exit,
     inject,
-    monitor::{Kind, Monitor, View, metrics::Scraped, place::Place},
-    proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
+    monitor::{
+        Kind, Monitor, View,
+        metrics::Scraped,
+        place::{Control, Place},
+    },
+    proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, TlsErrors},
     report::{
         access_log::{AccessLog, Sink},
         color::Stream,
@@ -147,16 +148,10 @@ fn start(
     let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
     let environment = &secrets.environment[..];
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
-    let Outputs {
-        reports,
-        learned,
-        access_log,
-        events,
-        figures,
-    } = Outputs::open(config).map_err(StartError::Report)?;
+    let outputs = Outputs::open(config).map_err(StartError::Report)?;
     let live = Live::of(config, started_at);
     let requests = config.report.wants_requests().then(Keeper::default);
-    let listener = listener([&access_log, &events], live.as_ref(), requests.clone());
+    let listener = listener([&outputs.access_log, &outputs.events], live.as_ref(), requests.clone());
 
     let bound = Proxy::bind(config.listen, config.threads);
     let proxy = bound.map_err(|reason| StartError::Listen {
@@ -165,9 +160,9 @@ fn start(
     })?;
     tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
     let scraped = metrics::bind(&config.metrics)?;
-    let tls = tls(config, &run_id, started_at)?;
+    let tls = certificates::tls(config, &run_id, started_at)?;
     let inherited = inject::environment(environment);
-    let trust = trust(&tls, &inherited)?;
+    let trust = certificates::trust(&tls, &inherited)?;
     let certificates = trust.as_ref().map(Directory::files);
     let changes = inject::changes(&inherited, proxy.address(), certificates, &run_id, &config.inject);
     let confinement = confinement(config, proxy.address().port())?;
@@ -186,6 +181,7 @@ fn start(
         config.name,
         proxy.address()
     ));
+    let control = control(config, &run_id);
     let child = spawn.start(&config.supervise, &mut signals)?;
     let pid = child.id();
     tracing::info!(pid, "the command runs");
@@ -201,16 +197,14 @@ fn start(
         listener.as_ref(),
         &lookout,
     );
-    let mut monitor = (config.control || scraped.is_some()).then(|| {
+    let mut monitor = (control.is_some() || scraped.is_some()).then(|| {
         let run = outcome::description(args, config, sources, run_id.clone(), started_at);
-        monitor(run, pid, address, config, lookout, scraped)
+        let view = view(run, pid, address, scraped.as_ref(), config, lookout);
+        Monitor::new(view, control, scraped)
     });
     let supervisor = Supervisor::new(child, &config.supervise);
     let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live.as_ref());
     let duration = started_at.elapsed().unwrap_or_default();
-    if let Some(monitor) = &monitor {
-        monitor.note_end();
-    }
 
     tracing::info!(pid, status = Exit::from(ended).status(), "the command has ended");
 
@@ -232,15 +226,11 @@ fn start(
             drained,
             panicked: PANICS.load(Ordering::Relaxed),
             aborted: live.and_then(Live::aborted),
-            logs: [access_log, events].map(|log| log.map(AccessLog::close)),
+            logs: [outputs.access_log, outputs.events].map(|log| log.map(AccessLog::close)),
             requests,
         };
-        let means = Means {
-            config,
-            tls: &tls,
-            proxy: address,
-        };
-        outcome.report(reports, learned, |summary| figures.tell(summary, &means), &stderr)
+        let tell = |summary: &_| outputs.figures.tell(summary, &config.policy, address, &tls);
+        outcome.report(outputs.reports, outputs.learned, tell, &stderr)
     }));
     let exit = told.unwrap_or_else(|_| {
         write_stderr("amb: degraded: amb failed after the command had ended: a bug, please report it\n");
@@ -260,7 +250,7 @@ fn supervise(
     supervisor: Supervisor,
     signals: &mut Signals,
     standby: &mut Standby,
-    monitor: Option<&mut Monitor>,
+    mut monitor: Option<&mut Monitor>,
     live: Option<&Live<'_>>,
 ) -> Ended {
     let mut errands = Vec::with_capacity(2);
@@ -268,7 +258,7 @@ fn supervise(
         awaited,
         run: Box::new(|| standby.begin()),
     }));
-    if let Some(monitor) = monitor {
+    if let Some(monitor) = monitor.as_deref_mut() {
         errands.extend(monitor.awaited().map(|awaited| Errand {
             awaited,
             run: Box::new(|| monitor.begin()),
@@ -278,55 +268,44 @@ fn supervise(
         every: live::EVERY,
         look: Box::new(|| live.fails()),
     });
-    supervisor.run(signals, errands, watch)
+    let ended = supervisor.run(signals, errands, watch);
+    if let Some(monitor) = monitor {
+        monitor.note_end();
+    }
+    ended
 }
 
-/// What lets others look at the run.
-fn monitor(
+/// The socket by which others look at the run; none if they are not to. A run goes on without one if there is none to be had:
+/// who looks for it does not find it.
+fn control(config: &Config, run_id: &str) -> Option<Control> {
+    let bound = config
+        .control
+        .then(|| Place::of(|name| env::var_os(name)).bind(run_id))?;
+    bound
+        .inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"))
+        .ok()
+}
+
+/// The run as others see it.
+fn view(
     run: summary::Run,
     pid: i32,
     proxy: SocketAddr,
+    scraped: Option<&Scraped>,
     config: &Config,
     lookout: Lookout,
-    scraped: Option<Scraped>,
-) -> Monitor {
-    let view = View {
+) -> View {
+    View {
         kind: Kind::Run,
         run,
         child: u32::try_from(pid).ok(),
         directory: env::current_dir().unwrap_or_default(),
         proxy,
-        metrics: scraped.as_ref().map(Scraped::address),
+        metrics: scraped.map(Scraped::address),
         egress: outcome::egress(config),
         lookout,
         stop: None,
-    };
-    let place = config.control.then(|| Place::of(|name| env::var_os(name)));
-    Monitor::new(view, place.as_ref(), scraped)
-}
-
-/// What TLS is spoken by, as far as the run has to do with it.
-fn tls(config: &Config, run_id: &str, started_at: SystemTime) -> Result<Arc<Tls>, TlsErrors> {
-    let tls = Tls::prepare(&config.policy, run_id, started_at)?;
-    for note in &tls.notes {
-        tracing::warn!("{note}");
     }
-    if let Some(authority) = tls.authority() {
-        sabotage::disclose(&authority.pem(), || authority.key());
-    }
-    Ok(Arc::new(tls))
-}
-
-/// The files by which the command trusts amb; none if nothing is decrypted.
-fn trust(tls: &Tls, inherited: &inject::Environment<'_>) -> Result<Option<Directory>, TrustError> {
-    let Some(authority) = tls.authority() else {
-        return Ok(None);
-    };
-    let directory = Directory::create(authority.der(), inherited)?;
-    for note in &directory.files().notes {
-        tracing::warn!("certificates: {note}");
-    }
-    Ok(Some(directory))
 }
 
 /// Tells of a central policy that was lifted, first of all those who look after it.

@@ -9,12 +9,9 @@ use tokio::runtime::{self, LocalOptions};
 
 use super::StartError;
 use crate::{
-    config::{
-        Config,
-        metrics::{Gateway, Metrics},
-    },
+    config::metrics::{Gateway, Metrics},
     monitor::metrics::Scraped,
-    policy::percent,
+    policy::{Policy, percent},
     proxy::{Authority, Message, Messenger, Tls},
     report::{
         document::Document,
@@ -37,16 +34,6 @@ pub(super) struct Figures<'a> {
     metrics: &'a Metrics,
     /// Their file, or why it cannot be written; none if there is to be none.
     file: Option<Result<OutputFile, ReportError>>,
-}
-
-/// By what messages of amb's own are carried.
-pub(super) struct Means<'a> {
-    /// What was configured.
-    pub(super) config: &'a Config,
-    /// What TLS is spoken by.
-    pub(super) tls: &'a Arc<Tls>,
-    /// The proxy's own address.
-    pub(super) proxy: SocketAddr,
 }
 
 /// Where the run's metrics are scraped, before the command starts; none if they are not.
@@ -81,8 +68,14 @@ impl<'a> Figures<'a> {
         }
     }
 
-    /// Writes and sends them. Returns what to warn of.
-    pub(super) fn tell(self, summary: &Summary, means: &Means<'_>) -> Vec<Warning> {
+    /// Writes and sends them, as [`Messenger::new`] has it. Returns what to warn of.
+    pub(super) fn tell(
+        self,
+        summary: &Summary,
+        policy: &Arc<Policy>,
+        proxy: SocketAddr,
+        tls: &Arc<Tls>,
+    ) -> Vec<Warning> {
         if self.file.is_none() && self.metrics.gateway.is_none() {
             return Vec::new();
         }
@@ -100,7 +93,9 @@ impl<'a> Figures<'a> {
             warnings.push(Warning::new("metrics_not_written", error.to_string()));
         }
         if let Some(gateway) = &self.metrics.gateway
-            && let Err(reason) = push(gateway, &summary.run.name, text.as_bytes(), means)
+            && let Err(reason) = push(gateway, &summary.run.name, text.as_bytes(), || {
+                Messenger::new(policy, proxy, tls)
+            })
         {
             let message = format!("cannot push the metrics to {gateway}: {reason}");
             warnings.push(Warning::new("metrics_not_pushed", message));
@@ -113,7 +108,7 @@ impl<'a> Figures<'a> {
 ///
 /// # Errors
 /// A sentence fragment that says what went wrong.
-fn push(gateway: &Gateway, job: &str, text: &[u8], means: &Means<'_>) -> Result<(), String> {
+fn push(gateway: &Gateway, job: &str, text: &[u8], messenger: impl FnOnce() -> Messenger) -> Result<(), String> {
     let instance = uname().nodename().to_string_lossy().into_owned();
     let path = format!(
         "{}/metrics{}{}",
@@ -138,10 +133,7 @@ fn push(gateway: &Gateway, job: &str, text: &[u8], means: &Means<'_>) -> Result<
         .enable_all()
         .build_local(LocalOptions::default());
     let runtime = runtime.map_err(|reason| reason.to_string())?;
-    let reply = runtime.block_on(async {
-        let messenger = Messenger::new(&means.config.policy, means.proxy, means.tls);
-        messenger.ask(message).await
-    })?;
+    let reply = runtime.block_on(async { messenger().ask(message).await })?;
     if (200..300).contains(&reply.status) {
         return Ok(());
     }

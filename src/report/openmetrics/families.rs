@@ -209,12 +209,12 @@ impl Figures {
             "Bytes on the wire, of what has ended.",
             bytes,
         )?;
-        let held = self.hosts.iter().filter_map(|host| Some((host, host.held.as_ref()?)));
-        let held = held.flat_map(|(host, held)| {
+        let limited = self.hosts.iter().filter_map(|host| Some((host, host.held.as_ref()?)));
+        let limited = limited.flat_map(|(host, held)| {
             let counts = [("delayed", held.delayed), ("rejected", held.rejected)];
             counts.map(|(result, count)| (place_and(host, "result", result), count))
         });
-        to.counters("amb_rate_limited", None, "What limits delayed or refused.", held)?;
+        to.counters("amb_rate_limited", None, "What limits delayed or refused.", limited)?;
         let failures = self.document.totals.tls_failures;
         let help = "Exchanges and tunnels that failed for want of TLS that both ends accept.";
         to.counters("amb_tls_failures", None, help, alone(failures))
@@ -222,9 +222,9 @@ impl Figures {
 
     /// What was tried again.
     pub(super) fn tell_of_retries(&self, to: &mut Families<'_>) -> fmt::Result {
-        let retried = self.hosts.iter().map(|host| (place(host), host.requests.retried));
+        let requests = self.hosts.iter().map(|host| (place(host), host.requests.retried));
         let help = "HTTP exchanges that were tried again.";
-        to.counters("amb_retried_requests", None, help, retried)?;
+        to.counters("amb_retried_requests", None, help, requests)?;
         let counted = || {
             self.hosts
                 .iter()
