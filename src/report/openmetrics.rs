@@ -231,8 +231,13 @@ fn buckets(latency: &Latency) -> (f64, [(f64, u64); BUCKETS.len() + 1]) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::report::{human::tests::nothing_seen, json::tests::everything};
+    use crate::{
+        report::{human::tests::nothing_seen, json::tests::everything},
+        traffic::latency::Durations,
+    };
 
     #[test]
     fn counts_and_times_are_told_by_host() {
@@ -270,6 +275,76 @@ mod tests {
         assert_eq!(text.lines().filter(family).count(), 201);
         let other = r#"amb_requests_total{server_address="_other",server_port="0",outcome="ok"} "#;
         assert!(text.contains(&format!("{other}{}\n", 800 * host.requests.ok)), "{text}");
+    }
+
+    #[test]
+    fn hosts_with_figures_of_their_own_keep_them_between_two_scrapes() {
+        let mut document = Document::of(&everything());
+        let host = document.hosts[0].clone();
+        document.hosts = (0..300)
+            .map(|number| Host {
+                name: format!("{number}.example"),
+                ..host.clone()
+            })
+            .collect();
+        let mut exposition = Exposition::default();
+        let first = exposition.render(&document, None, Format::Text);
+        // Those that were behind are the busiest now.
+        document.hosts.reverse();
+        let second = exposition.render(&document, None, Format::Text);
+        let figures = |text: &str| {
+            let mut lines: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(figures(&first), figures(&second));
+    }
+
+    #[test]
+    fn names_that_are_masked_alike_are_one_host() {
+        let mut document = Document::of(&everything());
+        let host = Host {
+            name: "***".to_owned(),
+            ..document.hosts[0].clone()
+        };
+        document.hosts = vec![host.clone(), host.clone()];
+        let text = render(&document);
+        let mut samples: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.rsplit_once(' '))
+            .map(|it| it.0)
+            .collect();
+        samples.sort_unstable();
+        let all = samples.len();
+        samples.dedup();
+        assert_eq!(samples.len(), all, "{text}");
+        let ok = format!(
+            "server_port=\"{}\",outcome=\"ok\"}} {}\n",
+            host.port,
+            2 * host.requests.ok
+        );
+        assert!(text.contains(&ok), "{text}");
+    }
+
+    #[test]
+    fn no_bucket_and_no_sum_ever_falls_when_more_is_counted() {
+        let mut durations = Durations::default();
+        let mut before = (0.0, [0; BUCKETS.len() + 1]);
+        for number in 0..200 {
+            // About the bound of a bucket, where a range has values on either side.
+            durations.add(Duration::from_micros(4_960 + number * 31 % 97));
+            let latency = durations.clone().finish().unwrap();
+            let (sum, buckets) = buckets(&latency);
+            let counts = buckets.map(|(_, count)| count);
+            assert!(sum > before.0, "{sum} after {} of {number}", before.0);
+            assert!(
+                counts.iter().zip(before.1).all(|(now, before)| *now >= before),
+                "{number}"
+            );
+            assert_eq!(counts.iter().sum::<u64>(), number + 1);
+            before = (sum, counts);
+        }
+        assert!((before.0 / 200.0 - 0.005_008).abs() < 0.000_05, "{}", before.0);
     }
 
     #[test]
