@@ -184,7 +184,7 @@ impl Running {
     pub(crate) fn wait_for_stderr_line(&self, text: &str) -> String {
         let line = self.stderr.wait_for(|bytes| {
             let mut lines = complete_lines(bytes).map(String::from_utf8_lossy);
-            lines.find(|line| line.contains(text)).map(|line| line.into_owned())
+            lines.find(|line| line.contains(text)).map(std::borrow::Cow::into_owned)
         });
         line.unwrap_or_else(|| panic!("`…{text}…` did not come: {}", self.stderr.so_far()))
     }
