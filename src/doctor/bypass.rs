@@ -41,7 +41,7 @@ use crate::{
         color::{HEADING, Stream},
         document::Document,
         human,
-        text::{duration, plural},
+        text::duration,
     },
     supervise::{ChildExit, Ended, ProcessGroup, Settings, Signals, Spawn, SpawnError, Supervisor},
 };
@@ -334,11 +334,10 @@ fn missed(seen: &Seen, report: Option<&Document>) -> Option<Check> {
         return None;
     }
     let detail = format!(
-        "came and went between two looks, so that nobody can say whose they were, the command's, amb's own or those of another \
-         program: {}",
+        "connections to {} came and went between two looks: nobody can say any more whose they were",
         places.join(", ")
     );
-    let check = Check::warn("around.missed", "TCP", detail);
+    let check = Check::warn("around.missed", "too short", detail);
     Some(check.with_remedy("run it again where little else runs; --confine tcp lets no TCP go around"))
 }
 
@@ -375,11 +374,7 @@ impl Around {
         };
         let mut lines: Vec<String> = self.processes.iter().take(NAMED).map(Holder::line).collect();
         if self.processes.len() > NAMED {
-            let more = u64::try_from(self.processes.len() - NAMED).unwrap_or(u64::MAX);
-            lines.push(format!(
-                "and {} more",
-                plural(more, "process").replace("processs", "processes")
-            ));
+            lines.push(format!("and {} more", self.processes.len() - NAMED));
         }
         lines.push(format!("{count}{}", self.reason));
         let word = serde_json::to_value(self.kind).ok();

@@ -7,7 +7,7 @@ use rustix::{
     process::{DumpableBehavior, PidfdFlags, Resource, Rlimit, dumpable_behavior, getpid, getrlimit, pidfd_open},
 };
 
-use super::{check::Check, places::most};
+use super::check::Check;
 use crate::{proxy, supervise::Confinement};
 
 /// Descriptors that a busy run needs, two for each connection.
@@ -186,6 +186,11 @@ fn descriptors(limit: Rlimit) -> Check {
         .with_remedy("ulimit -Hn 65536 as root, LimitNOFILE= of the service, or --ulimit nofile of the container");
     }
     Check::ok(id, title, detail)
+}
+
+/// How many of something a limit allows, for people.
+fn most(limit: Option<u64>) -> String {
+    limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string())
 }
 
 /// How many connections a limit allows, two descriptors each.

@@ -188,11 +188,6 @@ fn completed(shell: &str, home: Option<&Path>, functions: Option<&OsStr>) -> Opt
     Some(all.find(|path| path.exists()))
 }
 
-/// How many of something a limit allows, for people.
-pub(super) fn most(limit: Option<u64>) -> String {
-    limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::check::State, *};

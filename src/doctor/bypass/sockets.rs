@@ -94,7 +94,7 @@ impl Table {
             let mut socket = Netlink::new(NETLINK_SOCK_DIAG)?;
             socket.bind_auto()?;
             socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
-            asked(&socket, AF_INET, IPPROTO_TCP, &mut Vec::new())?;
+            asked(&socket, AF_INET, IPPROTO_TCP, StateFlags::LISTEN, &mut Vec::new())?;
             Ok::<_, io::Error>(socket)
         };
         match kernel() {
@@ -106,17 +106,22 @@ impl Table {
         }
     }
 
-    /// All sockets that some process has open, and the connections that the kernel remembers.
+    /// All sockets that some process has open; and the connections that the kernel remembers, if these are wanted: they may be
+    /// many.
     ///
     /// # Errors
     /// They cannot be listed.
-    pub(super) fn look(&self) -> io::Result<Vec<Socket>> {
+    pub(super) fn look(&self, remembered: bool) -> io::Result<Vec<Socket>> {
+        let mut states = StateFlags::all();
+        if !remembered {
+            states.remove(StateFlags::TIME_WAIT);
+        }
         let mut found = Vec::new();
         match self {
             Self::Kernel(socket) => {
                 for protocol in [IPPROTO_TCP, IPPROTO_UDP] {
                     for family in [AF_INET, AF_INET6] {
-                        asked(socket, family, protocol, &mut found)?;
+                        asked(socket, family, protocol, states.clone(), &mut found)?;
                     }
                 }
             }
@@ -135,8 +140,8 @@ impl Table {
     }
 }
 
-/// Asks the kernel for all sockets of a family and a protocol.
-fn asked(socket: &Netlink, family: u8, protocol: u8, found: &mut Vec<Socket>) -> io::Result<()> {
+/// Asks the kernel for all sockets of a family and a protocol that are in one of these states.
+fn asked(socket: &Netlink, family: u8, protocol: u8, states: StateFlags, found: &mut Vec<Socket>) -> io::Result<()> {
     let socket_id = if family == AF_INET {
         SocketId::new_v4()
     } else {
@@ -146,7 +151,7 @@ fn asked(socket: &Netlink, family: u8, protocol: u8, found: &mut Vec<Socket>) ->
         family,
         protocol,
         extensions: ExtensionFlags::empty(),
-        states: StateFlags::all(),
+        states,
         socket_id,
     };
     let mut header = NetlinkHeader::default();
@@ -273,7 +278,7 @@ mod tests {
         let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
         datagrams.connect("127.0.0.1:9").unwrap();
         for table in [Table::open(), Table::Files] {
-            let all = table.look().unwrap();
+            let all = table.look(true).unwrap();
             let is = |transport, local: SocketAddr, remote: Option<SocketAddr>, listens| {
                 all.iter().any(|it| {
                     it.transport == transport

@@ -16,10 +16,11 @@ use super::{
 };
 use crate::cli;
 
-/// How long it waits between two looks, at least.
+/// How long it waits between two looks, at least, and otherwise as long as the last one took: half of a processor is the most
+/// that it takes.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How many times as long as a look took it waits for the next: a fifth of one processor is what it may take.
-const RESTRAINT: u32 = 4;
+/// Of how many looks one is at what the kernel remembers, too, which it does for a minute.
+const REMEMBERED: u64 = 256;
 
 /// A socket that a process of the run had connected.
 #[derive(Debug)]
@@ -98,6 +99,7 @@ impl Watcher {
                 family: Family::of(amb),
                 known: HashMap::new(),
                 accounted: HashSet::new(),
+                busy: HashSet::new(),
                 aloud,
                 seen: Seen::default(),
             };
@@ -106,11 +108,21 @@ impl Watcher {
                 let began = Instant::now();
                 look.seen.longest_gap = look.seen.longest_gap.max(began - last);
                 last = began;
-                if let Err(reason) = look.once() {
+                let remembered = look.seen.looks.is_multiple_of(REMEMBERED);
+                let looked = look.once(remembered);
+                let pause = PAUSE.max(began.elapsed());
+                let is_over = ended.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
+                // Once more at the end, for what came and went last.
+                let looked = if is_over {
+                    looked.and_then(|()| look.once(true))
+                } else {
+                    looked
+                };
+                if let Err(reason) = looked {
                     look.seen.failure = Some(reason.to_string());
+                    return look.seen;
                 }
-                let pause = PAUSE.max(began.elapsed() * RESTRAINT);
-                if ended.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                if is_over {
                     return look.seen;
                 }
             }
@@ -138,6 +150,8 @@ struct Looking {
     known: HashMap<(u32, SocketAddr), Option<usize>>,
     /// Connections that were there while somebody had them open, or before the command was, from where to where.
     accounted: HashSet<(SocketAddr, SocketAddr)>,
+    /// Where somebody had connected to before the command was there, who most probably goes on with that.
+    busy: HashSet<SocketAddr>,
     /// Whether to say at once what goes around.
     aloud: bool,
     /// What was seen so far.
@@ -145,9 +159,9 @@ struct Looking {
 }
 
 impl Looking {
-    /// Looks once.
-    fn once(&mut self) -> io::Result<()> {
-        let sockets = self.table.look()?;
+    /// Looks once, at what the kernel remembers as well if that is wanted.
+    fn once(&mut self, remembered: bool) -> io::Result<()> {
+        let sockets = self.table.look(remembered)?;
         self.seen.looks += 1;
         let listening = sockets.iter().filter(|socket| socket.listens);
         self.seen.listening.extend(listening.map(|socket| socket.local));
@@ -206,7 +220,11 @@ impl Looking {
             let ends = (socket.local, socket.remote);
             if self.seen.looks == 1 {
                 self.accounted.insert(ends);
-            } else if !self.accounted.contains(&ends) && reason::is_around(socket, &[], &listening) {
+                self.busy.insert(socket.remote);
+            } else if !self.accounted.contains(&ends)
+                && !self.busy.contains(&socket.remote)
+                && reason::is_around(socket, &[], &listening)
+            {
                 self.seen.missed.insert(ends);
             }
         }
