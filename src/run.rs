@@ -33,7 +33,10 @@ use crate::{
     config::{Config, Sources},
     exit::Exit,
     inject,
-    monitor::{Kind, Monitor, View, place::Place},
+    monitor::{
+        Kind, Monitor, View,
+        place::{Control, Place},
+    },
     proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
     report::{
         access_log::{AccessLog, Sink},
@@ -171,6 +174,7 @@ fn start(
         config.name,
         proxy.address()
     ));
+    let control = control(config, &run_id);
     let child = spawn.start(&config.supervise, &mut signals)?;
     let pid = child.id();
     tracing::info!(pid, "the command runs");
@@ -186,9 +190,9 @@ fn start(
         listener.as_ref(),
         &lookout,
     );
-    let mut monitor = config.control.then(|| {
+    let mut monitor = control.map(|control| {
         let run = outcome::description(args, config, sources, run_id.clone(), started_at);
-        monitor(run, pid, address, config, lookout)
+        Monitor::new(view(run, pid, address, config, lookout), Some(control))
     });
     let supervisor = Supervisor::new(child, &config.supervise);
     let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live.as_ref());
@@ -258,9 +262,20 @@ fn supervise(
     supervisor.run(signals, errands, watch)
 }
 
-/// What lets others look at the run.
-fn monitor(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, lookout: Lookout) -> Monitor {
-    let view = View {
+/// The socket by which others look at the run; none if they are not to. A run goes on without one if there is none to be had:
+/// who looks for it does not find it.
+fn control(config: &Config, run_id: &str) -> Option<Control> {
+    let bound = config
+        .control
+        .then(|| Place::of(|name| env::var_os(name)).bind(run_id))?;
+    bound
+        .inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"))
+        .ok()
+}
+
+/// The run as others see it.
+fn view(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, lookout: Lookout) -> View {
+    View {
         kind: Kind::Run,
         run,
         child: u32::try_from(pid).ok(),
@@ -269,8 +284,7 @@ fn monitor(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, look
         egress: outcome::egress(config),
         lookout,
         stop: None,
-    };
-    Monitor::new(view, &Place::of(|name| env::var_os(name)))
+    }
 }
 
 /// What TLS is spoken by, as far as the run has to do with it.
