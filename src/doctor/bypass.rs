@@ -226,6 +226,15 @@ fn findings(
         .collect();
     checks.extend(names(&around));
     checks.extend(missed(seen, report));
+    let status = match ended.status {
+        ChildExit::Code(code) => code,
+        ChildExit::Signal(number) => 128 + number,
+    };
+    if report.is_none() {
+        let detail = format!("has not run, or left no report: status {status}");
+        let check = Check::fail("around.command", "command", detail);
+        checks.push(check.with_remedy("see what amb said of it; `amb help exit-codes` explains the status"));
+    }
     if let Some(reason) = &seen.failure {
         checks.push(Check::fail(
             "around",
@@ -246,10 +255,6 @@ fn findings(
         .iter()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    let status = match ended.status {
-        ChildExit::Code(code) => code,
-        ChildExit::Signal(number) => 128 + number,
-    };
     Findings::new(
         checks,
         Vec::new(),
@@ -451,7 +456,8 @@ fn tell(findings: &Findings, args: &DoctorArgs) -> Exit {
 
 /// All of it for people.
 fn text(findings: &Findings, stream: &Stream, quiet: bool) -> String {
-    let mut text = check::section("Around amb", &findings.checks, stream);
+    // The command may have left its last line open.
+    let mut text = String::from("\n") + &check::section("Around amb", &findings.checks, stream);
     let Some(run) = &findings.run else { return text };
     text.push('\n');
     text.push_str(&stream.paint(HEADING, "Through amb"));

@@ -124,8 +124,10 @@ impl Tried {
         } else {
             format!(": {detail}")
         };
+        // `curl 8.5.0 (x86_64-pc-linux-gnu) …`
+        let version = version.split(" (").next().unwrap_or_default();
         let version = if version.is_empty() {
-            version
+            String::new()
         } else {
             format!(" ({version})")
         };

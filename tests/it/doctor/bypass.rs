@@ -206,6 +206,7 @@ fn what_a_server_accepts_is_not_taken_for_a_way_out() {
 #[test]
 fn a_command_that_is_not_there_is_told_by_its_status() {
     let outcome = doctor(&["--json"], vec!["/nonexistent/program".into()]).outcome();
+    outcome.assert_status(1);
     let said = json(&outcome);
     assert_eq!(said["run"]["status"], 127, "{said:#}");
     assert!(
