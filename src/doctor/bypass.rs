@@ -408,8 +408,9 @@ impl Holder {
     }
 }
 
-/// A word as a shell would have to be given it.
+/// A word as a shell would have to be given it, but for line breaks, which are shown.
 fn quoted(word: &str) -> String {
+    let word = &word.replace('\n', "\\n");
     let plain = |letter: char| letter.is_alphanumeric() || "-_=+./:,@%^".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -620,6 +621,7 @@ mod tests {
             ("a b", "'a b'"),
             ("it's", "'it'\\''s'"),
             ("*", "'*'"),
+            ("a\nb", "'a\\nb'"),
         ] {
             assert_eq!(quoted(word), shown);
         }

@@ -94,7 +94,7 @@ fn a_program_that_trusts_amb_works_and_nothing_is_left_behind() {
     }
     let home = home(&[]);
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://me:secret@{}", proxy.local_addr().unwrap());
+    let url = format!("http://me:open-sesame@{}", proxy.local_addr().unwrap());
     let (status, said) = doctor_with(home.path(), &["curl"], &[("https_proxy", &url)]);
     assert_eq!(status, Some(0), "{said}");
     let line = said.lines().find(|line| line.starts_with("ok   curl ")).expect(&said);
@@ -109,7 +109,7 @@ fn a_program_that_trusts_amb_works_and_nothing_is_left_behind() {
     ] {
         assert!(said.contains(text), "{text}: {said}");
     }
-    assert!(!said.contains("secret"), "{said}");
+    assert!(!said.contains("sesame"), "{said}");
     assert_eq!(left(home.path()), [""; 0]);
 }
 
@@ -147,7 +147,12 @@ fn what_does_not_work_is_told_with_its_reason() {
     assert_eq!(status, Some(0), "{said}");
     let findings = json(&said);
     for (name, _, verdict) in scripts {
-        let found = checks(&findings, &format!("program.{name}"));
+        let found: Vec<&Value> = findings["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|check| check["id"].as_str().unwrap().starts_with(&format!("program.{name}")))
+            .collect();
         assert_eq!(found.len(), 1, "{name}: {said}");
         assert_eq!(
             (&found[0]["verdict"], &found[0]["state"]),
