@@ -126,12 +126,12 @@ pub(super) fn explain(socket: &Socket, process: &Process, runtime: &Runtime, nam
         } else {
             ("excepted by NO_PROXY", "take the entry out of NO_PROXY")
         };
-        let named = if entry == "*" {
+        let told = if entry == "*" {
             String::new()
         } else {
             format!(" ({entry})")
         };
-        return reason(Kind::Excepted, format!("{text}{named}"), Some(remedy.to_owned()));
+        return reason(Kind::Excepted, format!("{text}{told}"), Some(remedy.to_owned()));
     }
     if !is_tcp && place.port() == HTTPS {
         let remedy = "switch HTTP/3 off in the program (Chromium: --disable-quic), or close UDP 443 in a firewall";
