@@ -140,10 +140,11 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Create or show a certificate authority that is kept
     Ca(ca::CaArgs),
-    /// Find out which programs of this machine go through amb, and trust it
+    /// Find out why it does not work, and what goes around amb
     ///
-    /// Each that is installed is tried in a run of its own, against a server of amb's own on this machine. Nothing is written
-    /// to the home directory.
+    /// The configuration, the network, the kernel and all else that amb needs are looked at, each with what helps; the programs
+    /// of this machine are tried, each in a run of its own against a server of amb's own. With --run a command is run once, and
+    /// what goes around amb is listed. Nothing is written to the home directory. The exit status is 1 if something is wrong.
     Doctor(doctor::DoctorArgs),
     /// Trust this project's amb.toml
     ///

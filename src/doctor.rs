@@ -1,427 +1,150 @@
-//! `amb doctor`: which programs of this machine would go through amb, and trust it. Each is tried, in a run of amb's own that
-//! decrypts, against a server of amb's own ([`TrialServer`]); nothing is guessed, and nothing leaves the machine.
+//! `amb doctor`: what stands between amb and its work on this machine, each thing with what helps: the configuration, the
+//! network, the kernel, and the programs that would go through amb ([`programs`]). With `--run`, what goes around amb while a
+//! command runs ([`bypass`]).
 
+mod bypass;
+mod check;
 mod clients;
-mod system;
+mod environment;
+mod kernel;
+mod network;
+mod places;
+mod programs;
+mod settings;
 
-use std::{
-    env,
-    ffi::OsStr,
-    fmt::Write as _,
-    fs::{self, File},
-    io,
-    path::Path,
-    process::{Command, Stdio},
-    sync::{Mutex, PoisonError, mpsc},
-    thread,
-    time::Duration,
-};
-
-use rustix::process::{Pid, Signal, kill_process};
+use schemars::{JsonSchema, schema_for};
 use serde::Serialize;
-use serde_json::Value;
 
 use self::{
-    clients::{CLIENTS, Client},
-    system::System,
+    bypass::RunFindings,
+    check::{Check, State},
 };
 use crate::{
     cli::{self, doctor::DoctorArgs},
+    config,
     exit::Exit,
-    proxy::trial::{NAME, TrialServer},
+    report::color::Stream,
 };
 
-/// Programs that are tried at once.
-const AT_ONCE: usize = 4;
-/// How long a program may take to tell its version.
-const VERSION_LIMIT: Duration = Duration::from_secs(10);
-/// How much longer than a program its run may take.
-const MARGIN: Duration = Duration::from_secs(5);
-/// Columns of what a program says.
-const DETAIL_COLUMNS: usize = 160;
-/// Columns of a version.
-const VERSION_COLUMNS: usize = 32;
+/// The version of the JSON.
+const SCHEMA_VERSION: &str = "1.0";
 
-/// What became of a program; these are the words of the JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Verdict {
-    /// It came through amb, and trusts it.
-    Works,
-    /// The same, once it was told something.
-    NeedsOption,
-    /// It has asked nobody for anything, or somebody else than amb.
-    IgnoresProxy,
-    /// It has refused amb's certificate.
-    DoesNotTrust,
-    /// It took too long.
-    TimedOut,
-    /// Something else went wrong.
-    Failed,
+/// All that was found out; this is the JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "amb doctor --json")]
+struct Findings {
+    /// The version of all this: the second number grows with what is added, the first with what is changed.
+    schema_version: &'static str,
+    /// amb's version.
+    amb_version: &'static str,
+    /// The worst state of all checks.
+    state: State,
+    /// What was looked at.
+    checks: Vec<Check>,
+    /// Programs that amb knows how to try and that are not installed.
+    not_installed: Vec<&'static str>,
+    /// What was found while a command ran; absent without `--run`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunFindings>,
 }
 
-impl Verdict {
-    /// For people.
-    fn words(self) -> &'static str {
-        match self {
-            Self::Works => "works",
-            Self::NeedsOption => "needs an option",
-            Self::IgnoresProxy => "ignores the proxy",
-            Self::DoesNotTrust => "does not trust amb",
-            Self::TimedOut => "takes too long",
-            Self::Failed => "fails",
+impl Findings {
+    /// These.
+    fn new(checks: Vec<Check>, not_installed: Vec<&'static str>, run: Option<RunFindings>) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            amb_version: env!("CARGO_PKG_VERSION"),
+            state: check::worst(&checks),
+            checks,
+            not_installed,
+            run,
         }
     }
-}
 
-/// A program that was tried.
-#[derive(Serialize)]
-struct Tried {
-    /// What it is called.
-    name: &'static str,
-    /// Its version, as it tells it.
-    version: String,
-    /// What became of it.
-    verdict: Verdict,
-    /// What it has to be told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    option: Option<&'static str>,
-    /// Why, if it did not work.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    detail: String,
-}
-
-/// All that was found out.
-#[derive(Serialize)]
-struct Findings {
-    /// About the system.
-    system: System,
-    /// About programs, in the order of the list.
-    clients: Vec<Tried>,
-    /// What is not installed.
-    not_installed: Vec<&'static str>,
+    /// Writes them to stdout as JSON.
+    fn print_json(&self) -> Exit {
+        match serde_json::to_string_pretty(self) {
+            Ok(text) => cli::print(text + "\n"),
+            Err(reason) => {
+                cli::say(&reason);
+                Exit::Negative
+            }
+        }
+    }
 }
 
 /// Does what `amb doctor` is for.
 pub fn run(args: &DoctorArgs) -> Exit {
-    let wanted: Vec<&Client> = CLIENTS
-        .iter()
-        .filter(|client| args.programs.is_empty() || args.programs.iter().any(|name| is_called(client, name)))
-        .collect();
-    if let Some(unknown) = args
-        .programs
-        .iter()
-        .find(|name| !CLIENTS.iter().any(|client| is_called(client, name)))
-    {
-        cli::say(&format_args!("amb does not know how to try `{unknown}`"));
-        return Exit::Usage;
+    if args.schema {
+        return cli::print(format!("{:#}\n", schema()));
     }
-    match examine(&wanted, args.time_limit.0) {
-        Ok(findings) if args.json => {
-            let text = serde_json::to_string_pretty(&findings).unwrap_or_default();
-            cli::print(text + "\n")
-        }
-        Ok(findings) => cli::print(table(&findings)),
-        Err(reason) => {
-            cli::say(&format_args!("nothing can be tried: {reason}"));
-            Exit::Negative
-        }
+    if args.run {
+        return bypass::run(args);
     }
-}
-
-/// Whether somebody means this one.
-fn is_called(client: &Client, name: &str) -> bool {
-    client.program == name || client.name.eq_ignore_ascii_case(name)
-}
-
-/// Tries them, some at once.
-fn examine(wanted: &[&'static Client], limit: Duration) -> io::Result<Findings> {
-    let server = TrialServer::start()?;
-    let scratch = tempfile::tempdir()?;
-    fs::write(scratch.path().join("root.pem"), server.root())?;
-    let amb = env::current_exe()?;
-    let surgery = Surgery {
-        server: &server,
-        scratch: scratch.path(),
-        amb: &amb,
-        limit,
+    let wanted = match programs::wanted(&args.programs) {
+        Ok(wanted) => wanted,
+        Err(unknown) => {
+            cli::say(&format_args!("amb does not know how to try `{unknown}`"));
+            return Exit::Usage;
+        }
     };
-    let next = Mutex::new(wanted.iter().enumerate());
-    let results = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(wanted.len()) {
-            scope.spawn(|| {
-                loop {
-                    let taken = next.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some((number, client)) = taken else { break };
-                    let tried = surgery.examine(number, client);
-                    results
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push((number, client.name, tried));
-                }
-            });
-        }
-    });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(number, ..)| *number);
-    let mut findings = Findings {
-        system: System::look(),
-        clients: Vec::new(),
-        not_installed: Vec::new(),
-    };
-    for (_, name, tried) in results {
-        match tried? {
-            Some(tried) => findings.clients.push(tried),
-            None => findings.not_installed.push(name),
-        }
-    }
-    Ok(findings)
-}
-
-/// Where programs are tried.
-struct Surgery<'a> {
-    /// Whom they ask.
-    server: &'a TrialServer,
-    /// For files.
-    scratch: &'a Path,
-    /// This program.
-    amb: &'a Path,
-    /// How long each may take.
-    limit: Duration,
-}
-
-impl Surgery<'_> {
-    /// Tries one; none if it is not installed.
-    fn examine(&self, number: usize, client: &Client) -> io::Result<Option<Tried>> {
-        let home = self.scratch.join(number.to_string());
-        fs::create_dir(&home)?;
-        let version = format!(
-            "command -v {} > /dev/null || exit 127\n{}",
-            client.program, client.version
-        );
-        let asked = shell("version", &home, &["sh", "-c", &version], VERSION_LIMIT)?;
-        if asked.status != Some(0) {
-            return Ok(None);
-        }
-        let version = asked.said.lines().find(|line| !line.trim().is_empty());
-        let version: String = version
-            .unwrap_or_default()
-            .trim()
-            .chars()
-            .take(VERSION_COLUMNS)
-            .collect();
-        let (verdict, detail) = self.attempt(number, 0, &home, client.script)?;
-        let mut tried = Tried {
-            name: client.name,
-            version,
-            verdict,
-            option: None,
-            detail,
-        };
-        if verdict != Verdict::Works
-            && let Some((option, script)) = client.option
-        {
-            let (verdict, detail) = self.attempt(number, 1, &home, script)?;
-            if verdict == Verdict::Works {
-                (tried.verdict, tried.option) = (Verdict::NeedsOption, Some(option));
-                tried.detail = detail;
+    let request = args.layers.request();
+    let listen = config::inspect(&request).ok().map(|(config, _)| config.listen);
+    let mut sections = vec![
+        ("amb", places::versions()),
+        ("Configuration", settings::checks(&request)),
+        ("Network", network::checks(listen)),
+        ("Environment", environment::checks()),
+        ("Places", places::checks()),
+        ("Kernel", kernel::checks()),
+    ];
+    let mut not_installed = Vec::new();
+    if !args.quick {
+        match programs::examine(&wanted, args.time_limit.0) {
+            Ok((checks, missing)) => {
+                sections.push(("Programs", checks));
+                not_installed = missing;
             }
-        }
-        Ok(Some(tried))
-    }
-
-    /// Tries one with one script: what became of it, and why.
-    fn attempt(&self, number: usize, attempt: u8, home: &Path, script: &str) -> io::Result<(Verdict, String)> {
-        let port = self.server.port();
-        let start = format!("/{number}-{attempt}/");
-        let directory = home.join(format!("try-{attempt}"));
-        fs::create_dir(&directory)?;
-        let report = self.scratch.join(format!("{number}-{attempt}.json"));
-        let script = format!("export URL=https://{NAME}:{port}{start} PLACE={NAME}:{port} HOME=\"$PWD\"\n{script}");
-        let (root, limit) = (self.scratch.join("root.pem"), format!("{}ms", self.limit.as_millis()));
-        let json = format!("json={}", report.display());
-        let words: [&OsStr; 16] = [
-            self.amb.as_os_str(),
-            "run".as_ref(),
-            "--no-config".as_ref(),
-            "--summary=off".as_ref(),
-            "--intercept".as_ref(),
-            "--connect-to=::127.0.0.1:".as_ref(),
-            "--extra-root".as_ref(),
-            root.as_os_str(),
-            "--report".as_ref(),
-            json.as_ref(),
-            "--run-timeout".as_ref(),
-            limit.as_ref(),
-            "--".as_ref(),
-            "sh".as_ref(),
-            "-c".as_ref(),
-            script.as_ref(),
-        ];
-        let asked = shell("run", &directory, &words, self.limit + MARGIN)?;
-        if self.server.has_seen(&start) {
-            return Ok((Verdict::Works, String::new()));
-        }
-        let report: Value = fs::read(&report)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
-        Ok(judge(&report, &asked))
-    }
-}
-
-/// Runs something in a directory that is its home, without amb's own variables.
-fn shell<T: AsRef<OsStr>>(what: &str, home: &Path, words: &[T], limit: Duration) -> io::Result<Ended> {
-    let path = home.with_extension(what);
-    let output = File::create(&path)?;
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).current_dir(home);
-    for (name, _) in env::vars_os() {
-        let own = name.to_string_lossy();
-        if own.starts_with("AMB_") || own.starts_with("XDG_") {
-            command.env_remove(&name);
-        }
-    }
-    // What finds its own files by HOME, and writes nothing there.
-    if let Some(real) = env::var_os("HOME") {
-        for (name, below) in [("RUSTUP_HOME", ".rustup"), ("PYENV_ROOT", ".pyenv")] {
-            let place = Path::new(&real).join(below);
-            if env::var_os(name).is_none() && place.is_dir() {
-                command.env(name, place);
+            Err(reason) => {
+                let check = Check::fail("program", "programs", format!("nothing can be tried: {reason}"));
+                sections.push(("Programs", vec![check]));
             }
         }
     }
-    command
-        .env("HOME", home)
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output);
-    let mut process = command.spawn()?;
-    let pid = Pid::from_child(&process);
-    let (told, end) = mpsc::channel();
-    let waiter = thread::spawn(move || {
-        let ended = process.wait();
-        // Nobody listens where amb itself fails.
-        drop(told.send(ended));
-    });
-    let status = if let Ok(status) = end.recv_timeout(limit) {
-        status?.code()
+    let stream = Stream::stdout(args.console.color);
+    let text = text(&sections, &not_installed, &stream);
+    let checks = sections.into_iter().flat_map(|(_, checks)| checks).collect();
+    let findings = Findings::new(checks, not_installed, None);
+    let printed = if args.json {
+        findings.print_json()
     } else {
-        // It may end at this very moment.
-        if let Err(reason) = kill_process(pid, Signal::KILL) {
-            tracing::debug!(%reason, "what took too long has ended");
-        }
-        None
+        cli::print(text)
     };
-    drop(waiter.join());
-    Ok(Ended {
-        status,
-        said: String::from_utf8_lossy(&fs::read(path)?).into_owned(),
-    })
+    if findings.state == State::Fail {
+        Exit::Negative
+    } else {
+        printed
+    }
 }
 
-/// A process that has ended.
-struct Ended {
-    /// Its status; none if a signal ended it.
-    status: Option<i32>,
-    /// What it has said, on both streams.
-    said: String,
-}
-
-/// What became of a program whose request did not arrive.
-fn judge(report: &Value, ended: &Ended) -> (Verdict, String) {
-    let failure = |wanted: &str| {
-        let failures = report["failures"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let found = failures
-            .iter()
-            .find(|failure| wanted.is_empty() || failure["error_type"] == wanted);
-        found
-            .and_then(|failure| failure["detail"].as_str())
-            .map(ToOwned::to_owned)
-    };
-    let last = || {
-        let mut lines = ended.said.lines().filter(|line| !line.trim().is_empty());
-        let error = lines.clone().find(|line| line.to_ascii_lowercase().contains("error"));
-        let line = error.or_else(|| lines.next_back()).unwrap_or("it said nothing");
-        let shown: String = line.trim().chars().take(DETAIL_COLUMNS).collect();
-        shown
-    };
-    if let Some(refused) = failure("intercept_refused") {
-        return (Verdict::DoesNotTrust, refused);
-    }
-    if report["exit"]["reason"] == "run_timeout" || ended.status.is_none() {
-        return (Verdict::TimedOut, String::new());
-    }
-    if report.is_null() {
-        return (Verdict::Failed, last());
-    }
-    let total = |what: &str| report["totals"][what]["total"].as_u64().unwrap_or(0);
-    if total("requests") + total("tunnels") == 0 {
-        return (Verdict::IgnoresProxy, last());
-    }
-    (Verdict::Failed, failure("").unwrap_or_else(last))
+/// The JSON Schema of the JSON.
+fn schema() -> serde_json::Value {
+    schema_for!(Findings).to_value()
 }
 
 /// All of it for people.
-fn table(findings: &Findings) -> String {
+fn text(sections: &[(&str, Vec<Check>)], not_installed: &[&str], stream: &Stream) -> String {
     let mut text = String::new();
-    let system = findings.system.lines();
-    let wide = |names: &mut dyn Iterator<Item = usize>| names.max().unwrap_or(0) + 2;
-    let column = wide(&mut system.iter().map(|(name, _)| name.len()));
-    // Writing to a string cannot fail.
-    for (name, what) in &system {
-        writeln!(text, "{name:column$}{what}").unwrap_or_default();
+    for (heading, checks) in sections.iter().filter(|(_, checks)| !checks.is_empty()) {
+        text.push_str(&check::section(heading, checks, stream));
+        text.push('\n');
     }
-    text.push('\n');
-    let column = wide(&mut findings.clients.iter().map(|tried| tried.name.len()));
-    let versions = wide(&mut findings.clients.iter().map(|tried| tried.version.chars().count()));
-    for tried in &findings.clients {
-        let Tried {
-            name,
-            version,
-            verdict,
-            option,
-            detail,
-        } = tried;
-        let why = option.map_or_else(|| detail.clone(), ToOwned::to_owned);
-        let why = if why.is_empty() { why } else { format!(": {why}") };
-        writeln!(text, "{name:column$}{version:versions$}{}{why}", verdict.words()).unwrap_or_default();
+    if !not_installed.is_empty() {
+        let line = format!("not installed: {}", not_installed.join(", "));
+        text.push_str(&check::wrapped(&line, stream, 0));
+        text.push('\n');
     }
-    if !findings.not_installed.is_empty() {
-        writeln!(text, "\nnot installed: {}", findings.not_installed.join(", ")).unwrap_or_default();
-    }
+    let all: Vec<Check> = sections.iter().flat_map(|(_, checks)| checks).cloned().collect();
+    text.push_str(&check::verdict(&all, stream));
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_did_not_arrive_is_told_apart() {
-        let ended = |status| Ended {
-            status,
-            said: "first\nlast words\n\n".to_owned(),
-        };
-        let totals =
-            |requests: u64, tunnels: u64| json!({ "requests": { "total": requests }, "tunnels": { "total": tunnels } });
-        let refused =
-            json!({ "failures": [{ "error_type": "intercept_refused", "detail": "x" }], "totals": totals(0, 1) });
-        let broken = json!({ "failures": [{ "error_type": "dns_error", "detail": "y" }], "totals": totals(1, 0) });
-        let late = json!({ "exit": { "reason": "run_timeout" }, "totals": totals(0, 0) });
-        let nothing = json!({ "failures": [], "totals": totals(0, 0) });
-        for (report, status, verdict, detail) in [
-            (&refused, Some(60), Verdict::DoesNotTrust, "x"),
-            (&broken, Some(1), Verdict::Failed, "y"),
-            (&late, Some(124), Verdict::TimedOut, ""),
-            (&nothing, None, Verdict::TimedOut, ""),
-            (&nothing, Some(0), Verdict::IgnoresProxy, "last words"),
-            (&Value::Null, Some(125), Verdict::Failed, "last words"),
-        ] {
-            assert_eq!(judge(report, &ended(status)), (verdict, detail.to_owned()));
-        }
-    }
 }

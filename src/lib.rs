@@ -22,7 +22,7 @@
 //! | [`config`] | layers, their sources, all mistakes at once; `config/stack.rs` has the layers in their order |
 //! | [`cli`] | subcommands, flags, help, and how amb's own lines are written |
 //! | [`ca`] | `amb ca`: a certificate authority that is kept |
-//! | [`doctor`] | `amb doctor`: which programs go through amb, and trust it |
+//! | [`doctor`] | `amb doctor`: what stands in the way on this machine, and what goes around amb |
 //! | [`exit`] | every way in which amb ends |
 //! | [`secret`] | secrets, from where they are kept |
 //! | [`veil`] | the funnel through which goes all that amb writes |

@@ -61,9 +61,10 @@ pub use self::{
     access::recognises_clients,
     lookout::{Look, Lookout, UnderWay},
     own::{Messenger, Question as Message, Reply},
+    program::is_made_by_go,
     recorder::Listener,
     target::Authority,
-    tls::{CertificateAuthority, Tls, TlsErrors, kept, trial},
+    tls::{CertificateAuthority, Tls, TlsErrors, kept, system_roots, trial},
 };
 use self::{
     credentials::Credentials, crowd::Crowd, gate::Gate, lookout::Question, recorder::Recorder, upstream::Upstreams,

@@ -134,7 +134,7 @@ fn command_begin(command: &Command, words: &[OsString], index: usize) -> Option<
         let word = words.get(place)?.to_string_lossy();
         let typed = place == index;
         if word == "--" && !typed {
-            return options.is_run().then_some(place + 1);
+            return options.takes_command().then_some(place + 1);
         }
         if word.len() > 1 && word.starts_with('-') || word == "-" && typed {
             place += 1 + usize::from(options.takes_next_word(&word));
@@ -158,6 +158,11 @@ impl Options<'_> {
     /// Whether it is the one that wraps a command.
     fn is_run(&self) -> bool {
         self.command.get_name() == "run"
+    }
+
+    /// Whether what follows `--` is a command.
+    fn takes_command(&self) -> bool {
+        self.is_run() || self.command.get_arguments().any(Arg::is_last_set)
     }
 
     /// Whether the word behind this one is its value.
@@ -209,6 +214,7 @@ mod tests {
             ("amb run -- ", 3),
             ("amb run -- git che", 3),
             ("amb run -- --odd", 3),
+            ("amb doctor --run -- git che", 4),
             ("amb -v run -q git che", 4),
             ("amb --color never run git -", 4),
             ("amb run --connect-timeout 2s git -", 4),

@@ -75,6 +75,28 @@ pub fn directory() -> PathBuf {
     )
 }
 
+/// What there is of a central policy, for those who only look.
+#[derive(Debug, Default)]
+pub struct Examined {
+    /// Its files, those with mistakes in them left out.
+    pub paths: Vec<PathBuf>,
+    /// Whether somebody has to have signed them.
+    pub is_signed: bool,
+    /// What is wrong with it: each lets nothing start.
+    pub mistakes: Vec<ConfigError>,
+}
+
+/// Looks at the central policy in a directory.
+pub fn examine(directory: &Path) -> Examined {
+    let mut findings = Findings::default();
+    let central = read(directory, &mut findings).unwrap_or_default();
+    Examined {
+        is_signed: !central.signers.is_empty(),
+        paths: central.paths,
+        mistakes: findings.errors,
+    }
+}
+
 /// Reads `policy.toml` and, in the order of their names, `policy.d/*.toml`; none if there are no such files. `findings` gets
 /// what is wrong, and then nothing may start.
 pub(super) fn read(directory: &Path, findings: &mut Findings) -> Option<Central> {

@@ -102,6 +102,19 @@ impl Place {
         })
     }
 
+    /// Whether a socket can be bound, by binding one for a moment.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn try_out(&self) -> io::Result<()> {
+        let was_there = self.directory.exists();
+        let tried = self.bind(&format!("try-{}", std::process::id())).map(drop);
+        if !was_there && fs::remove_dir(&self.directory).is_err() {
+            tracing::debug!("the directory of control sockets is in use by now, or was never made");
+        }
+        tried
+    }
+
     /// Whether only the user can enter the directory.
     fn is_safe(&self) -> io::Result<()> {
         let found = fs::symlink_metadata(&self.directory)?;

@@ -15,6 +15,8 @@ use std::{
 const MOST_BYTES: u64 = 512 * 1024;
 /// The most bytes of an executable that are searched: more than most have.
 const MOST_SEARCHED: u64 = 96 * 1024 * 1024;
+/// What Go begins the section `.go.buildinfo` with.
+const GO: &[u8] = b"\xff Go buildinf:";
 /// What is searched at once.
 const CHUNK: usize = 256 * 1024;
 /// Endings of the names of scripts.
@@ -254,7 +256,7 @@ impl Program {
             .is_none_or(|runtime| runtime == Runtime::OpenSsl)
             && let Some(executable) = &self.executable
         {
-            let [is_go, is_rust, has_roots] = found(executable, [b"\xff Go buildinf:", b"rustls", b"webpki-roots"]);
+            let [is_go, is_rust, has_roots] = found(executable, [GO, b"rustls", b"webpki-roots"]);
             self.evidence.is_go = is_go;
             self.evidence.has_roots = is_rust && has_roots;
         }
@@ -303,6 +305,11 @@ fn variables(environment: &[u8]) -> BTreeSet<String> {
         .filter_map(|entry| entry.split(|byte| *byte == b'=').next())
         .map(|name| String::from_utf8_lossy(name).into_owned())
         .collect()
+}
+
+/// Whether an executable was made by Go, which leaves a mark in it also where it links nothing.
+pub fn is_made_by_go(executable: &Path) -> bool {
+    found(executable, [GO]) == [true]
 }
 
 /// Which of some words are in a file.

@@ -22,7 +22,7 @@ use std::{
 
 use rustls::crypto::{CryptoProvider, ring};
 
-pub use self::{authority::CertificateAuthority, means::TlsErrors};
+pub use self::{authority::CertificateAuthority, means::TlsErrors, roots::system_roots};
 use self::{
     means::{Means, Reading, TlsError},
     spared::Spared,

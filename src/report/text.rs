@@ -51,6 +51,21 @@ impl Charset {
         self.pick("✗", "FAIL:")
     }
 
+    /// `✓` in front of a line of its own.
+    pub(crate) fn sound(self) -> &'static str {
+        self.pick("✓", "ok  ")
+    }
+
+    /// `!` in front of a line of its own: worth a look.
+    pub(crate) fn doubtful(self) -> &'static str {
+        self.pick("!", "warn")
+    }
+
+    /// `✗` in front of a line of its own.
+    pub(crate) fn broken(self) -> &'static str {
+        self.pick("✗", "FAIL")
+    }
+
     /// One of two spellings.
     fn pick(self, unicode: &'static str, ascii: &'static str) -> &'static str {
         match self {

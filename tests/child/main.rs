@@ -382,6 +382,20 @@ fn main() {
                 // Open to the end, and never read.
                 mem::forget(socket);
             }
+            "--connect" => {
+                let stream = TcpStream::connect(value()).expect("a connection");
+                // Open to the end.
+                mem::forget(stream);
+            }
+            "--connect-proxy" => {
+                let stream = TcpStream::connect(proxy()).expect("the proxy");
+                mem::forget(stream);
+            }
+            "--datagrams" => {
+                let socket = UdpSocket::bind("0.0.0.0:0").expect("a port");
+                socket.connect(value()).expect("a place");
+                mem::forget(socket);
+            }
             "--get" => get(&value()),
             "--proxy-script" => proxy_script(),
             other => panic!("unknown verb {other}"),

@@ -4,6 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::{RootCertStore, pki_types::CertificateDer};
 
+/// How many roots amb believes in by itself, which are the system's, and what is wrong with where they are kept.
+pub fn system_roots() -> (usize, Vec<String>) {
+    let system = rustls_native_certs::load_native_certs();
+    let (known, _) = RootCertStore::empty().add_parsable_certificates(system.certs);
+    (known, system.errors.iter().map(ToString::to_string).collect())
+}
+
 /// Roots, read once, when they are needed first.
 #[derive(Default)]
 pub(crate) struct Roots {
