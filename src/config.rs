@@ -39,6 +39,7 @@ pub mod suggest;
 mod tree;
 pub mod trial;
 pub mod trust;
+pub mod ui_table;
 mod variables;
 
 use std::{
@@ -66,6 +67,7 @@ use self::{
     error::{ConfigError, ConfigErrors},
     run_table::RunOptions,
     stack::Stack,
+    ui_table::UiOptions,
 };
 use crate::{
     assert::{AssertOptions, Assertions},
@@ -198,6 +200,9 @@ pub struct Options {
     /// What amb says of itself
     #[command(flatten)]
     pub log: LogOptions,
+    /// The live page
+    #[command(flatten)]
+    pub ui: UiOptions,
     /// The wrapped process and the proxy beside it
     #[command(flatten)]
     pub run: RunOptions,
@@ -247,6 +252,8 @@ pub struct Config {
     pub drain: Duration,
     /// Whether the run can be looked at while it goes on.
     pub control: bool,
+    /// Where the live page is; none for no page.
+    pub ui: Option<SocketAddr>,
     /// What must hold at the end.
     pub assertions: Assertions,
     /// What is shown and written at the end.
@@ -438,6 +445,7 @@ fn build(
         supervise: run.supervise,
         drain: run.drain,
         control: run.control,
+        ui: options.ui.listen.map(|address| address.0),
         assertions: options.assert.build(problems),
         report: valid(options.report.build(), problems),
         access_log: valid(options.access_log.build(), problems),

@@ -6,22 +6,30 @@
 pub mod client;
 mod control;
 mod endpoint;
+mod page;
 pub mod place;
 pub mod view;
 
-use std::{io, os::fd::OwnedFd, sync::Arc, thread};
+use std::{io, os::fd::OwnedFd, sync::Arc, thread, time::Duration};
 
 use tokio::{
     net::UnixListener,
     runtime::{self, LocalOptions},
     sync::oneshot,
+    time,
 };
 
-pub use self::view::{Kind, View};
+pub use self::{
+    page::{Feed, Page},
+    view::{Kind, View},
+};
 use self::{
     endpoint::Socket,
     place::{Bound, Place},
 };
+
+/// How long the end of a run waits for browsers that are told of it. Without any it does not wait.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// A run's endpoints.
 pub struct Monitor {
@@ -29,6 +37,8 @@ pub struct Monitor {
     view: Arc<View>,
     /// Its control socket; none if there is none to be had.
     control: Option<Bound>,
+    /// Its page; none if nobody wants one.
+    page: Option<Page>,
     /// What serves; none before it begins.
     thread: Option<Thread>,
 }
@@ -42,17 +52,26 @@ struct Thread {
 }
 
 impl Monitor {
-    /// Endpoints of this run, whose control socket is in `place`.
+    /// Endpoints of this run, whose control socket is in `place`; without a place it has none. A `page` is served at once.
     ///
     /// A run goes on without a control socket if there is none to be had: who looks for it, does not find it.
-    pub fn new(view: View, place: &Place) -> Self {
-        let control = place.bind(&view.run.id);
-        let control = control.inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"));
-        Self {
+    pub fn new(view: View, place: Option<&Place>, page: Option<Page>) -> Self {
+        let control = place.map(|place| place.bind(&view.run.id));
+        let control = control.and_then(|bound| {
+            bound
+                .inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"))
+                .ok()
+        });
+        let mut monitor = Self {
             view: Arc::new(view),
-            control: control.ok(),
+            control,
+            page,
             thread: None,
+        };
+        if monitor.page.is_some() {
+            monitor.begin();
         }
+        monitor
     }
 
     /// Readable when somebody asks; none if nobody can.
@@ -75,6 +94,7 @@ impl Monitor {
         let control = self.control.as_ref().map(|control| control.listener.try_clone());
         let sockets = Sockets {
             control: control.transpose()?,
+            page: self.page.as_ref().map(Page::share).transpose()?,
         };
         let (stop, stopped) = oneshot::channel();
         let view = Arc::clone(&self.view);
@@ -101,6 +121,8 @@ impl Monitor {
 struct Sockets {
     /// The control socket; none if there is none.
     control: Option<std::os::unix::net::UnixListener>,
+    /// The page; none if there is none.
+    page: Option<Page>,
 }
 
 impl Sockets {
@@ -124,9 +146,25 @@ impl Sockets {
                     None => std::future::pending().await,
                 }
             };
+            let feed = self.page.as_ref().map(Page::feed);
+            let page = self.page.map(|page| page.serve(view)).transpose()?;
+            let page = async {
+                match page {
+                    Some(page) => page.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let stopped = async {
+                // An error: whoever could have told it is gone.
+                drop(stopped.await);
+                if feed.is_some_and(|feed| feed.end()) {
+                    time::sleep(LAST_WORDS).await;
+                }
+            };
             tokio::select! {
                 () = control => {}
-                _ = stopped => {}
+                () = page => {}
+                () = stopped => {}
             }
             Ok(())
         })

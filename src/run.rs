@@ -33,7 +33,7 @@ use crate::{
     config::{Config, Sources},
     exit::Exit,
     inject,
-    monitor::{Kind, Monitor, View, place::Place},
+    monitor::{Feed, Kind, Monitor, Page, View, place::Place},
     proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
     report::{
         access_log::{AccessLog, Sink},
@@ -142,7 +142,9 @@ fn start(
     } = Outputs::open(config).map_err(StartError::Report)?;
     let live = Live::of(config, started_at);
     let requests = config.report.wants_requests().then(Keeper::default);
-    let listener = listener([&access_log, &events], live.as_ref(), requests.clone());
+    let page = config.ui.map(page).transpose()?;
+    let feed = page.as_ref().map(Page::feed);
+    let listener = listener([&access_log, &events], live.as_ref(), requests.clone(), feed);
 
     let bound = Proxy::bind(config.listen, config.threads);
     let proxy = bound.map_err(|reason| StartError::Listen {
@@ -186,9 +188,9 @@ fn start(
         listener.as_ref(),
         &lookout,
     );
-    let mut monitor = config.control.then(|| {
+    let mut monitor = (config.control || page.is_some()).then(|| {
         let run = outcome::description(args, config, sources, run_id.clone(), started_at);
-        monitor(run, pid, address, config, lookout)
+        monitor(run, pid, address, config, lookout, page)
     });
     let supervisor = Supervisor::new(child, &config.supervise);
     let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live.as_ref());
@@ -259,7 +261,14 @@ fn supervise(
 }
 
 /// What lets others look at the run.
-fn monitor(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, lookout: Lookout) -> Monitor {
+fn monitor(
+    run: summary::Run,
+    pid: i32,
+    proxy: SocketAddr,
+    config: &Config,
+    lookout: Lookout,
+    page: Option<Page>,
+) -> Monitor {
     let view = View {
         kind: Kind::Run,
         run,
@@ -270,7 +279,15 @@ fn monitor(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, look
         lookout,
         stop: None,
     };
-    Monitor::new(view, &Place::of(|name| env::var_os(name)))
+    let place = config.control.then(|| Place::of(|name| env::var_os(name)));
+    Monitor::new(view, place.as_ref(), page)
+}
+
+/// The live page, whose address is told: the child starts after that, and stderr is its own then.
+fn page(address: SocketAddr) -> Result<Page, StartError> {
+    let page = Page::bind(address).map_err(|reason| StartError::Listen { address, reason })?;
+    cli::say(&format_args!("live page: {}", page.url()));
+    Ok(page)
 }
 
 /// What TLS is spoken by, as far as the run has to do with it.
@@ -317,10 +334,15 @@ fn confinement(config: &Config, port: u16) -> Result<Option<Confinement>, Confin
 }
 
 /// Who gets each record as it ends; none if nobody wants them.
-fn listener(logs: [&Option<AccessLog>; 2], live: Option<&Live<'_>>, requests: Option<Keeper>) -> Option<Listener> {
+fn listener(
+    logs: [&Option<AccessLog>; 2],
+    live: Option<&Live<'_>>,
+    requests: Option<Keeper>,
+    feed: Option<Arc<Feed>>,
+) -> Option<Listener> {
     let sinks: Vec<Sink> = logs.into_iter().flatten().map(AccessLog::sink).collect();
     let sums = live.map(Live::sums);
-    if sinks.is_empty() && sums.is_none() && requests.is_none() {
+    if sinks.is_empty() && sums.is_none() && requests.is_none() && feed.is_none() {
         return None;
     }
     Some(Arc::new(move |record| {
@@ -332,6 +354,9 @@ fn listener(logs: [&Option<AccessLog>; 2], live: Option<&Live<'_>>, requests: Op
         }
         if let Some(requests) = &requests {
             requests.keep(record);
+        }
+        if let Some(feed) = &feed {
+            feed.add(record);
         }
     }))
 }

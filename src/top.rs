@@ -120,3 +120,6 @@ fn pressed(event: &Event) -> Option<Key> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod tests;

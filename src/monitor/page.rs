@@ -27,7 +27,7 @@ use self::door::{Door, Verdict};
 pub use self::feed::Feed;
 use super::{
     View, control,
-    endpoint::{self, Body, Ends},
+    endpoint::{self, Body, Ends, Socket},
 };
 
 /// What the browser may load, which is what is here.
@@ -49,7 +49,7 @@ const PARTS: [(&str, &str, &str); 3] = [
 #[derive(Debug)]
 pub struct Page {
     /// Where it listens.
-    pub(super) listener: TcpListener,
+    listener: TcpListener,
     /// Who may come in.
     door: Arc<Door>,
     /// What it shows.
@@ -81,6 +81,17 @@ impl Page {
         Arc::clone(&self.feed)
     }
 
+    /// Serves it for ever.
+    ///
+    /// # Errors
+    /// The process is out of something.
+    pub(super) fn serve(self, view: &Arc<View>) -> io::Result<impl Future<Output = ()> + use<>> {
+        let listener = tokio::net::TcpListener::from_std(self.listener.try_clone()?)?;
+        let (page, view) = (Arc::new(self), Arc::clone(view));
+        let answer = move |request| Arc::clone(&page).answer(Arc::clone(&view), request);
+        Ok(endpoint::serve(Socket::Tcp(listener), answer))
+    }
+
     /// It, for the thread that serves it.
     pub(super) fn share(&self) -> io::Result<Self> {
         Ok(Self {
@@ -91,7 +102,7 @@ impl Page {
     }
 
     /// Answers a request.
-    pub(super) async fn answer(self: Arc<Self>, view: Arc<View>, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self: Arc<Self>, view: Arc<View>, request: Request<Incoming>) -> Response<Body> {
         let ends = request.extensions().get::<Ends>().copied();
         let mut response = match self.door.judge(ends, request.uri(), request.headers()) {
             Verdict::Refused(status, reason) => endpoint::refuse(status, reason),

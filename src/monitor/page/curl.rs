@@ -62,11 +62,12 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traffic::meter::tests::record;
+    use crate::traffic::meter::tests::exchange;
 
     /// The command for such a request.
     fn of(method: &str, host: &str, port: u16, path: &str) -> String {
-        let mut record = record(host);
+        let mut record = exchange();
+        record.host = host.to_owned();
         record.method = method.to_owned();
         record.port = port;
         record.path = path.to_owned();

@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -123,7 +123,7 @@ impl Feed {
     }
 
     /// Tells those who follow that there will be no more; whether there were any.
-    pub(super) fn end(&self) -> bool {
+    pub(in crate::monitor) fn end(&self) -> bool {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let followers = kept.followers.take();
         followers.is_some_and(|followers| followers.receiver_count() > 0)

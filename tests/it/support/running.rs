@@ -179,6 +179,16 @@ impl Running {
         self
     }
 
+    /// Waits for a line on stderr that begins with `start`, and returns the rest of it.
+    #[track_caller]
+    pub(crate) fn wait_for_rest_on_stderr(&self, start: &str) -> String {
+        let rest = self.stderr.wait_for(|bytes| {
+            let rest = complete_lines(bytes).find_map(|line| line.strip_prefix(start.as_bytes()))?;
+            Some(String::from_utf8_lossy(rest).trim().to_owned())
+        });
+        rest.unwrap_or_else(|| panic!("`{start}…` did not come: {}", self.stderr.so_far()))
+    }
+
     /// Sends a signal to amb.
     #[track_caller]
     pub(crate) fn signal(&self, signal: i32) -> &Self {
