@@ -19,13 +19,13 @@ use tokio::{
     time,
 };
 
-pub use self::{
-    page::{Feed, Page},
-    view::{Kind, View},
-};
 use self::{
     endpoint::Socket,
     place::{Bound, Place},
+};
+pub use self::{
+    page::{Feed, Page},
+    view::{Kind, View},
 };
 
 /// How long the end of a run waits for browsers that are told of it. Without any it does not wait.

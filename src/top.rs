@@ -120,6 +120,3 @@ fn pressed(event: &Event) -> Option<Key> {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod tests;

@@ -19,7 +19,8 @@ use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
     header::{
-        CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, SET_COOKIE,
+        CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY,
+        SET_COOKIE,
     },
 };
 
@@ -129,14 +130,13 @@ impl Page {
         match path {
             "/v1/live" => control::json(&view.live().await),
             "/v1/events" => {
-                let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+                let last = headers
+                    .get("last-event-id")
+                    .and_then(|id| id.to_str().ok()?.parse().ok());
                 let mut response = Response::new(self.feed.follow(last.unwrap_or(0)).boxed_unsync());
                 let headers = response.headers_mut();
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-                headers.insert(
-                    hyper::header::CACHE_CONTROL,
-                    HeaderValue::from_static("no-store"),
-                );
+                headers.insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 response
             }
             _ => match PARTS.iter().find(|(known, ..)| *known == path) {

@@ -176,7 +176,11 @@ fn heading(state: &State, theme: Theme, width: usize, height: u16) -> Vec<Line<'
     };
     let up = Duration::try_from_secs_f64(status.duration_seconds.max(0.0)).unwrap_or_default();
     let up = text::duration(up, theme.charset);
-    let up = if state.over { format!("ran {up}, over") } else { format!("up {up}") };
+    let up = if state.over {
+        format!("ran {up}, over")
+    } else {
+        format!("up {up}")
+    };
     let which = match state.runs.len() {
         0 | 1 => String::new(),
         count => format!("  run {} of {count}", state.place() + 1),
@@ -200,7 +204,9 @@ fn heading(state: &State, theme: Theme, width: usize, height: u16) -> Vec<Line<'
     if height > 2 {
         let command = status.command.join(" ");
         let dot = theme.charset.dot();
-        let pid = status.child_pid.map_or(String::new(), |pid| format!(" {dot} pid {pid}"));
+        let pid = status
+            .child_pid
+            .map_or(String::new(), |pid| format!(" {dot} pid {pid}"));
         let place = format!("proxy {}{pid}", status.proxy);
         let room = width.saturating_sub(text::width(&place) + 3);
         let text = match command.is_empty() || room < 10 {
@@ -309,7 +315,11 @@ fn draw_spark(
         let bar = value.map_or(0, bar);
         if bar == 0 { 0 } else { bar.max(least) }
     });
-    let style = theme.style(if theme.charset == Charset::Ascii { Part::Plain } else { Part::Good });
+    let style = theme.style(if theme.charset == Charset::Ascii {
+        Part::Plain
+    } else {
+        Part::Good
+    });
     let spark = Sparkline::default()
         .data(bars)
         .max(1000)
@@ -367,13 +377,8 @@ mod tests {
         for height in 0..=200 {
             for (hosts, under_way, circuits, failures) in [(0, 0, 0, 0), (1, 1, 1, 1), (3, 2, 0, 4), (500, 90, 9, 80)] {
                 let plan = Plan::of(height, hosts, under_way, circuits, failures);
-                let sum = plan.head
-                    + plan.sparks
-                    + plan.hosts
-                    + plan.under_way
-                    + plan.circuits
-                    + plan.failures
-                    + plan.foot;
+                let sum =
+                    plan.head + plan.sparks + plan.hosts + plan.under_way + plan.circuits + plan.failures + plan.foot;
                 assert!(sum == height || height < 2, "{height}: {plan:?}");
                 if height >= 10 {
                     assert!(plan.hosts >= 3, "{height}: {plan:?}");

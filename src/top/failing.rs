@@ -49,7 +49,11 @@ pub(super) fn circuits(state: &State, theme: Theme, width: usize, height: usize)
         };
         let rest = format!(
             "{}  opened {}{}, {} answered at once",
-            if circuit.name.is_empty() { "all hosts" } else { &circuit.name },
+            if circuit.name.is_empty() {
+                "all hosts"
+            } else {
+                &circuit.name
+            },
             theme.charset.times(),
             circuit.opened,
             circuit.rejected,
@@ -71,7 +75,10 @@ pub(super) fn lines_of_failure(width: usize) -> usize {
 pub(super) fn failures(state: &State, theme: Theme, width: usize, height: usize) -> Vec<Line<'static>> {
     let lines = state.failures().into_iter();
     let lines = lines.flat_map(|group| failure(theme, group, width));
-    let lines = lines.take(height.saturating_sub(1));
+    // Whole failures, unless there is room for less than one.
+    let room = height.saturating_sub(1);
+    let whole = room - room % lines_of_failure(width);
+    let lines = lines.take(if whole == 0 { room } else { whole });
     with_title(theme, "LAST FAILURES", lines)
 }
 
@@ -84,7 +91,11 @@ fn failure(theme: Theme, group: &Group, width: usize) -> Vec<Line<'static>> {
     };
     let what = format!("{} {}{port}{}", group.method, group.host, group.path);
     let why = format!("{}, {}: {}", group.error_type, group.blame, group.detail);
-    let part = if group.blame == "policy" { Part::Notable } else { Part::Failed };
+    let part = if group.blame == "policy" {
+        Part::Notable
+    } else {
+        Part::Failed
+    };
     let style = theme.style(part);
     if lines_of_failure(width) == 1 {
         let room = (width - 9) * 2 / 5;

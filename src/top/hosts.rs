@@ -51,7 +51,10 @@ pub(super) fn rate(rate: f64) -> String {
 
 /// Requests and tunnels of it that failed, or that amb refused.
 fn bad(host: &Host) -> u64 {
-    let tunnels = host.tunnels.as_ref().map_or(0, |tunnels| tunnels.failed + tunnels.denied);
+    let tunnels = host
+        .tunnels
+        .as_ref()
+        .map_or(0, |tunnels| tunnels.failed + tunnels.denied);
     host.requests.failed + host.requests.denied + tunnels
 }
 
@@ -152,18 +155,11 @@ fn line(state: &State, theme: Theme, host: &Host, name: usize, shown: usize) -> 
         0 | 80 | 443 => String::new(),
         port => format!(":{port}"),
     };
-    let mut spans = vec![Span::raw(theme.fit(
-        &format!("{}{port}", host.name),
-        name,
-        Side::Left,
-    ))];
+    let mut spans = vec![Span::raw(theme.fit(&format!("{}{port}", host.name), name, Side::Left))];
     for ((cell, quiet, part), (_, columns)) in cells.into_iter().zip(&COLUMNS[..shown]) {
         let part = if quiet { Part::Quiet } else { part };
         spans.push(Span::raw(" "));
-        spans.push(Span::styled(
-            theme.fit(&cell, *columns, Side::Right),
-            theme.style(part),
-        ));
+        spans.push(Span::styled(theme.fit(&cell, *columns, Side::Right), theme.style(part)));
     }
     Line::from(spans)
 }

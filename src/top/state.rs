@@ -195,7 +195,10 @@ impl State {
             self.runs.push(gone);
             self.runs.sort_by(|a, b| a.started_at.cmp(&b.started_at));
         }
-        let Some(live) = look.live.filter(|live| live.status.id == self.shown) else {
+        let known = self.live.as_ref().map_or(0, |live| passed(&live.status));
+        // A run that ends has no workers any more that could tell of what has passed: what was known of it stays.
+        let told = |live: &Live| live.status.id == self.shown && passed(&live.status) >= known;
+        let Some(live) = look.live.filter(told) else {
             return;
         };
         self.looks += 1;
@@ -236,7 +239,9 @@ impl State {
                 host.requests.total + host.tunnels.as_ref().map_or(0, |tunnels| tunnels.total)
             };
             let hosts = report.hosts.iter();
-            hosts.map(|host| ((host.name.clone(), host.port), count(host))).collect()
+            hosts
+                .map(|host| ((host.name.clone(), host.port), count(host)))
+                .collect()
         };
         let known = counts(&before.report);
         let rate = |(host, count): ((String, u16), u64)| {

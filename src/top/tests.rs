@@ -85,7 +85,9 @@ fn live(id: &str, seconds: f64, requests: u64, hosts: usize, again: u64) -> Live
 
 /// What is seen of runs with these ids, the last of which is looked at.
 fn look(ids: &[&str], live: Option<Live>) -> Look {
-    let statuses = ids.iter().map(|id| serde_json::from_value::<Status>(status(id, 60.0, 128)).unwrap());
+    let statuses = ids
+        .iter()
+        .map(|id| serde_json::from_value::<Status>(status(id, 60.0, 128)).unwrap());
     Look {
         runs: statuses.collect(),
         live,
@@ -130,7 +132,10 @@ fn a_usual_terminal_shows_all_there_is() {
     ] {
         assert!(text.contains(part), "`{part}` is not in\n{text}");
     }
-    assert!(!text.contains("fine.example.com"), "a closed circuit is no news\n{text}");
+    assert!(
+        !text.contains("fine.example.com"),
+        "a closed circuit is no news\n{text}"
+    );
 }
 
 #[test]
@@ -138,8 +143,14 @@ fn what_failed_last_is_told_first_and_whose_fault_it_was() {
     let text = picture(&swing(1), PLAIN, 160, 40).join("\n");
     let (old, evil) = (text.find("old.example.com").unwrap(), text.find("evil").unwrap());
     assert!(old < evil, "{text}");
-    assert!(text.contains("connection_timeout, upstream: no connection within 2s"), "{text}");
-    assert!(text.contains(r"bad\u{7}bell\nline") && !text.contains('\u{1b}'), "{text}");
+    assert!(
+        text.contains("connection_timeout, upstream: no connection within 2s"),
+        "{text}"
+    );
+    assert!(
+        text.contains(r"bad\u{7}bell\nline") && !text.contains('\u{1b}'),
+        "{text}"
+    );
 }
 
 #[test]
@@ -148,7 +159,17 @@ fn every_size_shows_something_and_none_panics() {
         let mut state = swing(hosts);
         for help in [false, true] {
             state.help = help;
-            for (width, height) in [(1, 1), (2, 3), (10, 4), (40, 10), (59, 14), (80, 24), (120, 40), (200, 60), (500, 120)] {
+            for (width, height) in [
+                (1, 1),
+                (2, 3),
+                (10, 4),
+                (40, 10),
+                (59, 14),
+                (80, 24),
+                (120, 40),
+                (200, 60),
+                (500, 120),
+            ] {
                 let lines = picture(&state, PLAIN, width, height);
                 if width >= 40 && !help {
                     let text = lines.join("\n");
@@ -191,9 +212,14 @@ fn without_colours_there_are_none() {
 #[test]
 fn a_run_that_is_over_stays_until_somebody_leaves() {
     let mut state = swing(3);
+    // While it ends its workers are gone already.
+    state.take(look(&["a", "bb"], Some(live("bb", 6.0, 0, 0, 0))));
     state.take(look(&["a"], None));
     let text = picture(&state, PLAIN, 80, 24).join("\n");
-    assert!(text.contains("ran 5.0s, over  run 2 of 2") && text.contains("this run is over   q leave"), "{text}");
+    assert!(
+        text.contains("ran 5.0s, over  run 2 of 2") && text.contains("this run is over   q leave"),
+        "{text}"
+    );
     assert!(text.contains("api0.example.com"), "{text}");
     assert_eq!(state.press(Key::Leave), Wish::Leave);
 }
@@ -224,14 +250,21 @@ fn hosts_are_sorted_and_scrolled_as_it_is_asked_for() {
     state.press(Key::Sort);
     let text = shown(&state);
     assert!(text.contains("of 50 by failed"), "{text}");
-    assert!(text.find("api1.").unwrap() < text.find("api3.").unwrap() && !text.contains("api0."), "{text}");
+    assert!(
+        text.find("api1.").unwrap() < text.find("api3.").unwrap() && !text.contains("api0."),
+        "{text}"
+    );
 }
 
 #[test]
 fn escape_leaves_the_help_first() {
     let mut state = swing(1);
     state.press(Key::Help);
-    assert!(picture(&state, PLAIN, 80, 24).join("\n").contains("next run, previous run"));
+    assert!(
+        picture(&state, PLAIN, 80, 24)
+            .join("\n")
+            .contains("next run, previous run")
+    );
     assert_eq!(state.press(Key::Back), Wish::Nothing);
     assert_eq!(state.press(Key::Back), Wish::Leave);
 }

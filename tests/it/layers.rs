@@ -37,7 +37,10 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("supervise", &["sabotage", "units", "veil"]),
     ("proxy", &["policy", "sabotage", "secret", "traffic", "units", "veil"]),
     ("monitor", &["proxy", "report", "traffic", "units", "veil"]),
-    ("top", &["cli", "exit", "monitor", "report", "supervise", "traffic", "units"]),
+    (
+        "top",
+        &["cli", "exit", "monitor", "report", "supervise", "traffic", "units"],
+    ),
     ("report", &["traffic", "units", "veil"]),
     ("assert", &["policy", "traffic", "units"]),
     ("traffic", &["units"]),

@@ -103,7 +103,7 @@ fn read_until(stream: &mut TcpStream, read: &mut String, text: &str) {
 
 #[test]
 fn the_page_is_there_for_who_has_the_token_and_for_nobody_else() {
-    let looked = Looked::at(&[], "read x");
+    let looked = Looked::at(&[], "read x; exit 0");
     let (host, path) = (looked.host(), looked.path());
     let local = format!("localhost:{}", looked.address.port());
     let cookie = looked.cookie();
@@ -165,8 +165,12 @@ fn the_page_is_closed_to_other_users_who_have_the_token() {
         return;
     }
     // A user of its own, since root may see everything.
-    let looked = Looked::at(&[], "read x");
-    let request = format!("GET {} HTTP/1.1\\r\\nHost: {}\\r\\nConnection: close\\r\\n\\r\\n", looked.path(), looked.host());
+    let looked = Looked::at(&[], "read x; exit 0");
+    let request = format!(
+        "GET {} HTTP/1.1\\r\\nHost: {}\\r\\nConnection: close\\r\\n\\r\\n",
+        looked.path(),
+        looked.host()
+    );
     let port = looked.address.port();
     let script = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; printf '{request}' >&3; cat <&3");
     let ask = |user: u32| {
@@ -181,7 +185,7 @@ fn the_page_is_closed_to_other_users_who_have_the_token() {
 fn a_request_of_the_command_comes_to_the_page_as_it_ends() {
     let upstream = Upstream::script([ok("hello"), status(503), ok("later")]);
     let shell = format!(
-        "$CHILD --get '{}'; $CHILD --get {}; echo ready; read x; $CHILD --get {}; echo ready; read x",
+        "$CHILD --get '{}'; $CHILD --get {}; echo ready; read x; $CHILD --get {}; echo ready; read x; exit 0",
         upstream.url("/first?token=hunter2&q='x"),
         upstream.url("/second"),
         upstream.url("/third"),
@@ -198,7 +202,9 @@ fn a_request_of_the_command_comes_to_the_page_as_it_ends() {
     looked.running.write(b"\n").wait_for_lines("ready", 2);
     read_until(&mut events, &mut read, "/third");
     let data = |path: &str| -> serde_json::Value {
-        let line = read.lines().find(|line| line.starts_with("data: {") && line.contains(path));
+        let line = read
+            .lines()
+            .find(|line| line.starts_with("data: {") && line.contains(path));
         serde_json::from_str(line.unwrap().strip_prefix("data: ").unwrap()).unwrap()
     };
     let first = data("/first");
@@ -211,7 +217,10 @@ fn a_request_of_the_command_comes_to_the_page_as_it_ends() {
     assert_eq!(second["record"]["amb.blame"], "upstream");
     let live = looked.ask("/v1/live", &[("Host", &host), ("Cookie", &cookie)]);
     let live: serde_json::Value = serde_json::from_str(live.split("\r\n\r\n").nth(1).unwrap()).unwrap();
-    assert_eq!((live["status"]["requests"].clone(), live["status"]["failed"].clone()), (3.into(), 1.into()));
+    assert_eq!(
+        (live["status"]["requests"].clone(), live["status"]["failed"].clone()),
+        (3.into(), 1.into())
+    );
     looked.running.wait().assert_status(0);
     read_until(&mut events, &mut read, "event: over");
     upstream.join();
@@ -222,14 +231,20 @@ fn a_page_whose_port_is_taken_lets_nothing_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let outcome = Amb::run([format!("--ui={address}")]).shell("echo started").status(125);
-    assert!(outcome.stderr().contains(&format!("cannot listen on {address}")), "{outcome}");
+    assert!(
+        outcome.stderr().contains(&format!("cannot listen on {address}")),
+        "{outcome}"
+    );
     assert!(outcome.stdout.is_empty());
 }
 
 #[test]
 fn what_others_could_reach_is_no_place_for_the_page() {
     let outcome = Amb::run(["--ui=0.0.0.0:0"]).shell("echo started").status(125);
-    assert!(outcome.stderr().contains("can be reached from other machines"), "{outcome}");
+    assert!(
+        outcome.stderr().contains("can be reached from other machines"),
+        "{outcome}"
+    );
 }
 
 /// `amb top` in a terminal, with control sockets in this directory.
@@ -238,7 +253,9 @@ fn top(runtime: &std::path::Path) -> Terminal {
     let mut runtime_directory = OsString::from("XDG_RUNTIME_DIR=");
     runtime_directory.push(runtime);
     let words = ["env", "TERM=xterm", "LC_ALL=C.UTF-8"].map(OsString::from);
-    let words = words.into_iter().chain([runtime_directory, env!("CARGO_BIN_EXE_amb").into(), "top".into()]);
+    let words = words
+        .into_iter()
+        .chain([runtime_directory, env!("CARGO_BIN_EXE_amb").into(), "top".into()]);
     Terminal::run(&words.collect::<Vec<_>>())
 }
 
@@ -246,7 +263,7 @@ fn top(runtime: &std::path::Path) -> Terminal {
 #[track_caller]
 fn waiting(runtime: &std::path::Path) -> Running {
     let run = Amb::run(["--name", "looked-at"]).env("XDG_RUNTIME_DIR", runtime);
-    let running = run.open_stdin().shell("echo ready; read x").start();
+    let running = run.open_stdin().shell("echo ready; read x; exit 0").start();
     running.wait_for_line("ready");
     running
 }
@@ -293,5 +310,8 @@ fn top_ends_when_its_terminal_is_gone() {
 #[test]
 fn top_without_a_terminal_names_what_needs_none() {
     let outcome = Amb::bare().command([env!("CARGO_BIN_EXE_amb"), "top"]).status(1);
-    assert!(outcome.stderr().contains("`amb status` tells the same in lines"), "{outcome}");
+    assert!(
+        outcome.stderr().contains("`amb status` tells the same in lines"),
+        "{outcome}"
+    );
 }

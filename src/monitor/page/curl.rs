@@ -78,8 +78,14 @@ mod tests {
     #[test]
     fn a_request_is_what_curl_would_send() {
         for (command, expected) in [
-            (of("GET", "example.com", 80, "/a?b=c&d"), "curl --path-as-is 'http://example.com/a?b=c&d'"),
-            (of("HEAD", "a.test", 81, "/../x"), "curl --path-as-is --head 'http://a.test:81/../x'"),
+            (
+                of("GET", "example.com", 80, "/a?b=c&d"),
+                "curl --path-as-is 'http://example.com/a?b=c&d'",
+            ),
+            (
+                of("HEAD", "a.test", 81, "/../x"),
+                "curl --path-as-is --head 'http://a.test:81/../x'",
+            ),
             (
                 of("DELETE", "::1", 80, "/"),
                 "curl --path-as-is --request DELETE --globoff 'http://[::1]/'",

@@ -224,7 +224,11 @@ mod tests {
             (&*right, vec![host, ("origin", "http://localhost:4711")], 403),
             (&*right, vec![host, ("origin", "null")], 403),
             (&*right, vec![host, ("sec-fetch-site", "cross-site")], 403),
-            ("/v1/live", vec![host, ("sec-fetch-site", "same-site"), ("cookie", &*cookie)], 403),
+            (
+                "/v1/live",
+                vec![host, ("sec-fetch-site", "same-site"), ("cookie", &*cookie)],
+                403,
+            ),
         ] {
             assert_eq!(refused(&judged(&door, path, &headers)), expected, "{path} {headers:?}");
         }

@@ -21,11 +21,7 @@ use tokio::{
 };
 
 use super::curl;
-use crate::{
-    report::access_log,
-    traffic::Record,
-    veil,
-};
+use crate::{report::access_log, traffic::Record, veil};
 
 /// Records that are kept for browsers that come later.
 const MOST_KEPT: usize = 1_000;
@@ -91,7 +87,9 @@ impl Feed {
         kept.bytes += event.1.len();
         kept.events.push_back(event.clone());
         while kept.events.len() > MOST_KEPT || kept.bytes > MOST_BYTES {
-            let Some((_, gone)) = kept.events.pop_front() else { break };
+            let Some((_, gone)) = kept.events.pop_front() else {
+                break;
+            };
             kept.bytes -= gone.len();
         }
         if let Some(followers) = &kept.followers
@@ -107,7 +105,12 @@ impl Feed {
             let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // A browser that has seen more was that of another run.
             let last = if last > kept.last { 0 } else { last };
-            let events: Vec<Event> = kept.events.iter().filter(|(number, _)| *number > last).cloned().collect();
+            let events: Vec<Event> = kept
+                .events
+                .iter()
+                .filter(|(number, _)| *number > last)
+                .cloned()
+                .collect();
             let first = events.first().map_or(kept.last + 1, |(number, _)| *number);
             let fresh = kept.followers.as_ref().map(broadcast::Sender::subscribe);
             (first - last - 1, events, fresh)

@@ -237,8 +237,12 @@
     div.append(dt, dd);
     return div;
   };
+  let known = 0;
   const figures = (live) => {
     const { status, report, under_way } = live;
+    // A run that ends cannot tell any more of what has passed.
+    if (status.requests + status.tunnels < known) return;
+    known = status.requests + status.tunnels;
     $("name").textContent = status.name;
     document.title = `amb: ${status.name}`;
     state("live", `up ${seconds(status.duration_seconds)}`);
@@ -274,5 +278,6 @@
     } catch { /* The events tell of a run that is over. */ }
     setTimeout(look, document.hidden ? 10_000 : 1_000);
   };
+  if (innerWidth < 700) $("hosts-part").open = false;
   look();
 })();

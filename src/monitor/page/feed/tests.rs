@@ -35,7 +35,14 @@ fn a_browser_gets_what_has_passed_and_what_passes_and_the_end() {
         assert!(feed.end());
         all(events).await
     });
-    let order = ["retry: 1000", "id: 1\nevent: record\n", "/before", "id: 2\n", "/after", "event: over\n"];
+    let order = [
+        "retry: 1000",
+        "id: 1\nevent: record\n",
+        "/before",
+        "id: 2\n",
+        "/after",
+        "event: over\n",
+    ];
     let places = order.map(|part| text.find(part).unwrap_or_else(|| panic!("{part} is not in {text}")));
     assert!(places.is_sorted(), "{text}");
     assert!(!text.contains("event: lost"));
@@ -53,7 +60,10 @@ fn a_browser_that_comes_back_gets_what_it_has_missed() {
         feed.end();
         all(events).await
     });
-    assert!(!text.contains("id: 3\n") && text.contains("id: 4\n") && text.contains("id: 5\n"), "{text}");
+    assert!(
+        !text.contains("id: 3\n") && text.contains("id: 4\n") && text.contains("id: 5\n"),
+        "{text}"
+    );
     assert!(!text.contains("event: lost"));
 }
 
@@ -74,7 +84,10 @@ fn what_is_too_much_is_lost_and_told_of() {
         assert!(all(late).await.contains("event: lost\ndata: 7\n\n"));
         all(slow).await
     });
-    let lost = text.split("event: lost\ndata: ").nth(1).and_then(|rest| rest.lines().next());
+    let lost = text
+        .split("event: lost\ndata: ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
     let lost: usize = lost.unwrap_or_else(|| panic!("{text}")).parse().unwrap();
     assert_eq!(lost + text.matches("event: record").count(), BEHIND + 100);
 }
@@ -88,5 +101,8 @@ fn long_paths_do_not_fill_the_memory() {
     }
     let kept = feed.0.lock().unwrap();
     assert!(kept.bytes <= MOST_BYTES && !kept.events.is_empty());
-    assert_eq!(kept.bytes, kept.events.iter().map(|(_, event)| event.len()).sum::<usize>());
+    assert_eq!(
+        kept.bytes,
+        kept.events.iter().map(|(_, event)| event.len()).sum::<usize>()
+    );
 }
