@@ -19,10 +19,7 @@ use tokio::{
     time,
 };
 
-use self::{
-    endpoint::Socket,
-    place::{Bound, Place},
-};
+use self::{endpoint::Socket, place::Control};
 pub use self::{
     page::{Feed, Page},
     view::{Kind, View},
@@ -36,7 +33,7 @@ pub struct Monitor {
     /// The run.
     view: Arc<View>,
     /// Its control socket; none if there is none to be had.
-    control: Option<Bound>,
+    control: Option<Control>,
     /// Its page; none if nobody wants one.
     page: Option<Page>,
     /// What serves; none before it begins.
@@ -52,16 +49,8 @@ struct Thread {
 }
 
 impl Monitor {
-    /// Endpoints of this run, whose control socket is in `place`; without a place it has none. A `page` is served at once.
-    ///
-    /// A run goes on without a control socket if there is none to be had: who looks for it, does not find it.
-    pub fn new(view: View, place: Option<&Place>, page: Option<Page>) -> Self {
-        let control = place.map(|place| place.bind(&view.run.id));
-        let control = control.and_then(|bound| {
-            bound
-                .inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"))
-                .ok()
-        });
+    /// Endpoints of this run. A `page` is served at once.
+    pub fn new(view: View, control: Option<Control>, page: Option<Page>) -> Self {
         let mut monitor = Self {
             view: Arc::new(view),
             control,

@@ -33,7 +33,10 @@ use crate::{
     config::{Config, Sources},
     exit::Exit,
     inject,
-    monitor::{Feed, Kind, Monitor, Page, View, place::Place},
+    monitor::{
+        Feed, Kind, Monitor, Page, View,
+        place::{Control, Place},
+    },
     proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
     report::{
         access_log::{AccessLog, Sink},
@@ -173,6 +176,7 @@ fn start(
         config.name,
         proxy.address()
     ));
+    let control = control(config, &run_id);
     let child = spawn.start(&config.supervise, &mut signals)?;
     let pid = child.id();
     tracing::info!(pid, "the command runs");
@@ -188,9 +192,9 @@ fn start(
         listener.as_ref(),
         &lookout,
     );
-    let mut monitor = (config.control || page.is_some()).then(|| {
+    let mut monitor = (control.is_some() || page.is_some()).then(|| {
         let run = outcome::description(args, config, sources, run_id.clone(), started_at);
-        monitor(run, pid, address, config, lookout, page)
+        Monitor::new(view(run, pid, address, config, lookout), control, page)
     });
     let supervisor = Supervisor::new(child, &config.supervise);
     let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live.as_ref());
@@ -260,16 +264,27 @@ fn supervise(
     supervisor.run(signals, errands, watch)
 }
 
-/// What lets others look at the run.
-fn monitor(
-    run: summary::Run,
-    pid: i32,
-    proxy: SocketAddr,
-    config: &Config,
-    lookout: Lookout,
-    page: Option<Page>,
-) -> Monitor {
-    let view = View {
+/// The socket by which others look at the run; none if they are not to. A run goes on without one if there is none to be had:
+/// who looks for it does not find it.
+fn control(config: &Config, run_id: &str) -> Option<Control> {
+    let bound = config
+        .control
+        .then(|| Place::of(|name| env::var_os(name)).bind(run_id))?;
+    bound
+        .inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"))
+        .ok()
+}
+
+/// The live page, whose address is told: the child starts after that, and stderr is its own then.
+fn page(address: SocketAddr) -> Result<Page, StartError> {
+    let page = Page::bind(address).map_err(|reason| StartError::Listen { address, reason })?;
+    cli::say(&format_args!("live page: {}", page.url()));
+    Ok(page)
+}
+
+/// The run as others see it.
+fn view(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, lookout: Lookout) -> View {
+    View {
         kind: Kind::Run,
         run,
         child: u32::try_from(pid).ok(),
@@ -278,16 +293,7 @@ fn monitor(
         egress: outcome::egress(config),
         lookout,
         stop: None,
-    };
-    let place = config.control.then(|| Place::of(|name| env::var_os(name)));
-    Monitor::new(view, place.as_ref(), page)
-}
-
-/// The live page, whose address is told: the child starts after that, and stderr is its own then.
-fn page(address: SocketAddr) -> Result<Page, StartError> {
-    let page = Page::bind(address).map_err(|reason| StartError::Listen { address, reason })?;
-    cli::say(&format_args!("live page: {}", page.url()));
-    Ok(page)
+    }
 }
 
 /// What TLS is spoken by, as far as the run has to do with it.
