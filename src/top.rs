@@ -55,7 +55,7 @@ pub fn run(args: &TopArgs) -> Exit {
 fn show(args: &TopArgs) -> io::Result<Exit> {
     let client = Client::new(|name| env::var_os(name))?;
     let watch = Watch::start(client, args.run.clone())?;
-    let Some(first) = watch.next() else {
+    let Some(first) = watch.first() else {
         return Err(io::Error::other("nobody asks the runs"));
     };
     let Some(mut state) = State::new(first) else {
@@ -68,7 +68,7 @@ fn show(args: &TopArgs) -> io::Result<Exit> {
     let theme = Theme::of(&Stream::stdout(args.console.color));
     let mut screen = Screen::enter()?;
     loop {
-        screen.draw(|frame| draw::draw(&state, &theme, frame))?;
+        screen.draw(|frame| draw::draw(&state, theme, frame))?;
         let mut changed = false;
         while !changed {
             if event::poll(TURN)? {

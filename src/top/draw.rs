@@ -115,8 +115,7 @@ fn lines(count: usize) -> u16 {
 }
 
 /// Draws it all.
-pub(super) fn draw(state: &State, theme: &Theme, frame: &mut Frame<'_>) {
-    let theme = *theme;
+pub(super) fn draw(state: &State, theme: Theme, frame: &mut Frame<'_>) {
     let area = frame.area();
     let width = usize::from(area.width);
     let live = state.live.as_ref();
@@ -192,9 +191,10 @@ fn heading(state: &State, theme: Theme, width: usize, height: u16) -> Vec<Line<'
     let right = format!("{up}{which} ");
     let room = width.saturating_sub(text::width(&right));
     let name = text::escape(&status.name, theme.charset);
-    let left = match text::width(&name) + status.id.len() + 16 <= room {
-        true => format!(" amb top  {name}{kind}  {}", status.id),
-        false => format!(" {name}{kind}"),
+    let left = if text::width(&name) + status.id.len() + 16 <= room {
+        format!(" amb top  {name}{kind}  {}", status.id)
+    } else {
+        format!(" {name}{kind}")
     };
     let bar = theme.fit(&left, room, Side::Left) + &right;
     let mut lines = vec![
@@ -209,12 +209,11 @@ fn heading(state: &State, theme: Theme, width: usize, height: u16) -> Vec<Line<'
             .map_or(String::new(), |pid| format!(" {dot} pid {pid}"));
         let place = format!("proxy {}{pid}", status.proxy);
         let room = width.saturating_sub(text::width(&place) + 3);
-        let text = match command.is_empty() || room < 10 {
-            true => format!(" {place}"),
-            false => {
-                let command = theme.fit(&command, room, Side::Left);
-                format!(" {place} {dot} {}", command.trim_end())
-            }
+        let text = if command.is_empty() || room < 10 {
+            format!(" {place}")
+        } else {
+            let command = theme.fit(&command, room, Side::Left);
+            format!(" {place} {dot} {}", command.trim_end())
         };
         lines.push(Line::styled(
             theme.fit(&text, width, Side::Left),
@@ -331,9 +330,10 @@ fn draw_spark(
 
 /// What the keys do, as much as there is room for.
 fn keys(state: &State, theme: Theme, width: usize) -> Line<'static> {
-    let mut text = match state.over {
-        true => " this run is over   q leave".to_owned(),
-        false => " q leave".to_owned(),
+    let mut text = if state.over {
+        " this run is over   q leave".to_owned()
+    } else {
+        " q leave".to_owned()
     };
     let sort = format!("s sort ({})", state.sort.name());
     let several = state.runs.len() > 1;

@@ -85,11 +85,11 @@ pub(super) fn failures(state: &State, theme: Theme, width: usize, height: usize)
 /// The lines of a failure.
 fn failure(theme: Theme, group: &Group, width: usize) -> Vec<Line<'static>> {
     let times = theme.fit(&format!("{}{}", group.count, theme.charset.times()), 6, Side::Right);
-    let port = match group.port {
+    let unusual = match group.port {
         80 | 443 => String::new(),
         port => format!(":{port}"),
     };
-    let what = format!("{} {}{port}{}", group.method, group.host, group.path);
+    let what = format!("{} {}{unusual}{}", group.method, group.host, group.path);
     let why = format!("{}, {}: {}", group.error_type, group.blame, group.detail);
     let part = if group.blame == "policy" {
         Part::Notable

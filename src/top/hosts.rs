@@ -151,11 +151,15 @@ fn line(state: &State, theme: Theme, host: &Host, name: usize, shown: usize) -> 
         (count(tunnels), tunnels == 0, Part::Plain),
         (time(latency.map(|it| it.max)), latency.is_none(), Part::Plain),
     ];
-    let port = match host.port {
+    let unusual = match host.port {
         0 | 80 | 443 => String::new(),
         port => format!(":{port}"),
     };
-    let mut spans = vec![Span::raw(theme.fit(&format!("{}{port}", host.name), name, Side::Left))];
+    let mut spans = vec![Span::raw(theme.fit(
+        &format!("{}{unusual}", host.name),
+        name,
+        Side::Left,
+    ))];
     for ((cell, quiet, part), (_, columns)) in cells.into_iter().zip(&COLUMNS[..shown]) {
         let part = if quiet { Part::Quiet } else { part };
         spans.push(Span::raw(" "));

@@ -104,7 +104,7 @@ fn swing(hosts: usize) -> State {
 /// What is on a terminal of this size, a line each, without the blanks at its end.
 fn picture(state: &State, theme: Theme, width: u16, height: u16) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| draw::draw(state, &theme, frame)).unwrap();
+    terminal.draw(|frame| draw::draw(state, theme, frame)).unwrap();
     let buffer = terminal.backend().buffer();
     let line = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
     (0..height).map(|y| line(y).trim_end().to_owned()).collect()
@@ -201,7 +201,7 @@ fn without_colours_there_are_none() {
     let colours = |color| {
         let theme = Theme { color, ..PLAIN };
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
-        terminal.draw(|frame| draw::draw(&swing(3), &theme, frame)).unwrap();
+        terminal.draw(|frame| draw::draw(&swing(3), theme, frame)).unwrap();
         let buffer = terminal.backend().buffer().clone();
         let reset = ratatui::style::Color::Reset;
         buffer.content().iter().any(|cell| cell.fg != reset || cell.bg != reset)

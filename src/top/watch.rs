@@ -62,7 +62,7 @@ impl Watch {
     }
 
     /// Waits for what there is to see; none if nothing will ever come.
-    pub(super) fn next(&self) -> Option<Look> {
+    pub(super) fn first(&self) -> Option<Look> {
         self.looks.recv().ok()
     }
 

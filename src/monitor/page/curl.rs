@@ -19,9 +19,10 @@ pub(super) fn command(record: &Record) -> Option<String> {
         method => command.extend([" --request ", &quoted(method)]),
     }
     let scheme = record.scheme.unwrap_or(Scheme::Http);
-    let host = match record.host.contains(':') {
-        true => format!("[{}]", record.host),
-        false => record.host.clone(),
+    let host = if record.host.contains(':') {
+        format!("[{}]", record.host)
+    } else {
+        record.host.clone()
     };
     let port = match record.port {
         port if port == scheme.port() => String::new(),
