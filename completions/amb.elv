@@ -34,6 +34,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand policy 'Try out what holds for a request, and write rules from reports'
             cand report 'Show, convert, merge or compare reports of runs'
             cand status 'Show what runs under amb, a line each'
+            cand top 'Watch a run on the terminal while it goes on'
             cand ca 'Create or show a certificate authority that is kept'
             cand doctor 'Find out which programs of this machine go through amb, and trust it'
             cand trust 'Trust this project''s amb.toml'
@@ -79,6 +80,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --access-log-format 'The form of these lines [default: json]'
             cand --log-level 'How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug [default: AMB_LOG, else warn, and error if stderr is a terminal, which is the command''s while it runs]'
             cand --log-format 'The form of these lines [default: text]'
+            cand --ui 'Show requests as they end on a page on this machine, whose address is written to stderr [default: no page]'
             cand --no-proxy 'Hosts the command should reach directly; added to its own NO_PROXY [default: none]'
             cand --name 'Label for logs and reports [default: the command''s name]'
             cand --listen 'Where the proxy listens; port 0 takes a free one [default: 127.0.0.1:0]'
@@ -320,6 +322,15 @@ set edit:completion:arg-completer[amb] = {|@words|
         &'amb;status'= {
             cand --color 'When to use colours'
             cand --json 'As JSON'
+            cand -q 'Say less: no summary and no warnings; errors stay'
+            cand --quiet 'Say less: no summary and no warnings; errors stay'
+            cand -v 'Say more of what amb does; -vv for everything'
+            cand --verbose 'Say more of what amb does; -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'amb;top'= {
+            cand --color 'When to use colours'
             cand -q 'Say less: no summary and no warnings; errors stay'
             cand --quiet 'Say less: no summary and no warnings; errors stay'
             cand -v 'Say more of what amb does; -vv for everything'

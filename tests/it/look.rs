@@ -185,7 +185,7 @@ fn the_page_is_closed_to_other_users_who_have_the_token() {
 fn a_request_of_the_command_comes_to_the_page_as_it_ends() {
     let upstream = Upstream::script([ok("hello"), status(503), ok("later")]);
     let shell = format!(
-        "$CHILD --get \"{}\"; $CHILD --get {}; echo ready; read x; $CHILD --get {}; echo ready; read x; exit 0",
+        "$CHILD --get \"{}\"; $CHILD --get {}; echo ready; read x; $CHILD --get {}; echo; echo ready; read x; exit 0",
         upstream.url("/first?token=hunter2&q='x"),
         upstream.url("/second"),
         upstream.url("/third"),
