@@ -6,11 +6,21 @@
 pub mod client;
 mod control;
 mod endpoint;
+pub mod metrics;
 mod page;
 pub mod place;
 pub mod view;
 
-use std::{io, os::fd::OwnedFd, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     net::UnixListener,
@@ -19,7 +29,7 @@ use tokio::{
     time,
 };
 
-use self::{endpoint::Socket, place::Control};
+use self::{endpoint::Socket, metrics::Scraped, place::Control};
 pub use self::{
     page::{Feed, Page},
     view::{Kind, View},
@@ -36,6 +46,10 @@ pub struct Monitor {
     control: Option<Control>,
     /// Its page; none if nobody wants one.
     page: Option<Page>,
+    /// Where its metrics are scraped; none if they are not, or it serves already.
+    scraped: Option<Scraped>,
+    /// Whether the command has ended.
+    ended: Arc<AtomicBool>,
     /// What serves; none before it begins.
     thread: Option<Thread>,
 }
@@ -49,23 +63,30 @@ struct Thread {
 }
 
 impl Monitor {
-    /// Endpoints of this run. A `page` is served at once.
-    pub fn new(view: View, control: Option<Control>, page: Option<Page>) -> Self {
+    /// Endpoints of this run. They begin at once if the run's metrics are to be scraped, or it has a page.
+    pub fn new(view: View, control: Option<Control>, scraped: Option<Scraped>, page: Option<Page>) -> Self {
         let mut monitor = Self {
             view: Arc::new(view),
             control,
             page,
+            scraped,
+            ended: Arc::default(),
             thread: None,
         };
-        if monitor.page.is_some() {
+        if monitor.scraped.is_some() || monitor.page.is_some() {
             monitor.begin();
         }
         monitor
     }
 
-    /// Readable when somebody asks; none if nobody can.
+    /// Says that the command has ended, and the run goes on for as long as something is open.
+    pub fn note_end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Readable when somebody asks; none if nobody can, or it serves already.
     pub fn awaited(&self) -> Option<OwnedFd> {
-        let control = self.control.as_ref()?;
+        let control = self.control.as_ref().filter(|_| self.thread.is_none())?;
         control.listener.try_clone().map(OwnedFd::from).ok()
     }
 
@@ -79,11 +100,13 @@ impl Monitor {
     }
 
     /// Serves, on a thread of its own.
-    fn serve(&self) -> io::Result<Thread> {
+    fn serve(&mut self) -> io::Result<Thread> {
         let control = self.control.as_ref().map(|control| control.listener.try_clone());
         let sockets = Sockets {
             control: control.transpose()?,
             page: self.page.as_ref().map(Page::share).transpose()?,
+            scraped: self.scraped.take(),
+            ended: Arc::clone(&self.ended),
         };
         let (stop, stopped) = oneshot::channel();
         let view = Arc::clone(&self.view);
@@ -112,6 +135,10 @@ struct Sockets {
     control: Option<std::os::unix::net::UnixListener>,
     /// The page; none if there is none.
     page: Option<Page>,
+    /// Where the metrics are scraped; none if they are not.
+    scraped: Option<Scraped>,
+    /// Whether the command has ended.
+    ended: Arc<AtomicBool>,
 }
 
 impl Sockets {
@@ -150,9 +177,16 @@ impl Sockets {
                     time::sleep(LAST_WORDS).await;
                 }
             };
+            let metrics = async {
+                match self.scraped {
+                    Some(scraped) => scraped.serve(Arc::clone(view), self.ended).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = control => {}
                 () = page => {}
+                served = metrics => served?,
                 () = stopped => {}
             }
             Ok(())

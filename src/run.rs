@@ -4,9 +4,11 @@
 //! child ended. Whatever fails before the child starts ends the run with a line that says so; whatever fails after it
 //! never changes how the child's end is passed on.
 
+mod certificates;
 mod dry;
 mod learn;
 mod live;
+mod metrics;
 mod notify;
 mod outcome;
 mod secrets;
@@ -27,7 +29,7 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-use self::{live::Live, outcome::Outcome};
+use self::{live::Live, metrics::Figures, outcome::Outcome};
 use crate::{
     cli::{self, Console, RunArgs},
     config::{Config, Sources},
@@ -35,9 +37,10 @@ use crate::{
     inject,
     monitor::{
         Feed, Kind, Monitor, Page, View,
+        metrics::Scraped,
         place::{Control, Place},
     },
-    proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
+    proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, TlsErrors},
     report::{
         access_log::{AccessLog, Sink},
         color::Stream,
@@ -62,6 +65,14 @@ enum StartError {
     /// The port is taken, or the address is not this machine's.
     #[error("cannot listen on {address}: {reason}")]
     Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The kernel's reason.
+        reason: io::Error,
+    },
+    /// The same, where the metrics are to be scraped.
+    #[error("--metrics-listen: cannot listen on {address}: {reason}")]
+    Metrics {
         /// What was asked for.
         address: SocketAddr,
         /// The kernel's reason.
@@ -137,17 +148,13 @@ fn start(
     let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
     let environment = &secrets.environment[..];
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
-    let Outputs {
-        reports,
-        learned,
-        access_log,
-        events,
-    } = Outputs::open(config).map_err(StartError::Report)?;
+    let outputs = Outputs::open(config).map_err(StartError::Report)?;
     let live = Live::of(config, started_at);
     let requests = config.report.wants_requests().then(Keeper::default);
     let page = config.ui.map(page).transpose()?;
     let feed = page.as_ref().map(Page::feed);
-    let listener = listener([&access_log, &events], live.as_ref(), requests.clone(), feed);
+    let logs = [&outputs.access_log, &outputs.events];
+    let listener = listener(logs, live.as_ref(), requests.clone(), feed);
 
     let bound = Proxy::bind(config.listen, config.threads);
     let proxy = bound.map_err(|reason| StartError::Listen {
@@ -155,9 +162,10 @@ fn start(
         reason,
     })?;
     tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
-    let tls = tls(config, &run_id, started_at)?;
+    let scraped = metrics::bind(&config.metrics)?;
+    let tls = certificates::tls(config, &run_id, started_at)?;
     let inherited = inject::environment(environment);
-    let trust = trust(&tls, &inherited)?;
+    let trust = certificates::trust(&tls, &inherited)?;
     let certificates = trust.as_ref().map(Directory::files);
     let changes = inject::changes(&inherited, proxy.address(), certificates, &run_id, &config.inject);
     let confinement = confinement(config, proxy.address().port())?;
@@ -192,9 +200,10 @@ fn start(
         listener.as_ref(),
         &lookout,
     );
-    let mut monitor = (control.is_some() || page.is_some()).then(|| {
+    let mut monitor = (control.is_some() || scraped.is_some() || page.is_some()).then(|| {
         let run = outcome::description(args, config, sources, run_id.clone(), started_at);
-        Monitor::new(view(run, pid, address, config, lookout), control, page)
+        let view = view(run, pid, address, scraped.as_ref(), config, lookout);
+        Monitor::new(view, control, scraped, page)
     });
     let supervisor = Supervisor::new(child, &config.supervise);
     let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live.as_ref());
@@ -220,10 +229,11 @@ fn start(
             drained,
             panicked: PANICS.load(Ordering::Relaxed),
             aborted: live.and_then(Live::aborted),
-            logs: [access_log, events].map(|log| log.map(AccessLog::close)),
+            logs: [outputs.access_log, outputs.events].map(|log| log.map(AccessLog::close)),
             requests,
         };
-        outcome.report(reports, learned, &stderr)
+        let tell = |summary: &_| outputs.figures.tell(summary, &config.policy, address, &tls);
+        outcome.report(outputs.reports, outputs.learned, tell, &stderr)
     }));
     let exit = told.unwrap_or_else(|_| {
         write_stderr("amb: degraded: amb failed after the command had ended: a bug, please report it\n");
@@ -243,7 +253,7 @@ fn supervise(
     supervisor: Supervisor,
     signals: &mut Signals,
     standby: &mut Standby,
-    monitor: Option<&mut Monitor>,
+    mut monitor: Option<&mut Monitor>,
     live: Option<&Live<'_>>,
 ) -> Ended {
     let mut errands = Vec::with_capacity(2);
@@ -251,7 +261,7 @@ fn supervise(
         awaited,
         run: Box::new(|| standby.begin()),
     }));
-    if let Some(monitor) = monitor {
+    if let Some(monitor) = monitor.as_deref_mut() {
         errands.extend(monitor.awaited().map(|awaited| Errand {
             awaited,
             run: Box::new(|| monitor.begin()),
@@ -261,7 +271,11 @@ fn supervise(
         every: live::EVERY,
         look: Box::new(|| live.fails()),
     });
-    supervisor.run(signals, errands, watch)
+    let ended = supervisor.run(signals, errands, watch);
+    if let Some(monitor) = monitor {
+        monitor.note_end();
+    }
+    ended
 }
 
 /// The socket by which others look at the run; none if they are not to. A run goes on without one if there is none to be had:
@@ -283,41 +297,25 @@ fn page(address: SocketAddr) -> Result<Page, StartError> {
 }
 
 /// The run as others see it.
-fn view(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, lookout: Lookout) -> View {
+fn view(
+    run: summary::Run,
+    pid: i32,
+    proxy: SocketAddr,
+    scraped: Option<&Scraped>,
+    config: &Config,
+    lookout: Lookout,
+) -> View {
     View {
         kind: Kind::Run,
         run,
         child: u32::try_from(pid).ok(),
         directory: env::current_dir().unwrap_or_default(),
         proxy,
+        metrics: scraped.map(Scraped::address),
         egress: outcome::egress(config),
         lookout,
         stop: None,
     }
-}
-
-/// What TLS is spoken by, as far as the run has to do with it.
-fn tls(config: &Config, run_id: &str, started_at: SystemTime) -> Result<Arc<Tls>, TlsErrors> {
-    let tls = Tls::prepare(&config.policy, run_id, started_at)?;
-    for note in &tls.notes {
-        tracing::warn!("{note}");
-    }
-    if let Some(authority) = tls.authority() {
-        sabotage::disclose(&authority.pem(), || authority.key());
-    }
-    Ok(Arc::new(tls))
-}
-
-/// The files by which the command trusts amb; none if nothing is decrypted.
-fn trust(tls: &Tls, inherited: &inject::Environment<'_>) -> Result<Option<Directory>, TrustError> {
-    let Some(authority) = tls.authority() else {
-        return Ok(None);
-    };
-    let directory = Directory::create(authority.der(), inherited)?;
-    for note in &directory.files().notes {
-        tracing::warn!("certificates: {note}");
-    }
-    Ok(Some(directory))
 }
 
 /// Tells of a central policy that was lifted, first of all those who look after it.
@@ -368,7 +366,7 @@ fn listener(
 }
 
 /// What the run is written to.
-struct Outputs {
+struct Outputs<'a> {
     /// The reports' files.
     reports: Vec<ReportFile>,
     /// The lockfile that it makes; none if it makes none.
@@ -377,14 +375,16 @@ struct Outputs {
     access_log: Option<AccessLog>,
     /// The events; none if nobody follows the run.
     events: Option<AccessLog>,
+    /// Its figures at the end.
+    figures: Figures<'a>,
 }
 
-impl Outputs {
+impl<'a> Outputs<'a> {
     /// Opens all of them.
     ///
     /// # Errors
     /// A line for each that cannot be written.
-    fn open(config: &Config) -> Result<Self, String> {
+    fn open(config: &'a Config) -> Result<Self, String> {
         let reports = config.report.reserve();
         let learned = config.policy.egress.as_ref().and_then(|egress| egress.learn.as_deref());
         let learned = learned.map(|path| OutputFile::reserve("lockfile", path)).transpose();
@@ -397,6 +397,7 @@ impl Outputs {
                 learned,
                 access_log,
                 events,
+                figures: Figures::prepare(&config.metrics),
             }),
             (reports, learned, access_log, events) => {
                 let reasons = [reports.err(), learned.err(), access_log.err(), events.err()];

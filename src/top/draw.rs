@@ -89,6 +89,15 @@ impl Plan {
         if rest < 5 {
             plan.failures = 0;
         }
+        // A heading and two hosts come before all that.
+        let others = rest.saturating_sub(3);
+        if plan.under_way + plan.circuits + plan.failures > others {
+            plan.under_way = 0;
+        }
+        if plan.circuits + plan.failures > others {
+            plan.circuits = 0;
+        }
+        plan.failures = plan.failures.min(others);
         let taken = plan.under_way + plan.circuits + plan.failures;
         plan.hosts = rest.saturating_sub(taken);
         // What the hosts have no use for.

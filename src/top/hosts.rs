@@ -100,12 +100,12 @@ pub(super) fn table(state: &State, theme: Theme, width: usize, height: usize) ->
     let hidden = hosts.len().saturating_sub(below);
     let title = match hidden {
         0 => format!("HOSTS by {}", state.sort.name()),
+        // The order is told below.
         _ => format!(
-            "HOSTS {}-{} of {} by {}",
+            "HOSTS {}-{} of {}",
             scroll + 1,
             (scroll + below).min(hosts.len()),
-            hosts.len(),
-            state.sort.name()
+            hosts.len()
         ),
     };
     let mut head = theme.fit(&title, name, Side::Left);

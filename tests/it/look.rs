@@ -26,8 +26,9 @@ impl Looked {
     fn at(flags: &[&str], shell: &str) -> Self {
         let flags = flags.iter().copied().chain(["--ui"]);
         let running = Amb::run(flags).open_stdin().shell(shell).start();
-        let url = running.wait_for_rest_on_stderr("amb: live page: http://");
-        let (address, token) = url.split_once("/?token=").expect("a URL with a token");
+        let line = running.wait_for_stderr_line("amb: live page: http://");
+        let (_, url) = line.split_once("http://").expect("a URL");
+        let (address, token) = url.split_once("/?token=").expect("a token");
         Self {
             address: address.parse().unwrap(),
             token: token.to_owned(),

@@ -17,6 +17,7 @@ mod generated;
 mod guard;
 mod layers;
 mod look;
+mod metrics;
 mod readme;
 mod records;
 mod reports;
