@@ -34,6 +34,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand policy 'Try out what holds for a request, and write rules from reports'
             cand report 'Show, convert, merge or compare reports of runs'
             cand status 'Show what runs under amb, a line each'
+            cand top 'Watch a run on the terminal while it goes on'
             cand ca 'Create or show a certificate authority that is kept'
             cand doctor 'Find out why it does not work, and what goes around amb'
             cand trust 'Trust this project''s amb.toml'
@@ -79,6 +80,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --access-log-format 'The form of these lines [default: json]'
             cand --log-level 'How much amb says of itself: error, warn, info, debug, trace, off; or by module: amb::proxy=debug [default: AMB_LOG, else warn, and error if stderr is a terminal, which is the command''s while it runs]'
             cand --log-format 'The form of these lines [default: text]'
+            cand --ui 'Show requests as they end on a page on this machine, whose address is written to stderr [default: no page]'
             cand --metrics-listen 'Tell the figures of the run to Prometheus: GET /metrics at this address, while the command runs [default: none]'
             cand --metrics-file 'Write the figures of the run to this file when it is over, for the node exporter''s textfile collector [default: none]'
             cand --pushgateway 'Send the figures of the run to this push gateway when it is over [default: none]'
@@ -323,6 +325,15 @@ set edit:completion:arg-completer[amb] = {|@words|
         &'amb;status'= {
             cand --color 'When to use colours'
             cand --json 'As JSON'
+            cand -q 'Say less: no summary and no warnings; errors stay'
+            cand --quiet 'Say less: no summary and no warnings; errors stay'
+            cand -v 'Say more of what amb does; -vv for everything'
+            cand --verbose 'Say more of what amb does; -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'amb;top'= {
+            cand --color 'When to use colours'
             cand -q 'Say less: no summary and no warnings; errors stay'
             cand --quiet 'Say less: no summary and no warnings; errors stay'
             cand -v 'Say more of what amb does; -vv for everything'

@@ -14,6 +14,7 @@ pub mod help;
 pub mod policy;
 pub mod report;
 pub mod status;
+pub mod top;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -138,6 +139,11 @@ pub enum Command {
     ///
     /// The runs of the same user. The exit status is 1 if there is none.
     Status(status::StatusArgs),
+    /// Watch a run on the terminal while it goes on
+    ///
+    /// Its hosts, rates, open requests, circuits and last failures, of the runs of the same user; Tab goes from one to the next.
+    /// What amb status tells is there for programs.
+    Top(top::TopArgs),
     /// Create or show a certificate authority that is kept
     Ca(ca::CaArgs),
     /// Find out why it does not work, and what goes around amb
@@ -267,6 +273,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
                 Command::Policy(args) => args.console = cli.console.clone(),
                 Command::Report(args) => args.console = cli.console.clone(),
                 Command::Status(args) => args.console = cli.console.clone(),
+                Command::Top(args) => args.console = cli.console.clone(),
                 Command::Ca(args) => args.console = cli.console.clone(),
                 Command::Doctor(args) => args.console = cli.console.clone(),
                 Command::Demo(args) => args.console = cli.console.clone(),

@@ -40,6 +40,7 @@ pub mod suggest;
 mod tree;
 pub mod trial;
 pub mod trust;
+pub mod ui_table;
 mod variables;
 
 use std::{
@@ -68,6 +69,7 @@ use self::{
     metrics::{Metrics, MetricsOptions},
     run_table::RunOptions,
     stack::Stack,
+    ui_table::UiOptions,
 };
 use crate::{
     assert::{AssertOptions, Assertions},
@@ -200,6 +202,9 @@ pub struct Options {
     /// What amb says of itself
     #[command(flatten)]
     pub log: LogOptions,
+    /// The live page
+    #[command(flatten)]
+    pub ui: UiOptions,
     /// To whom the figures of a run are told
     #[command(flatten)]
     pub metrics: MetricsOptions,
@@ -252,6 +257,8 @@ pub struct Config {
     pub drain: Duration,
     /// Whether the run can be looked at while it goes on.
     pub control: bool,
+    /// Where the live page is; none for no page.
+    pub ui: Option<SocketAddr>,
     /// What must hold at the end.
     pub assertions: Assertions,
     /// What is shown and written at the end.
@@ -445,6 +452,7 @@ fn build(
         supervise: run.supervise,
         drain: run.drain,
         control: run.control,
+        ui: options.ui.listen.map(|address| address.0),
         assertions: options.assert.build(problems),
         report: valid(options.report.build(), problems),
         access_log: valid(options.access_log.build(), problems),

@@ -17,7 +17,7 @@ use amb::{
     cli::{self, Command},
     config, demo, doctor,
     exit::Exit,
-    run, supervise,
+    run, supervise, top,
 };
 
 /// Where the C library begins: ends as [`outcome`] says.
@@ -58,6 +58,7 @@ fn outcome() -> Exit {
         Command::Policy(args) => cli::policy::run(&args),
         Command::Report(args) => cli::report::run(&args),
         Command::Status(args) => cli::status::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Ca(args) => ca::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Trust(args) => cli::config::trust(&args),

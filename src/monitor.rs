@@ -7,6 +7,7 @@ pub mod client;
 mod control;
 mod endpoint;
 pub mod metrics;
+mod page;
 pub mod place;
 pub mod view;
 
@@ -18,16 +19,24 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use tokio::{
     net::UnixListener,
     runtime::{self, LocalOptions},
     sync::oneshot,
+    time,
 };
 
-pub use self::view::{Kind, View};
 use self::{endpoint::Socket, metrics::Scraped, place::Control};
+pub use self::{
+    page::{Feed, Page},
+    view::{Kind, View},
+};
+
+/// How long the end of a run waits for browsers that are told of it. Without any it does not wait.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// A run's endpoints.
 pub struct Monitor {
@@ -35,6 +44,8 @@ pub struct Monitor {
     view: Arc<View>,
     /// Its control socket; none if there is none to be had.
     control: Option<Control>,
+    /// Its page; none if nobody wants one.
+    page: Option<Page>,
     /// Where its metrics are scraped; none if they are not, or it serves already.
     scraped: Option<Scraped>,
     /// Whether the command has ended.
@@ -52,16 +63,17 @@ struct Thread {
 }
 
 impl Monitor {
-    /// Endpoints of this run. They begin at once if the run's metrics are to be scraped.
-    pub fn new(view: View, control: Option<Control>, scraped: Option<Scraped>) -> Self {
+    /// Endpoints of this run. They begin at once if the run's metrics are to be scraped, or it has a page.
+    pub fn new(view: View, control: Option<Control>, scraped: Option<Scraped>, page: Option<Page>) -> Self {
         let mut monitor = Self {
             view: Arc::new(view),
             control,
+            page,
             scraped,
             ended: Arc::default(),
             thread: None,
         };
-        if monitor.scraped.is_some() {
+        if monitor.scraped.is_some() || monitor.page.is_some() {
             monitor.begin();
         }
         monitor
@@ -92,6 +104,7 @@ impl Monitor {
         let control = self.control.as_ref().map(|control| control.listener.try_clone());
         let sockets = Sockets {
             control: control.transpose()?,
+            page: self.page.as_ref().map(Page::share).transpose()?,
             scraped: self.scraped.take(),
             ended: Arc::clone(&self.ended),
         };
@@ -120,6 +133,8 @@ impl Monitor {
 struct Sockets {
     /// The control socket; none if there is none.
     control: Option<std::os::unix::net::UnixListener>,
+    /// The page; none if there is none.
+    page: Option<Page>,
     /// Where the metrics are scraped; none if they are not.
     scraped: Option<Scraped>,
     /// Whether the command has ended.
@@ -147,6 +162,21 @@ impl Sockets {
                     None => std::future::pending().await,
                 }
             };
+            let feed = self.page.as_ref().map(Page::feed);
+            let page = self.page.map(|page| page.serve(view)).transpose()?;
+            let page = async {
+                match page {
+                    Some(page) => page.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let stopped = async {
+                // An error: whoever could have told it is gone.
+                drop(stopped.await);
+                if feed.is_some_and(|feed| feed.end()) {
+                    time::sleep(LAST_WORDS).await;
+                }
+            };
             let metrics = async {
                 match self.scraped {
                     Some(scraped) => scraped.serve(Arc::clone(view), self.ended).await,
@@ -155,8 +185,9 @@ impl Sockets {
             };
             tokio::select! {
                 () = control => {}
+                () = page => {}
                 served = metrics => served?,
-                _ = stopped => {}
+                () = stopped => {}
             }
             Ok(())
         })

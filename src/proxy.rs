@@ -58,7 +58,7 @@ use tokio::{
 };
 
 pub use self::{
-    access::recognises_clients,
+    access::{is_of_this_user, recognises_clients},
     lookout::{Look, Lookout, UnderWay},
     own::{Messenger, Question as Message, Reply},
     program::is_made_by_go,

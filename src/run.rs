@@ -36,7 +36,7 @@ use crate::{
     exit::Exit,
     inject,
     monitor::{
-        Kind, Monitor, View,
+        Feed, Kind, Monitor, Page, View,
         metrics::Scraped,
         place::{Control, Place},
     },
@@ -151,7 +151,10 @@ fn start(
     let outputs = Outputs::open(config).map_err(StartError::Report)?;
     let live = Live::of(config, started_at);
     let requests = config.report.wants_requests().then(Keeper::default);
-    let listener = listener([&outputs.access_log, &outputs.events], live.as_ref(), requests.clone());
+    let page = config.ui.map(page).transpose()?;
+    let feed = page.as_ref().map(Page::feed);
+    let logs = [&outputs.access_log, &outputs.events];
+    let listener = listener(logs, live.as_ref(), requests.clone(), feed);
 
     let bound = Proxy::bind(config.listen, config.threads);
     let proxy = bound.map_err(|reason| StartError::Listen {
@@ -197,10 +200,10 @@ fn start(
         listener.as_ref(),
         &lookout,
     );
-    let mut monitor = (control.is_some() || scraped.is_some()).then(|| {
+    let mut monitor = (control.is_some() || scraped.is_some() || page.is_some()).then(|| {
         let run = outcome::description(args, config, sources, run_id.clone(), started_at);
         let view = view(run, pid, address, scraped.as_ref(), config, lookout);
-        Monitor::new(view, control, scraped)
+        Monitor::new(view, control, scraped, page)
     });
     let supervisor = Supervisor::new(child, &config.supervise);
     let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live.as_ref());
@@ -286,6 +289,13 @@ fn control(config: &Config, run_id: &str) -> Option<Control> {
         .ok()
 }
 
+/// The live page, whose address is told: the child starts after that, and stderr is its own then.
+fn page(address: SocketAddr) -> Result<Page, StartError> {
+    let page = Page::bind(address).map_err(|reason| StartError::Listen { address, reason })?;
+    cli::say(&format_args!("live page: {}", page.url()));
+    Ok(page)
+}
+
 /// The run as others see it.
 fn view(
     run: summary::Run,
@@ -328,10 +338,15 @@ fn confinement(config: &Config, port: u16) -> Result<Option<Confinement>, Confin
 }
 
 /// Who gets each record as it ends; none if nobody wants them.
-fn listener(logs: [&Option<AccessLog>; 2], live: Option<&Live<'_>>, requests: Option<Keeper>) -> Option<Listener> {
+fn listener(
+    logs: [&Option<AccessLog>; 2],
+    live: Option<&Live<'_>>,
+    requests: Option<Keeper>,
+    feed: Option<Arc<Feed>>,
+) -> Option<Listener> {
     let sinks: Vec<Sink> = logs.into_iter().flatten().map(AccessLog::sink).collect();
     let sums = live.map(Live::sums);
-    if sinks.is_empty() && sums.is_none() && requests.is_none() {
+    if sinks.is_empty() && sums.is_none() && requests.is_none() && feed.is_none() {
         return None;
     }
     Some(Arc::new(move |record| {
@@ -343,6 +358,9 @@ fn listener(logs: [&Option<AccessLog>; 2], live: Option<&Live<'_>>, requests: Op
         }
         if let Some(requests) = &requests {
             requests.keep(record);
+        }
+        if let Some(feed) = &feed {
+            feed.add(record);
         }
     }))
 }

@@ -9,6 +9,7 @@ mod confine;
 mod decide;
 mod leftover;
 mod linger;
+mod parting;
 mod realtime;
 mod signal;
 mod spawn_error;
@@ -36,6 +37,7 @@ pub use self::{
     confine::{Confine, ConfineError, Confinement},
     leftover::Leftovers,
     linger::Wait,
+    parting::before_a_signal_ends_it,
     signal::{Signal, Signals, Woken},
     spawn_error::SpawnError,
     startup::{forget_variables, keep_memory_private, settle_in},

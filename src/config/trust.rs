@@ -89,6 +89,7 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["tls", "extra-roots"], false),
     (&["tls", "intercept"], false),
     (&["tls", "mode"], false),
+    (&["ui", "listen"], false),
     (&["upstream", "proxy"], false),
 ];
 

@@ -33,7 +33,7 @@ pub(super) async fn answer(view: Arc<View>, request: Request<Incoming>) -> Respo
 }
 
 /// A value as JSON, without the secrets that amb knows.
-fn json(value: &impl Serialize) -> Response<Body> {
+pub(super) fn json(value: &impl Serialize) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(mut bytes) => {
             bytes.push(b'\n');

@@ -1,6 +1,6 @@
 //! What all endpoints of amb's own have in common: HTTP/1.1 by hyper, on a socket, for so many at once.
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
@@ -38,20 +38,30 @@ pub(super) enum Socket {
     Tcp(TcpListener),
 }
 
+/// The two ends of a connection by TCP: every request that comes on it has them among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// Who has connected.
+    pub(super) peer: SocketAddr,
+    /// The endpoint's own.
+    pub(super) own: SocketAddr,
+}
+
 /// Both ways of a connection.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 impl Socket {
-    /// The next connection. Cancel safe.
-    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    /// The next connection, and its ends if it is by TCP. Cancel safe.
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<Ends>)> {
         Ok(match self {
-            Self::Unix(listener) => Box::new(listener.accept().await?.0),
+            Self::Unix(listener) => (Box::new(listener.accept().await?.0), None),
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Box::new(stream)
+                let own = stream.local_addr()?;
+                (Box::new(stream), Some(Ends { peer, own }))
             }
         })
     }
@@ -68,8 +78,8 @@ where
         while connections.len() >= MOST_CONNECTIONS {
             connections.join_next().await;
         }
-        let stream = match socket.accept().await {
-            Ok(stream) => stream,
+        let (stream, ends) = match socket.accept().await {
+            Ok(accepted) => accepted,
             Err(reason) => {
                 tracing::debug!(%reason, "no connection to an endpoint could be accepted");
                 tokio::time::sleep(PAUSE).await;
@@ -78,7 +88,10 @@ where
         };
         let answer = answer.clone();
         connections.spawn_local(async move {
-            let service = service_fn(|request| {
+            let service = service_fn(|mut request: Request<Incoming>| {
+                if let Some(ends) = ends {
+                    request.extensions_mut().insert(ends);
+                }
                 let answered = answer(request);
                 async { Ok::<_, Infallible>(answered.await) }
             });

@@ -66,6 +66,19 @@ pub(crate) async fn judge(peer: SocketAddr, own: SocketAddr, run_id: &str) -> Ve
     }
 }
 
+/// Whether the process that connected from `peer` to an endpoint of amb's own at `own` is one of the same user or of root. Fails
+/// open and closed as the proxy does for its clients, of which it lets in more: what descends from the command.
+pub fn is_of_this_user(peer: SocketAddr, own: SocketAddr) -> bool {
+    match peer_socket(peer, own) {
+        // Whoever has let go of it cannot be answered, and need not be.
+        Ok(socket) => socket.is_some_and(|socket| {
+            let held = socket.inode != 0 || socket.uid != 0;
+            held && (socket.uid == 0 || socket.uid == rustix::process::geteuid().as_raw())
+        }),
+        Err(reason) => !is_exhaustion(&reason),
+    }
+}
+
 /// Whether amb can find out whose a connection is, by the example of one of its own.
 ///
 /// # Errors

@@ -237,6 +237,11 @@ impl AccessLog {
     }
 }
 
+/// A record as a line of JSON, with its end, which is not veiled yet.
+pub fn json(record: &Record) -> Vec<u8> {
+    line::line(LineFormat::Json, record)
+}
+
 impl Sink {
     /// Puts a line for a record. Never waits: if there is no room, the line is left out and counted.
     pub fn log(&self, record: &Record) {

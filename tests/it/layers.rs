@@ -49,6 +49,10 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("supervise", &["sabotage", "units", "veil"]),
     ("proxy", &["policy", "sabotage", "secret", "traffic", "units", "veil"]),
     ("monitor", &["proxy", "report", "traffic", "units", "veil"]),
+    (
+        "top",
+        &["cli", "exit", "monitor", "report", "supervise", "traffic", "units"],
+    ),
     ("report", &["traffic", "units", "veil"]),
     ("assert", &["policy", "traffic", "units"]),
     ("traffic", &["units"]),
@@ -68,6 +72,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("figment", &["config"]),
     ("indicatif", &["report"]),
     ("hyper", &["demo", "monitor", "proxy"]),
+    ("ratatui", &["top"]),
     ("h2", &["proxy"]),
     ("httparse", &["proxy"]),
     ("rcgen", &["proxy"]),

@@ -16,6 +16,7 @@ mod fuzz;
 mod generated;
 mod guard;
 mod layers;
+mod look;
 mod metrics;
 mod readme;
 mod records;
