@@ -18,6 +18,7 @@
 //! | [`traffic`] | a record for each exchange and tunnel, and their sums |
 //! | [`mod@assert`] | what must hold of it |
 //! | [`monitor`] | what shows a run while it goes on |
+//! | [`otlp`] | what tells a collector of it, as traces and metrics |
 //! | [`report`] | what people and programs read of it |
 //! | [`config`] | layers, their sources, all mistakes at once; `config/stack.rs` has the layers in their order |
 //! | [`cli`] | subcommands, flags, help, and how amb's own lines are written |
@@ -118,6 +119,8 @@ pub mod traffic;
 pub mod assert;
 
 pub mod monitor;
+
+pub mod otlp;
 
 pub mod report;
 

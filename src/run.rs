@@ -34,6 +34,7 @@ use crate::{
     exit::Exit,
     inject,
     monitor::{Kind, Monitor, View, place::Place},
+    otlp::{Begun, End, Ending, Exporter},
     proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
     report::{
         access_log::{AccessLog, Sink},
@@ -46,7 +47,7 @@ use crate::{
     supervise::{
         Confine, ConfineError, Confinement, Ended, Errand, Signals, Spawn, SpawnError, Supervisor, Watch, write_stderr,
     },
-    traffic::summary,
+    traffic::summary::{self, Warning},
     trust::{Directory, TrustError},
 };
 
@@ -142,7 +143,13 @@ fn start(
     } = Outputs::open(config).map_err(StartError::Report)?;
     let live = Live::of(config, started_at);
     let requests = config.report.wants_requests().then(Keeper::default);
-    let listener = listener([&access_log, &events], live.as_ref(), requests.clone());
+    let mut exporter = exporter(config);
+    let listener = listener(
+        [&access_log, &events],
+        live.as_ref(),
+        requests.clone(),
+        exporter.as_ref(),
+    );
 
     let bound = Proxy::bind(config.listen, config.threads);
     let proxy = bound.map_err(|reason| StartError::Listen {
@@ -186,6 +193,16 @@ fn start(
         listener.as_ref(),
         &lookout,
     );
+    if let Some(exporter) = &mut exporter {
+        exporter.begin(Begun {
+            run: outcome::description(args, config, sources, run_id.clone(), started_at),
+            child: u32::try_from(pid).ok(),
+            proxy: address,
+            tls: &tls,
+            lookout: lookout.clone(),
+            secrets: &secrets.store,
+        });
+    }
     let mut monitor = config.control.then(|| {
         let run = outcome::description(args, config, sources, run_id.clone(), started_at);
         monitor(run, pid, address, config, lookout)
@@ -200,8 +217,20 @@ fn start(
     let told = panic::catch_unwind(AssertUnwindSafe(|| {
         sabotage::strike("report");
         let stderr = Stream::stderr(args.console.color);
-        let drained = drain(standby, &mut signals, config.drain, &stderr);
+        let asked = signals.end_on_request().unwrap_or_else(|reason| {
+            tracing::debug!(%reason, "signals do not shorten the drain");
+            Arc::default()
+        });
+        let drained = drain(standby, &mut signals, config.drain, &stderr, &asked);
         drop(listener);
+        let exported = exporter.map(|exporter| {
+            let ending = exporter.end(End {
+                duration,
+                child: outcome::child(pid, ended),
+                traffic: drained.meter.clone().finish(),
+            });
+            export_rest(&ending, &mut signals, &asked)
+        });
         let outcome = Outcome {
             args,
             config,
@@ -215,6 +244,7 @@ fn start(
             panicked: PANICS.load(Ordering::Relaxed),
             aborted: live.and_then(Live::aborted),
             logs: [access_log, events].map(|log| log.map(AccessLog::close)),
+            exported: exported.flatten(),
             requests,
         };
         outcome.report(reports, learned, &stderr)
@@ -316,11 +346,34 @@ fn confinement(config: &Config, port: u16) -> Result<Option<Confinement>, Confin
     }
 }
 
+/// What is exported of the run; none if nothing is.
+fn exporter(config: &Config) -> Option<Exporter> {
+    let export = config.policy.export.as_ref()?;
+    for note in &export.notes {
+        tracing::warn!("{note}");
+    }
+    Exporter::of(&config.policy)
+}
+
+/// Waits for the rest to be exported, unless a signal asks amb to end. What the user should know of it.
+fn export_rest(ending: &Ending, signals: &mut Signals, asked: &AtomicBool) -> Option<Warning> {
+    let over = ending
+        .over()
+        .is_none_or(|over| !asked.load(Ordering::SeqCst) && signals.wait_drained(ending.limit, over, asked));
+    ending.warning(over)
+}
+
 /// Who gets each record as it ends; none if nobody wants them.
-fn listener(logs: [&Option<AccessLog>; 2], live: Option<&Live<'_>>, requests: Option<Keeper>) -> Option<Listener> {
+fn listener(
+    logs: [&Option<AccessLog>; 2],
+    live: Option<&Live<'_>>,
+    requests: Option<Keeper>,
+    exporter: Option<&Exporter>,
+) -> Option<Listener> {
     let sinks: Vec<Sink> = logs.into_iter().flatten().map(AccessLog::sink).collect();
     let sums = live.map(Live::sums);
-    if sinks.is_empty() && sums.is_none() && requests.is_none() {
+    let spans = exporter.map(Exporter::sink);
+    if sinks.is_empty() && sums.is_none() && requests.is_none() && spans.is_none() {
         return None;
     }
     Some(Arc::new(move |record| {
@@ -332,6 +385,9 @@ fn listener(logs: [&Option<AccessLog>; 2], live: Option<&Live<'_>>, requests: Op
         }
         if let Some(requests) = &requests {
             requests.keep(record);
+        }
+        if let Some(spans) = &spans {
+            spans.take(record);
         }
     }))
 }
@@ -375,17 +431,13 @@ impl Outputs {
     }
 }
 
-/// Ends the proxy, and waits for what is still open when the child has ended. A signal that asks amb to end ends the wait,
-/// and from here on a second one ends amb, wherever it hangs.
-fn drain(standby: Standby, signals: &mut Signals, limit: Duration, stderr: &Stream) -> Drained {
-    let asked = signals.end_on_request().unwrap_or_else(|reason| {
-        tracing::debug!(%reason, "signals do not shorten the drain");
-        Arc::default()
-    });
+/// Ends the proxy, and waits for what is still open when the child has ended. A signal that asks amb to end, as `asked` says,
+/// ends the wait.
+fn drain(standby: Standby, signals: &mut Signals, limit: Duration, stderr: &Stream, asked: &AtomicBool) -> Drained {
     match standby.drain(limit) {
         Ok(None) => Drained::default(),
         Ok(Some(draining)) => {
-            wait(&draining, signals, limit, stderr, &asked);
+            wait(&draining, signals, limit, stderr, asked);
             draining.finish()
         }
         Err(reason) => Drained {

@@ -106,8 +106,12 @@ pub struct Record {
 pub struct TracePlace {
     /// The trace, which is written with 32 hexadecimal digits.
     pub trace: u128,
-    /// The span, which is written with 16.
+    /// The span, which is written with 16: amb's own where amb has made one, the command's otherwise.
     pub span: u64,
+    /// The span that it is below; none if it is not amb's own.
+    pub parent: Option<u64>,
+    /// Whether the trace is recorded, by those who began it.
+    pub sampled: bool,
 }
 
 /// What limits did about an exchange or tunnel.

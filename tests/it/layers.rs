@@ -37,6 +37,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("supervise", &["sabotage", "units", "veil"]),
     ("proxy", &["policy", "sabotage", "secret", "traffic", "units", "veil"]),
     ("monitor", &["proxy", "report", "traffic", "units", "veil"]),
+    ("otlp", &["policy", "proxy", "secret", "traffic", "units", "veil"]),
     ("report", &["traffic", "units", "veil"]),
     ("assert", &["policy", "traffic", "units"]),
     ("traffic", &["units"]),
@@ -64,10 +65,12 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("x509_parser", &["proxy"]),
     ("cel", &["assert", "policy"]),
     ("json_patch", &["policy"]),
-    ("flate2", &["proxy"]),
+    ("flate2", &["otlp", "proxy"]),
     ("brotli_decompressor", &["proxy"]),
     ("ruzstd", &["proxy"]),
     ("p12_keystore", &["proxy"]),
+    ("opentelemetry_proto", &["otlp"]),
+    ("prost", &["otlp"]),
 ];
 
 /// What a decision has no need of: input and output, clocks, threads, the surroundings.
