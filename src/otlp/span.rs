@@ -280,3 +280,6 @@ pub(super) fn of_run(subject: &Subject, end: &End, trace: &Trace) -> Span {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

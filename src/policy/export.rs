@@ -212,3 +212,6 @@ impl Export {
         traces.is_some_and(|traces| traces.sampler.samples(parent, trace))
     }
 }
+
+#[cfg(test)]
+mod tests;

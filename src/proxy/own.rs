@@ -75,12 +75,12 @@ impl Question {
 }
 
 /// What was answered.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Reply {
     /// The status.
     pub status: u16,
     /// The fields, those of the trailer behind those of the head.
-    fields: [HeaderMap; 2],
+    pub(super) fields: [HeaderMap; 2],
     /// The body, of at most 64 KiB.
     pub body: Bytes,
 }

@@ -197,7 +197,7 @@ fn each_value_that_holds_is_explained_by_exactly_one_winner() {
             options,
             Background::default(),
             &Request::default(),
-            false,
+            (false, false),
             &mut problems,
         ));
 
@@ -278,7 +278,7 @@ fn nonsense_never_panics_and_is_always_told() {
                 options,
                 Background::default(),
                 &Request::default(),
-                false,
+                (false, false),
                 &mut Vec::new(),
             ));
         }
