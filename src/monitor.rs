@@ -18,17 +18,14 @@ use tokio::{
 };
 
 pub use self::view::{Kind, View};
-use self::{
-    endpoint::Socket,
-    place::{Bound, Place},
-};
+use self::{endpoint::Socket, place::Control};
 
 /// A run's endpoints.
 pub struct Monitor {
     /// The run.
     view: Arc<View>,
     /// Its control socket; none if there is none to be had.
-    control: Option<Bound>,
+    control: Option<Control>,
     /// What serves; none before it begins.
     thread: Option<Thread>,
 }
@@ -42,15 +39,11 @@ struct Thread {
 }
 
 impl Monitor {
-    /// Endpoints of this run, whose control socket is in `place`.
-    ///
-    /// A run goes on without a control socket if there is none to be had: who looks for it, does not find it.
-    pub fn new(view: View, place: &Place) -> Self {
-        let control = place.bind(&view.run.id);
-        let control = control.inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"));
+    /// Endpoints of this run.
+    pub fn new(view: View, control: Option<Control>) -> Self {
         Self {
             view: Arc::new(view),
-            control: control.ok(),
+            control,
             thread: None,
         }
     }

@@ -5,6 +5,7 @@
 //! never changes how the child's end is passed on.
 
 mod dry;
+mod export;
 mod learn;
 mod live;
 mod notify;
@@ -33,8 +34,11 @@ use crate::{
     config::{Config, Sources},
     exit::Exit,
     inject,
-    monitor::{Kind, Monitor, View, place::Place},
-    otlp::{Begun, End, Ending, Exporter},
+    monitor::{
+        Kind, Monitor, View,
+        place::{Control, Place},
+    },
+    otlp::{Begun, Exporter},
     proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
     report::{
         access_log::{AccessLog, Sink},
@@ -47,7 +51,7 @@ use crate::{
     supervise::{
         Confine, ConfineError, Confinement, Ended, Errand, Signals, Spawn, SpawnError, Supervisor, Watch, write_stderr,
     },
-    traffic::summary::{self, Warning},
+    traffic::summary,
     trust::{Directory, TrustError},
 };
 
@@ -143,7 +147,7 @@ fn start(
     } = Outputs::open(config).map_err(StartError::Report)?;
     let live = Live::of(config, started_at);
     let requests = config.report.wants_requests().then(Keeper::default);
-    let mut exporter = exporter(config);
+    let mut exporter = export::prepare(config);
     let listener = listener(
         [&access_log, &events],
         live.as_ref(),
@@ -178,6 +182,7 @@ fn start(
         config.name,
         proxy.address()
     ));
+    let control = control(config, &run_id);
     let child = spawn.start(&config.supervise, &mut signals)?;
     let pid = child.id();
     tracing::info!(pid, "the command runs");
@@ -194,8 +199,9 @@ fn start(
         &lookout,
     );
     if let Some(exporter) = &mut exporter {
+        let run = outcome::description(args, config, sources, run_id.clone(), started_at);
         exporter.begin(Begun {
-            run: outcome::description(args, config, sources, run_id.clone(), started_at),
+            run,
             child: u32::try_from(pid).ok(),
             proxy: address,
             tls: &tls,
@@ -203,9 +209,9 @@ fn start(
             secrets: &secrets.store,
         });
     }
-    let mut monitor = config.control.then(|| {
+    let mut monitor = control.map(|control| {
         let run = outcome::description(args, config, sources, run_id.clone(), started_at);
-        monitor(run, pid, address, config, lookout)
+        Monitor::new(view(run, pid, address, config, lookout), Some(control))
     });
     let supervisor = Supervisor::new(child, &config.supervise);
     let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live.as_ref());
@@ -223,13 +229,9 @@ fn start(
         });
         let drained = drain(standby, &mut signals, config.drain, &stderr, &asked);
         drop(listener);
-        let exported = exporter.map(|exporter| {
-            let ending = exporter.end(End {
-                duration,
-                child: outcome::child(pid, ended),
-                traffic: drained.meter.clone().finish(),
-            });
-            export_rest(&ending, &mut signals, &asked)
+        let exported = exporter.and_then(|exporter| {
+            let child = outcome::child(pid, ended);
+            export::finish(exporter, (duration, child, &drained), &mut signals, &asked)
         });
         let outcome = Outcome {
             args,
@@ -244,7 +246,7 @@ fn start(
             panicked: PANICS.load(Ordering::Relaxed),
             aborted: live.and_then(Live::aborted),
             logs: [access_log, events].map(|log| log.map(AccessLog::close)),
-            exported: exported.flatten(),
+            exported,
             requests,
         };
         outcome.report(reports, learned, &stderr)
@@ -288,9 +290,20 @@ fn supervise(
     supervisor.run(signals, errands, watch)
 }
 
-/// What lets others look at the run.
-fn monitor(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, lookout: Lookout) -> Monitor {
-    let view = View {
+/// The socket by which others look at the run; none if they are not to. A run goes on without one if there is none to be had:
+/// who looks for it does not find it.
+fn control(config: &Config, run_id: &str) -> Option<Control> {
+    let bound = config
+        .control
+        .then(|| Place::of(|name| env::var_os(name)).bind(run_id))?;
+    bound
+        .inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"))
+        .ok()
+}
+
+/// The run as others see it.
+fn view(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, lookout: Lookout) -> View {
+    View {
         kind: Kind::Run,
         run,
         child: u32::try_from(pid).ok(),
@@ -299,8 +312,7 @@ fn monitor(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, look
         egress: outcome::egress(config),
         lookout,
         stop: None,
-    };
-    Monitor::new(view, &Place::of(|name| env::var_os(name)))
+    }
 }
 
 /// What TLS is spoken by, as far as the run has to do with it.
@@ -344,23 +356,6 @@ fn confinement(config: &Config, port: u16) -> Result<Option<Confinement>, Confin
         Confine::Off => Ok(None),
         Confine::Tcp => Confinement::to(port).map(Some),
     }
-}
-
-/// What is exported of the run; none if nothing is.
-fn exporter(config: &Config) -> Option<Exporter> {
-    let export = config.policy.export.as_ref()?;
-    for note in &export.notes {
-        tracing::warn!("{note}");
-    }
-    Exporter::of(&config.policy)
-}
-
-/// Waits for the rest to be exported, unless a signal asks amb to end. What the user should know of it.
-fn export_rest(ending: &Ending, signals: &mut Signals, asked: &AtomicBool) -> Option<Warning> {
-    let over = ending
-        .over()
-        .is_none_or(|over| !asked.load(Ordering::SeqCst) && signals.wait_drained(ending.limit, over, asked));
-    ending.warning(over)
 }
 
 /// Who gets each record as it ends; none if nobody wants them.

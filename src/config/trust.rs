@@ -51,6 +51,8 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["headers", "add"], true),
     (&["headers", "env"], false),
     (&["headers", "set"], true),
+    (&["otel", "endpoint"], false),
+    (&["otel", "headers"], false),
     (&["report", "events"], true),
     (&["report", "files"], true),
     (&["report", "keep"], false),

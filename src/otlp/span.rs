@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     policy::trace::Trace,
-    traffic::{Kind, Outcome, Protocol, Record, retries::Hedge},
+    traffic::{
+        Kind, Outcome, Protocol, Record,
+        retries::{Hedge, Try},
+    },
 };
 
 /// Methods that are told by their names; all others are [`OTHER`].
@@ -104,8 +107,56 @@ fn placed(trace: u128, span: u64, parent: Option<u64>, remote: bool, start: Syst
     }
 }
 
-/// The span of an exchange or tunnel in the run of `trace`. What has no place in a trace of its own is below the run.
-pub(super) fn of_record(record: &Record, trace: &Trace) -> Span {
+/// The span of an exchange or tunnel in the run of `trace`, and behind it those of its attempts if there were several. What has no
+/// place in a trace of its own is below the run.
+pub(super) fn of_record(record: &Record, trace: &Trace) -> Vec<Span> {
+    let whole = of_whole(record, trace);
+    let tries: &[Try] = if record.tries.len() > 1 { &record.tries } else { &[] };
+    let tries = tries
+        .iter()
+        .enumerate()
+        .map(|(again, one)| of_try(record, &whole, again, one));
+    let tries: Vec<Span> = tries.collect();
+    [vec![whole], tries].concat()
+}
+
+/// The span of an attempt, the how-manieth of its exchange from 0.
+fn of_try(record: &Record, whole: &Span, again: usize, one: &Try) -> Span {
+    let of_exchange = [
+        "http.request.method",
+        "http.request.method_original",
+        "url.",
+        "server.",
+        "network.",
+    ];
+    let shared = |attribute: &&KeyValue| of_exchange.iter().any(|prefix| attribute.key.starts_with(prefix));
+    let mut attributes: Vec<KeyValue> = whole.attributes.iter().filter(shared).cloned().collect();
+    if again > 0 {
+        attributes.push(count("http.request.resend_count", again as u64));
+    }
+    let status = one.status;
+    attributes.extend(status.map(|status| number("http.response.status_code", status)));
+    let refused = status.filter(|status| *status >= 400).map(|status| status.to_string());
+    let error = one.error.map(str::to_owned).or(refused);
+    attributes.extend(error.as_deref().map(|error| text("error.type", error)));
+    Span {
+        trace_id: whole.trace_id.clone(),
+        span_id: fastrand::u64(1..).to_be_bytes().to_vec(),
+        parent_span_id: whole.span_id.clone(),
+        flags: SAMPLED | SpanFlags::ContextHasIsRemoteMask as u32,
+        start_time_unix_nano: nanos(record.started_at + one.after),
+        end_time_unix_nano: nanos(record.started_at + one.after + one.took),
+        name: whole.name.clone(),
+        kind: SpanKind::Client.into(),
+        trace_state: whole.trace_state.clone(),
+        attributes,
+        status: error.and_then(|_| failed("")),
+        ..Span::default()
+    }
+}
+
+/// The span of an exchange or tunnel itself.
+fn of_whole(record: &Record, trace: &Trace) -> Span {
     let own = record.trace.filter(|place| place.parent.is_some());
     let (id, span, parent) = own.map_or((trace.run.trace, fastrand::u64(1..), Some(trace.run.span)), |place| {
         (place.trace, place.span, place.parent)

@@ -140,7 +140,7 @@ impl Work {
                     if batch.is_empty() {
                         flush.reset();
                     }
-                    batch.push(span::of_record(&record, trace));
+                    batch.extend(span::of_record(&record, trace));
                     if batch.len() >= traces.batch {
                         sender.spans(std::mem::take(&mut batch), traces, &of_traces).await;
                     }
@@ -236,7 +236,7 @@ impl Sender {
         let mut left = 0;
         let mut records = records;
         while let Some(record) = records.as_mut().and_then(|records| records.try_recv().ok()) {
-            batch.push(span::of_record(&record, trace));
+            batch.extend(span::of_record(&record, trace));
         }
         if trace.run.is_sampled() {
             batch.push(span::of_run(subject, end, trace));

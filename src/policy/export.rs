@@ -11,7 +11,7 @@ mod collector;
 mod sampler;
 mod variables;
 
-use std::{ffi::OsString, fmt, time::Duration};
+use std::{ffi::OsString, fmt, str::FromStr, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,18 @@ impl Signal {
         match self {
             Self::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
             Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        }
+    }
+}
+
+impl FromStr for Signal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "traces" => Ok(Self::Traces),
+            "metrics" => Ok(Self::Metrics),
+            other => Err(format!("`{other}` is not one of traces, metrics")),
         }
     }
 }

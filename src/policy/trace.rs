@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     auth::Text,
     export::{Export, Protocol, Signal},
+    words::list,
 };
 
 /// The flag of a trace that is recorded.
@@ -55,16 +56,16 @@ pub struct OtelOptions {
     #[schemars(extend("default" = "http/protobuf"))]
     pub protocol: Option<Protocol>,
 
-    /// What is sent to it [default: traces and metrics]
+    /// What is sent to it [default: traces,metrics]
     #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
     #[schemars(extend("default" = ["traces", "metrics"]))]
     pub signals: Option<Vec<Signal>>,
 
     /// Headers of the requests to it; a value may be secret:NAME [default: none]
     #[arg(skip)]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("default" = {}, "x-danger" = "sends secrets to a collector"))]
+    #[schemars(extend("x-entry" = "NAME", "x-danger" = "sends what it names to a collector"))]
     pub headers: BTreeMap<String, Text>,
 
     /// Which requests get a traceparent header of the run's trace, and whether the command gets TRACEPARENT [default: never]

@@ -22,6 +22,7 @@ mod records;
 mod reports;
 mod resilience;
 mod routes;
+mod status;
 mod supervise;
 mod support;
 mod tls;

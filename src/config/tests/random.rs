@@ -38,6 +38,9 @@ impl Dice {
         let number = self.roll(1..60);
         match (key.name().as_str(), key.kind.as_str()) {
             ("report.files", _) => json!([format!("out{number}.json")]),
+            ("otel.endpoint", _) => json!(self.pick(&["auto", "off", "http://collector:4318"])),
+            ("otel.headers", _) => json!(format!("value{number}")),
+            ("otel.signals", _) => json!([self.pick(&["traces", "metrics"])]),
             ("log.level", _) => json!(self.pick(&["debug", "warn"])),
             ("assert", _) => json!(format!("requests.total > {number}")),
             (name, _) if name.ends_with("headers.set") || name.ends_with("headers.add") => {

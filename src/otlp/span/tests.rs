@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
-use super::*;
+use super::{of_whole as of_record, *};
 use crate::{
     policy::trace::{Propagate, TraceParent},
     traffic::{Blame, Failure, Scheme, TracePlace, credentials::SignedIn, edits::Notes, retries::Retries},
@@ -55,6 +55,7 @@ fn exchange() -> Record {
         opened: 1,
         attempts: 1,
         retries: Retries::default(),
+        tries: Vec::new(),
         resends: 0,
         waited: Duration::ZERO,
         signed_in: SignedIn::default(),
@@ -203,6 +204,49 @@ fn a_span_of_the_command_is_the_parent_of_its_request() {
         )
     );
     assert_eq!((span.flags, &*span.trace_state), (0x301, ""));
+}
+
+#[test]
+fn each_of_several_attempts_is_below_its_exchange() {
+    let one = |after, status, error| Try {
+        after: Duration::from_millis(after),
+        took: Duration::from_millis(2),
+        status,
+        error,
+    };
+    let refused = one(1, None, Some("connection_refused"));
+    let tries = vec![refused, one(5, Some(503), None), one(9, Some(200), None)];
+    let record = Record { tries, ..exchange() };
+    let spans = super::of_record(&record, &trace());
+    let (whole, tries) = spans.split_first().unwrap();
+    let told: Vec<_> = tries
+        .iter()
+        .map(|span| {
+            assert_eq!(
+                (&span.parent_span_id, &span.trace_id),
+                (&whole.span_id, &whole.trace_id)
+            );
+            assert_eq!(attribute(span, "url.full"), attribute(whole, "url.full"));
+            let resent = attribute(span, "http.request.resend_count");
+            let began = (span.start_time_unix_nano - whole.start_time_unix_nano) / 1_000_000;
+            (began, resent, attribute(span, "error.type"), status_of(span).0)
+        })
+        .collect();
+    let text = |text: &str| text.to_owned();
+    assert_eq!(
+        told,
+        [
+            (1, text(""), text("connection_refused"), 2),
+            (5, text("1"), text("503"), 2),
+            (9, text("2"), text(""), 0),
+        ]
+    );
+    // One attempt is the exchange itself.
+    let record = Record {
+        tries: vec![refused],
+        ..exchange()
+    };
+    assert_eq!(super::of_record(&record, &trace()).len(), 1);
 }
 
 #[test]
