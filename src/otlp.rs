@@ -87,7 +87,7 @@ struct Fate {
     lost: AtomicU64,
     /// Whether it lacks the last metrics.
     unmeasured: AtomicBool,
-    /// The first reason for a loss of spans.
+    /// The first reason for a loss of spans, other than that there was no room for them.
     of_spans: Mutex<Option<String>>,
     /// The last reason for a loss of metrics.
     of_metrics: Mutex<Option<String>>,
@@ -234,7 +234,7 @@ impl Sink {
             && self.is_wanted(record)
             && spans.try_send(Box::new(record.clone())).is_err()
         {
-            self.fate.fail_spans(1, "the queue was full".to_owned());
+            self.fate.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -304,7 +304,14 @@ impl Ending {
                 } else {
                     "the last spans".to_owned()
                 });
-                reasons.push((&traces.collector, reason(&self.fate.of_spans).unwrap_or_else(late)));
+                let crowded = || {
+                    if was_over {
+                        "they came faster than it took them".to_owned()
+                    } else {
+                        late()
+                    }
+                };
+                reasons.push((&traces.collector, reason(&self.fate.of_spans).unwrap_or_else(crowded)));
             }
         }
         if let Some(metrics) = &export.metrics

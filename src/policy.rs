@@ -248,6 +248,7 @@ impl Policy {
         }));
         rules.extend(self.tls.rules());
         rules.extend(self.redact.rules());
+        rules.extend(self.export.iter().flat_map(Export::said));
         rules
     }
 }

@@ -218,6 +218,20 @@ impl Export {
         })
     }
 
+    /// What is going to happen, for people: a sentence for each signal.
+    pub fn said(&self) -> Vec<String> {
+        let traces = self.traces.as_ref().map(|traces| (Signal::Traces, &traces.collector));
+        let metrics = self
+            .metrics
+            .as_ref()
+            .map(|metrics| (Signal::Metrics, &metrics.collector));
+        let said = |(signal, to): (Signal, &Collector)| {
+            let (place, protocol) = (to.place(), to.protocol.name());
+            format!("{signal} go to the OpenTelemetry collector {place} ({protocol})")
+        };
+        traces.into_iter().chain(metrics).map(said).collect()
+    }
+
     /// Whether the spans of a trace are exported whose parent, if there is one, is recorded or not.
     pub fn samples(&self, parent: Option<bool>, trace: u128) -> bool {
         let traces = self.traces.as_ref();
