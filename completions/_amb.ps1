@@ -64,6 +64,7 @@ Register-ArgumentCompleter -Native -CommandName 'amb' -ScriptBlock {
             [CompletionResult]::new('--resolve', '--resolve', [CompletionResultType]::ParameterName, 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *')
             [CompletionResult]::new('-H', '-H ', [CompletionResultType]::ParameterName, 'Set this header on every request; VALUE may be @FILE, and may hold ${run.id}, ${request.id}, ${env.NAME}')
             [CompletionResult]::new('--header', '--header', [CompletionResultType]::ParameterName, 'Set this header on every request; VALUE may be @FILE, and may hold ${run.id}, ${request.id}, ${env.NAME}')
+            [CompletionResult]::new('--otlp', '--otlp', [CompletionResultType]::ParameterName, 'Send traces and metrics by OTLP to the collector at this URL, or else where OTEL_EXPORTER_OTLP_ENDPOINT says [default: off]')
             [CompletionResult]::new('--intercept', '--intercept', [CompletionResultType]::ParameterName, 'Decrypt these hosts (all, if none named) with a CA only the command trusts [default: none]')
             [CompletionResult]::new('--extra-root', '--extra-root', [CompletionResultType]::ParameterName, 'Trust the certificates in this PEM file upstream, beside those of the system [default: none]')
             [CompletionResult]::new('--auth', '--auth', [CompletionResultType]::ParameterName, 'Sign requests to HOST in as bearer of this secret: api.example.com=secret:NAME; repeatable [default: none]')

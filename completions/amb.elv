@@ -60,6 +60,7 @@ set edit:completion:arg-completer[amb] = {|@words|
             cand --resolve 'Use this address for HOST and PORT instead of asking the resolver; HOST may be *'
             cand -H 'Set this header on every request; VALUE may be @FILE, and may hold ${run.id}, ${request.id}, ${env.NAME}'
             cand --header 'Set this header on every request; VALUE may be @FILE, and may hold ${run.id}, ${request.id}, ${env.NAME}'
+            cand --otlp 'Send traces and metrics by OTLP to the collector at this URL, or else where OTEL_EXPORTER_OTLP_ENDPOINT says [default: off]'
             cand --intercept 'Decrypt these hosts (all, if none named) with a CA only the command trusts [default: none]'
             cand --extra-root 'Trust the certificates in this PEM file upstream, beside those of the system [default: none]'
             cand --auth 'Sign requests to HOST in as bearer of this secret: api.example.com=secret:NAME; repeatable [default: none]'

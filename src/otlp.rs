@@ -81,9 +81,7 @@ pub struct Sink {
 /// What has come of what was to be exported.
 #[derive(Debug, Default)]
 struct Fate {
-    /// Spans that a collector took.
-    taken: AtomicU64,
-    /// Spans that none did.
+    /// Spans that no collector took.
     lost: AtomicU64,
     /// Whether it lacks the last metrics.
     unmeasured: AtomicBool,
@@ -151,7 +149,7 @@ impl Exporter {
     pub fn begin(&mut self, begun: Begun<'_>) {
         let started = self.start(begun);
         if let Err(reason) = started {
-            self.sink.fate.fail_spans(0, reason.to_string());
+            self.sink.fate.fail_spans(1, reason.to_string());
             self.sink.fate.fail_metrics(reason.to_string());
         }
     }
@@ -251,12 +249,7 @@ impl Sink {
 }
 
 impl Fate {
-    /// Notes that a collector took spans.
-    fn succeed(&self, spans: u64) {
-        self.taken.fetch_add(spans, Ordering::Relaxed);
-    }
-
-    /// Notes that none took them, and keeps the first reason.
+    /// Notes that no collector took these, and keeps the first reason.
     fn fail_spans(&self, spans: u64, reason: String) {
         self.lost.fetch_add(spans, Ordering::Relaxed);
         let mut first = self.of_spans.lock().unwrap_or_else(PoisonError::into_inner);

@@ -273,7 +273,6 @@ impl Sender {
         let body = post::body(&request, &traces.collector);
         match self.deliver(Signal::Traces, &body, &traces.collector, headers).await {
             Ok((rejected, said)) => {
-                self.fate.succeed(count.saturating_sub(rejected));
                 if rejected > 0 {
                     self.fate.fail_spans(rejected, said);
                 }
