@@ -4,6 +4,7 @@
 //! child ended. Whatever fails before the child starts ends the run with a line that says so; whatever fails after it
 //! never changes how the child's end is passed on.
 
+mod descriptors;
 mod dry;
 mod export;
 mod learn;
@@ -25,7 +26,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
 use self::{live::Live, outcome::Outcome};
@@ -174,7 +174,7 @@ fn start(
             .into_iter()
             .map(|change| (change.name.into(), change.value))
             .collect(),
-        restore_nofile: raise_descriptor_limit(),
+        restore_nofile: descriptors::raise_limit(),
         confinement: confinement.as_ref(),
     };
     notify::status(&format!(
@@ -462,25 +462,6 @@ fn run_id(now: SystemTime) -> String {
         .unwrap_or_default()
         .as_millis();
     format!("{millis:x}-{:x}", std::process::id())
-}
-
-/// Lets amb itself have as many descriptors as it may; returns what the child is to have as before.
-fn raise_descriptor_limit() -> Option<Rlimit> {
-    let inherited = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: inherited.maximum,
-        maximum: inherited.maximum,
-    };
-    if inherited.current == inherited.maximum {
-        return None;
-    }
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => Some(inherited),
-        Err(reason) => {
-            tracing::debug!(%reason, "the limit of descriptors stays as it is");
-            None
-        }
-    }
 }
 
 /// Counts panics instead of printing them into the child's terminal; the summary says so.
