@@ -229,7 +229,7 @@ fn start(
         });
         let drained = drain(standby, &mut signals, config.drain, &stderr, &asked);
         drop(listener);
-        let exported = exporter.and_then(|exporter| {
+        let lacking = exporter.and_then(|exporter| {
             let child = outcome::child(pid, ended);
             export::finish(exporter, (duration, child, &drained), &mut signals, &asked)
         });
@@ -246,7 +246,7 @@ fn start(
             panicked: PANICS.load(Ordering::Relaxed),
             aborted: live.and_then(Live::aborted),
             logs: [access_log, events].map(|log| log.map(AccessLog::close)),
-            exported,
+            lacking,
             requests,
         };
         outcome.report(reports, learned, &stderr)

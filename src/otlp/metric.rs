@@ -202,7 +202,7 @@ impl Measured<'_> {
             ]
         });
         let retries = by(&|host| some([("", "", host.retries.retries)]));
-        let retried = by(&|host| some([("", "", host.requests.retried)]));
+        let tried_again = by(&|host| some([("", "", host.requests.retried)]));
         let limited = by(&|host| {
             some([
                 ("amb.result", "delayed", host.held.delayed),
@@ -237,7 +237,7 @@ impl Measured<'_> {
                 "HTTP exchanges that were tried again.",
                 "{request}",
                 true,
-                retried,
+                tried_again,
             ),
             self.sum(
                 "amb.rate_limited",

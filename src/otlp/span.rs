@@ -81,11 +81,11 @@ pub(super) fn nanos(time: SystemTime) -> u64 {
 }
 
 /// An error's status. Where a status says all there is to say, nothing is said beside it.
-fn failed(message: &str) -> Option<Status> {
-    Some(Status {
+fn failed(message: &str) -> Status {
+    Status {
         message: crate::veil::text(message).into_owned(),
         code: StatusCode::Error.into(),
-    })
+    }
 }
 
 /// Where a span is, and when: `remote` says that its parent is in another process.
@@ -150,7 +150,7 @@ fn of_try(record: &Record, whole: &Span, again: usize, one: &Try) -> Span {
         kind: SpanKind::Client.into(),
         trace_state: whole.trace_state.clone(),
         attributes,
-        status: error.and_then(|_| failed("")),
+        status: error.map(|_| failed("")),
         ..Span::default()
     }
 }
@@ -169,8 +169,8 @@ fn of_whole(record: &Record, trace: &Trace) -> Span {
     attributes.extend(error.as_deref().map(|error| text("error.type", error)));
     let status = match (&error, record.outcome.failure()) {
         (None, _) => None,
-        (Some(error), Some(failure)) if *error != failure_status(record) => failed(&failure.detail),
-        (Some(_), _) => failed(""),
+        (Some(error), Some(failure)) if *error != failure_status(record) => Some(failed(&failure.detail)),
+        (Some(_), _) => Some(failed("")),
     };
     Span {
         name: name(record),
@@ -230,13 +230,12 @@ fn about_request(record: &Record, attributes: &mut Vec<KeyValue>) {
     if let Some(status) = status(record) {
         attributes.push(number("http.response.status_code", status));
     }
-    match version(record) {
-        Some(version) => attributes.push(text("network.protocol.version", version)),
-        None => {
-            attributes.push(text("network.protocol.name", "socks"));
-            let version = if record.protocol == Protocol::Socks4 { "4" } else { "5" };
-            attributes.push(text("network.protocol.version", version));
-        }
+    if let Some(version) = version(record) {
+        attributes.push(text("network.protocol.version", version));
+    } else {
+        let version = if record.protocol == Protocol::Socks4 { "4" } else { "5" };
+        attributes.push(text("network.protocol.name", "socks"));
+        attributes.push(text("network.protocol.version", version));
     }
     let again = record.attempts.saturating_sub(1) + record.resends;
     if again > 0 {
@@ -320,7 +319,7 @@ pub(super) fn of_run(subject: &Subject, end: &End, trace: &Trace) -> Span {
         kind: SpanKind::Internal.into(),
         trace_state: trace.state.clone().unwrap_or_default(),
         attributes,
-        status: error.and_then(|(_, message)| failed(&message)),
+        status: error.map(|(_, message)| failed(&message)),
         ..placed(
             trace.run.trace,
             trace.run.span,

@@ -44,7 +44,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(16);
 
 /// How long something is tried to be sent while the run goes on. New spans wait meanwhile, as far as there is room.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What is told of.
 pub(super) struct Subject {
@@ -120,9 +120,9 @@ impl Work {
             ending: self.ending.clone(),
         };
         let [of_traces, of_metrics] = std::mem::take(&mut self.headers);
-        let traced = export.traces.as_ref().zip(self.policy.trace.clone());
+        let spans = export.traces.as_ref().zip(self.policy.trace.clone());
         let measured = export.metrics.as_ref().zip(self.durations.take());
-        let mut flush = ticks(traced.as_ref().map_or(PATIENCE, |(traces, _)| traces.delay));
+        let mut flush = ticks(spans.as_ref().map_or(PATIENCE, |(traces, _)| traces.delay));
         let mut measure = ticks(measured.as_ref().map_or(PATIENCE, |(metrics, _)| metrics.every));
         let mut records = self.records.take();
         let mut batch = Vec::new();
@@ -134,7 +134,7 @@ impl Work {
                 _ = flush.tick(), if !batch.is_empty() => Event::Flush,
                 _ = measure.tick(), if measured.is_some() => Event::Measure,
             };
-            match (event, &traced, &measured) {
+            match (event, &spans, &measured) {
                 (Event::End, ..) => break,
                 (Event::Ended(record), Some((traces, trace)), _) => {
                     if batch.is_empty() {
@@ -179,7 +179,7 @@ impl Work {
             };
             sender.metrics(&last, &metrics.collector, &of_metrics).await;
         }
-        if let Some((traces, trace)) = &traced {
+        if let Some((traces, trace)) = &spans {
             sender
                 .rest(batch, records, &self.subject, &end, (traces, trace), &of_traces)
                 .await;

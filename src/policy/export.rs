@@ -198,7 +198,7 @@ impl Export {
             let every = variables.millis(&["OTEL_METRIC_EXPORT_INTERVAL"]);
             Some(Metrics {
                 collector: site.collector(Signal::Metrics, &mut variables, problems)?,
-                every: every.unwrap_or(Duration::from_secs(60)),
+                every: every.unwrap_or(Duration::from_mins(1)),
             })
         });
         let (traces, metrics) = (traces.flatten(), metrics.flatten());

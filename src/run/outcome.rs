@@ -57,7 +57,7 @@ pub(super) struct Outcome<'a> {
     /// What became of the access log and of the events.
     pub(super) logs: [Option<AccessLogEnd>; 2],
     /// What a collector lacks; none if it lacks nothing, or nothing was exported.
-    pub(super) exported: Option<Warning>,
+    pub(super) lacking: Option<Warning>,
     /// The requests that were kept for reports; none if no report tells them.
     pub(super) requests: Option<Keeper>,
 }
@@ -144,7 +144,7 @@ impl Outcome<'_> {
             .map(|reason| Warning::new("records_lost", reason))
             .collect();
         warnings.extend(self.logs.iter().flatten().filter_map(AccessLogEnd::warning));
-        warnings.extend(self.exported.take());
+        warnings.extend(self.lacking.take());
         let meter = std::mem::take(&mut self.drained.meter);
         let breaks_rules = meter.breaks_rules();
         let traffic = meter.finish();

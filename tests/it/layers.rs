@@ -37,7 +37,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("supervise", &["sabotage", "units", "veil"]),
     ("proxy", &["policy", "sabotage", "secret", "traffic", "units", "veil"]),
     ("monitor", &["proxy", "report", "traffic", "units", "veil"]),
-    ("otlp", &["policy", "proxy", "secret", "traffic", "units", "veil"]),
+    ("otlp", &["policy", "proxy", "secret", "traffic", "veil"]),
     ("report", &["traffic", "units", "veil"]),
     ("assert", &["policy", "traffic", "units"]),
     ("traffic", &["units"]),

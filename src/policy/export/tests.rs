@@ -203,7 +203,7 @@ fn variables_say_the_rest() {
         (traces.delay, traces.queue, traces.batch),
         (Duration::from_millis(100), 10, 10)
     );
-    assert_eq!(metrics.every, Duration::from_secs(60));
+    assert_eq!(metrics.every, Duration::from_mins(1));
     assert_eq!(
         export.notes,
         ["OTEL_METRIC_EXPORT_INTERVAL is not a number of milliseconds above 0, and is passed over"]
