@@ -4,11 +4,13 @@
 //! child ended. Whatever fails before the child starts ends the run with a line that says so; whatever fails after it
 //! never changes how the child's end is passed on.
 
+mod certificates;
 mod descriptors;
 mod dry;
 mod export;
 mod learn;
 mod live;
+mod metrics;
 mod notify;
 mod outcome;
 mod secrets;
@@ -28,7 +30,7 @@ use std::{
 
 use thiserror::Error;
 
-use self::{live::Live, outcome::Outcome};
+use self::{live::Live, metrics::Figures, outcome::Outcome};
 use crate::{
     cli::{self, Console, RunArgs},
     config::{Config, Sources},
@@ -36,10 +38,11 @@ use crate::{
     inject,
     monitor::{
         Kind, Monitor, View,
+        metrics::Scraped,
         place::{Control, Place},
     },
-    otlp::{Begun, Exporter},
-    proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
+    otlp::Exporter,
+    proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, TlsErrors},
     report::{
         access_log::{AccessLog, Sink},
         color::Stream,
@@ -64,6 +67,14 @@ enum StartError {
     /// The port is taken, or the address is not this machine's.
     #[error("cannot listen on {address}: {reason}")]
     Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The kernel's reason.
+        reason: io::Error,
+    },
+    /// The same, where the metrics are to be scraped.
+    #[error("--metrics-listen: cannot listen on {address}: {reason}")]
+    Metrics {
         /// What was asked for.
         address: SocketAddr,
         /// The kernel's reason.
@@ -139,21 +150,10 @@ fn start(
     let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
     let environment = &secrets.environment[..];
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
-    let Outputs {
-        reports,
-        learned,
-        access_log,
-        events,
-    } = Outputs::open(config).map_err(StartError::Report)?;
+    let mut outputs = Outputs::open(config).map_err(StartError::Report)?;
     let live = Live::of(config, started_at);
     let requests = config.report.wants_requests().then(Keeper::default);
-    let mut exporter = export::prepare(config);
-    let listener = listener(
-        [&access_log, &events],
-        live.as_ref(),
-        requests.clone(),
-        exporter.as_ref(),
-    );
+    let listener = outputs.listener(live.as_ref(), requests.clone());
 
     let bound = Proxy::bind(config.listen, config.threads);
     let proxy = bound.map_err(|reason| StartError::Listen {
@@ -161,9 +161,10 @@ fn start(
         reason,
     })?;
     tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
-    let tls = tls(config, &run_id, started_at)?;
+    let scraped = metrics::bind(&config.metrics)?;
+    let tls = certificates::tls(config, &run_id, started_at)?;
     let inherited = inject::environment(environment);
-    let trust = trust(&tls, &inherited)?;
+    let trust = certificates::trust(&tls, &inherited)?;
     let certificates = trust.as_ref().map(Directory::files);
     let changes = inject::changes(&inherited, proxy.address(), certificates, &run_id, &config.inject);
     let confinement = confinement(config, proxy.address().port())?;
@@ -177,18 +178,14 @@ fn start(
         restore_nofile: descriptors::raise_limit(),
         confinement: confinement.as_ref(),
     };
-    notify::status(&format!(
-        "{} runs, with amb's proxy on {}",
-        config.name,
-        proxy.address()
-    ));
+    let address = proxy.address();
+    notify::status(&format!("{} runs, with amb's proxy on {address}", config.name));
     let control = control(config, &run_id);
     let child = spawn.start(&config.supervise, &mut signals)?;
     let pid = child.id();
     tracing::info!(pid, "the command runs");
 
     // The child runs by now; its first connection waits in the socket's queue until the proxy is at work.
-    let address = proxy.address();
     let lookout = Lookout::default();
     let mut standby = proxy.stand_by(
         &config.policy,
@@ -198,20 +195,12 @@ fn start(
         listener.as_ref(),
         &lookout,
     );
-    if let Some(exporter) = &mut exporter {
-        let run = outcome::description(args, config, sources, run_id.clone(), started_at);
-        exporter.begin(Begun {
-            run,
-            child: u32::try_from(pid).ok(),
-            proxy: address,
-            tls: &tls,
-            lookout: lookout.clone(),
-            secrets: &secrets.store,
-        });
-    }
-    let mut monitor = control.map(|control| {
-        let run = outcome::description(args, config, sources, run_id.clone(), started_at);
-        Monitor::new(view(run, pid, address, config, lookout), Some(control))
+    let run = || outcome::description(args, config, sources, run_id.clone(), started_at);
+    let exporter = outputs.exporter.as_mut();
+    export::begin(exporter, run, (pid, address), &tls, &lookout, &secrets.store);
+    let mut monitor = (control.is_some() || scraped.is_some()).then(|| {
+        let view = view(run(), pid, address, scraped.as_ref(), config, lookout);
+        Monitor::new(view, control, scraped)
     });
     let supervisor = Supervisor::new(child, &config.supervise);
     let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live.as_ref());
@@ -223,16 +212,12 @@ fn start(
     let told = panic::catch_unwind(AssertUnwindSafe(|| {
         sabotage::strike("report");
         let stderr = Stream::stderr(args.console.color);
-        let asked = signals.end_on_request().unwrap_or_else(|reason| {
-            tracing::debug!(%reason, "signals do not shorten the drain");
-            Arc::default()
-        });
+        let asked = asked(&mut signals);
         let drained = drain(standby, &mut signals, config.drain, &stderr, &asked);
         drop(listener);
-        let lacking = exporter.and_then(|exporter| {
-            let child = outcome::child(pid, ended);
-            export::finish(exporter, (duration, child, &drained), &mut signals, &asked)
-        });
+        let end = || (duration, outcome::child(pid, ended), &drained);
+        let exporter = outputs.exporter;
+        let lacking = exporter.and_then(|exporter| export::finish(exporter, end(), &mut signals, &asked));
         let outcome = Outcome {
             args,
             config,
@@ -245,11 +230,12 @@ fn start(
             drained,
             panicked: PANICS.load(Ordering::Relaxed),
             aborted: live.and_then(Live::aborted),
-            logs: [access_log, events].map(|log| log.map(AccessLog::close)),
+            logs: [outputs.access_log, outputs.events].map(|log| log.map(AccessLog::close)),
             lacking,
             requests,
         };
-        outcome.report(reports, learned, &stderr)
+        let tell = |summary: &_| outputs.figures.tell(summary, &config.policy, address, &tls);
+        outcome.report(outputs.reports, outputs.learned, tell, &stderr)
     }));
     let exit = told.unwrap_or_else(|_| {
         write_stderr("amb: degraded: amb failed after the command had ended: a bug, please report it\n");
@@ -269,7 +255,7 @@ fn supervise(
     supervisor: Supervisor,
     signals: &mut Signals,
     standby: &mut Standby,
-    monitor: Option<&mut Monitor>,
+    mut monitor: Option<&mut Monitor>,
     live: Option<&Live<'_>>,
 ) -> Ended {
     let mut errands = Vec::with_capacity(2);
@@ -277,7 +263,7 @@ fn supervise(
         awaited,
         run: Box::new(|| standby.begin()),
     }));
-    if let Some(monitor) = monitor {
+    if let Some(monitor) = monitor.as_deref_mut() {
         errands.extend(monitor.awaited().map(|awaited| Errand {
             awaited,
             run: Box::new(|| monitor.begin()),
@@ -287,7 +273,11 @@ fn supervise(
         every: live::EVERY,
         look: Box::new(|| live.fails()),
     });
-    supervisor.run(signals, errands, watch)
+    let ended = supervisor.run(signals, errands, watch);
+    if let Some(monitor) = monitor {
+        monitor.note_end();
+    }
+    ended
 }
 
 /// The socket by which others look at the run; none if they are not to. A run goes on without one if there is none to be had:
@@ -302,41 +292,25 @@ fn control(config: &Config, run_id: &str) -> Option<Control> {
 }
 
 /// The run as others see it.
-fn view(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, lookout: Lookout) -> View {
+fn view(
+    run: summary::Run,
+    pid: i32,
+    proxy: SocketAddr,
+    scraped: Option<&Scraped>,
+    config: &Config,
+    lookout: Lookout,
+) -> View {
     View {
         kind: Kind::Run,
         run,
         child: u32::try_from(pid).ok(),
         directory: env::current_dir().unwrap_or_default(),
         proxy,
+        metrics: scraped.map(Scraped::address),
         egress: outcome::egress(config),
         lookout,
         stop: None,
     }
-}
-
-/// What TLS is spoken by, as far as the run has to do with it.
-fn tls(config: &Config, run_id: &str, started_at: SystemTime) -> Result<Arc<Tls>, TlsErrors> {
-    let tls = Tls::prepare(&config.policy, run_id, started_at)?;
-    for note in &tls.notes {
-        tracing::warn!("{note}");
-    }
-    if let Some(authority) = tls.authority() {
-        sabotage::disclose(&authority.pem(), || authority.key());
-    }
-    Ok(Arc::new(tls))
-}
-
-/// The files by which the command trusts amb; none if nothing is decrypted.
-fn trust(tls: &Tls, inherited: &inject::Environment<'_>) -> Result<Option<Directory>, TrustError> {
-    let Some(authority) = tls.authority() else {
-        return Ok(None);
-    };
-    let directory = Directory::create(authority.der(), inherited)?;
-    for note in &directory.files().notes {
-        tracing::warn!("certificates: {note}");
-    }
-    Ok(Some(directory))
 }
 
 /// Tells of a central policy that was lifted, first of all those who look after it.
@@ -358,37 +332,8 @@ fn confinement(config: &Config, port: u16) -> Result<Option<Confinement>, Confin
     }
 }
 
-/// Who gets each record as it ends; none if nobody wants them.
-fn listener(
-    logs: [&Option<AccessLog>; 2],
-    live: Option<&Live<'_>>,
-    requests: Option<Keeper>,
-    exporter: Option<&Exporter>,
-) -> Option<Listener> {
-    let sinks: Vec<Sink> = logs.into_iter().flatten().map(AccessLog::sink).collect();
-    let sums = live.map(Live::sums);
-    let spans = exporter.map(Exporter::sink);
-    if sinks.is_empty() && sums.is_none() && requests.is_none() && spans.is_none() {
-        return None;
-    }
-    Some(Arc::new(move |record| {
-        for sink in &sinks {
-            sink.log(record);
-        }
-        if let Some(sums) = &sums {
-            sums.add(record);
-        }
-        if let Some(requests) = &requests {
-            requests.keep(record);
-        }
-        if let Some(spans) = &spans {
-            spans.take(record);
-        }
-    }))
-}
-
 /// What the run is written to.
-struct Outputs {
+struct Outputs<'a> {
     /// The reports' files.
     reports: Vec<ReportFile>,
     /// The lockfile that it makes; none if it makes none.
@@ -397,14 +342,18 @@ struct Outputs {
     access_log: Option<AccessLog>,
     /// The events; none if nobody follows the run.
     events: Option<AccessLog>,
+    /// What is exported; none if nothing is.
+    exporter: Option<Exporter>,
+    /// Its figures at the end.
+    figures: Figures<'a>,
 }
 
-impl Outputs {
+impl<'a> Outputs<'a> {
     /// Opens all of them.
     ///
     /// # Errors
     /// A line for each that cannot be written.
-    fn open(config: &Config) -> Result<Self, String> {
+    fn open(config: &'a Config) -> Result<Self, String> {
         let reports = config.report.reserve();
         let learned = config.policy.egress.as_ref().and_then(|egress| egress.learn.as_deref());
         let learned = learned.map(|path| OutputFile::reserve("lockfile", path)).transpose();
@@ -417,6 +366,8 @@ impl Outputs {
                 learned,
                 access_log,
                 events,
+                exporter: export::prepare(config),
+                figures: Figures::prepare(&config.metrics),
             }),
             (reports, learned, access_log, events) => {
                 let reasons = [reports.err(), learned.err(), access_log.err(), events.err()];
@@ -424,6 +375,40 @@ impl Outputs {
             }
         }
     }
+
+    /// Who gets each record as it ends; none if nobody wants them.
+    fn listener(&self, live: Option<&Live<'_>>, requests: Option<Keeper>) -> Option<Listener> {
+        let logs = [&self.access_log, &self.events];
+        let sinks: Vec<Sink> = logs.into_iter().flatten().map(AccessLog::sink).collect();
+        let sums = live.map(Live::sums);
+        let spans = self.exporter.as_ref().map(Exporter::sink);
+        if sinks.is_empty() && sums.is_none() && requests.is_none() && spans.is_none() {
+            return None;
+        }
+        Some(Arc::new(move |record| {
+            for sink in &sinks {
+                sink.log(record);
+            }
+            if let Some(sums) = &sums {
+                sums.add(record);
+            }
+            if let Some(requests) = &requests {
+                requests.keep(record);
+            }
+            if let Some(spans) = &spans {
+                spans.take(record);
+            }
+        }))
+    }
+}
+
+/// From here on a signal that asks amb to end shortens what it waits for, and is noted here; a second one ends it, wherever it
+/// hangs.
+fn asked(signals: &mut Signals) -> Arc<AtomicBool> {
+    signals.end_on_request().unwrap_or_else(|reason| {
+        tracing::debug!(%reason, "signals do not shorten the drain");
+        Arc::default()
+    })
 }
 
 /// Ends the proxy, and waits for what is still open when the child has ended. A signal that asks amb to end, as `asked` says,

@@ -31,7 +31,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 15] = [
+pub(super) const TOPICS: [Topic; 16] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -103,6 +103,12 @@ pub(super) const TOPICS: [Topic; 15] = [
         about: "jobs of GitHub Actions and GitLab",
         heading: "In CI",
         page: "amb-ci",
+    },
+    Topic {
+        name: "metrics",
+        about: "what is told to Prometheus",
+        heading: "Metrics",
+        page: "amb-metrics",
     },
     Topic {
         name: "otlp",

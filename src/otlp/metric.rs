@@ -49,6 +49,10 @@ pub(super) struct Measured<'a> {
 /// What a figure is of, and the figure.
 type Point = (Vec<KeyValue>, u64);
 
+/// A figure of a host: the name and the value of the attribute that tells it from others, both empty if there are none, and the
+/// figure.
+type Figure = (&'static str, &'static str, u64);
+
 impl Measured<'_> {
     /// All metrics.
     pub(super) fn metrics(&self) -> Vec<Metric> {
@@ -153,7 +157,7 @@ impl Measured<'_> {
     /// What passed between the command and each host.
     fn about_hosts(&self) -> Vec<Metric> {
         let hosts = &self.traffic.hosts;
-        let by = |figures: &dyn Fn(&HostTraffic) -> Vec<(&'static str, &'static str, u64)>| {
+        let by = |figures: &dyn Fn(&HostTraffic) -> Vec<Figure>| {
             let mut sums = BTreeMap::<(bool, String, u16, &str, &str), u64>::new();
             for (at, host) in hosts.iter().enumerate() {
                 let beyond = at >= MOST_HOSTS || host.host == OTHER_HOST;
@@ -336,6 +340,6 @@ fn place(host: &str, port: u16) -> Vec<KeyValue> {
 }
 
 /// What occurred at all.
-fn some<const N: usize>(figures: [(&'static str, &'static str, u64); N]) -> Vec<(&'static str, &'static str, u64)> {
+fn some<const N: usize>(figures: [Figure; N]) -> Vec<Figure> {
     figures.into_iter().filter(|(_, _, count)| *count > 0).collect()
 }

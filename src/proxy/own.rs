@@ -72,6 +72,14 @@ impl Question {
             by_http2: false,
         }
     }
+
+    /// A PUT of this body, which may take the usual time.
+    pub fn put(authority: Authority, is_secure: bool, path: String, body: Vec<u8>) -> Self {
+        Self {
+            method: Method::PUT,
+            ..Self::post(authority, is_secure, path, body)
+        }
+    }
 }
 
 /// What was answered.
@@ -154,10 +162,12 @@ async fn exchange(upstreams: &Rc<Upstreams>, question: Question) -> Result<Reply
         .map_err(|reason| reason.to_string())?;
     let carrier = Carrier(server.connection);
     if question.by_http2 {
-        let (mut sender, connection) = http2::handshake(Here, carrier).await.map_err(broken)?;
+        let (mut sender, connection) = http2::handshake(Here, carrier)
+            .await
+            .map_err(|reason| broken(&reason))?;
         talk(sender.send_request(request), connection).await
     } else {
-        let (mut sender, connection) = http1::handshake(carrier).await.map_err(broken)?;
+        let (mut sender, connection) = http1::handshake(carrier).await.map_err(|reason| broken(&reason))?;
         talk(sender.send_request(request), connection).await
     }
 }
@@ -198,8 +208,8 @@ async fn connect(upstreams: &Rc<Upstreams>, question: &Question) -> Result<Serve
 }
 
 /// What went wrong on a connection.
-fn broken(reason: hyper::Error) -> String {
-    match std::error::Error::source(&reason) {
+fn broken(reason: &hyper::Error) -> String {
+    match std::error::Error::source(reason) {
         Some(source) => format!("the connection broke: {reason}: {source}"),
         None => format!("the connection broke: {reason}"),
     }
@@ -211,7 +221,7 @@ async fn talk(
     connection: impl Future<Output = hyper::Result<()>>,
 ) -> Result<Reply, String> {
     let talking = async {
-        let (head, body) = answering.await.map_err(broken)?.into_parts();
+        let (head, body) = answering.await.map_err(|reason| broken(&reason))?.into_parts();
         let body = Limited::new(body, ANSWER_BYTES).collect().await;
         let body = body.map_err(|reason| match reason.downcast::<LengthLimitError>() {
             Ok(_) => format!("its answer has more than {ANSWER_BYTES} bytes"),

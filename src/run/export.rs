@@ -1,16 +1,21 @@
 //! What is exported of a run, and the time that its end takes for it.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use crate::{
     config::Config,
-    otlp::{End, Exporter},
-    proxy::Drained,
+    otlp::{Begun, End, Exporter},
+    proxy::{Drained, Lookout, Tls},
+    secret::Store,
     supervise::Signals,
-    traffic::summary::{Child, Warning},
+    traffic::summary::{self, Child, Warning},
 };
 
 /// What is to be exported; none if nothing is.
@@ -20,6 +25,26 @@ pub(super) fn prepare(config: &Config) -> Option<Exporter> {
         tracing::warn!("{note}");
     }
     Exporter::of(&config.policy)
+}
+
+/// Begins to export this run, whose child and proxy these are.
+pub(super) fn begin(
+    exporter: Option<&mut Exporter>,
+    run: impl FnOnce() -> summary::Run,
+    (child, proxy): (i32, SocketAddr),
+    tls: &Arc<Tls>,
+    lookout: &Lookout,
+    secrets: &Store,
+) {
+    let Some(exporter) = exporter else { return };
+    exporter.begin(Begun {
+        run: run(),
+        child: u32::try_from(child).ok(),
+        proxy,
+        tls,
+        lookout: lookout.clone(),
+        secrets,
+    });
 }
 
 /// Exports the rest of a run that took so long, ended so, and had this traffic; waits for that, unless a signal has `asked` amb to

@@ -63,8 +63,15 @@ pub(super) struct Outcome<'a> {
 }
 
 impl Outcome<'_> {
-    /// Writes the report files, then the summary, which says what could not be written. Returns how amb is to end.
-    pub(super) fn report(self, files: Vec<ReportFile>, learned: Option<OutputFile>, stderr: &Stream) -> Exit {
+    /// Writes the report files, tells others by `tell`, which returns what to warn of, then writes the summary, which says what could
+    /// not be written. Returns how amb is to end.
+    pub(super) fn report(
+        self,
+        files: Vec<ReportFile>,
+        learned: Option<OutputFile>,
+        tell: impl FnOnce(&Summary) -> Vec<Warning>,
+        stderr: &Stream,
+    ) -> Exit {
         let mode = self.config.report.summary;
         let quiet = self.args.console.quiet;
         let keep = self.config.report.keep;
@@ -96,6 +103,8 @@ impl Outcome<'_> {
             let message = format!("cannot keep the report: {reason}");
             summary.warnings.push(Warning::new("report_not_kept", message));
         }
+        let warnings = tell(&summary);
+        summary.warnings.extend(warnings);
         if let Some(service) = service {
             summary
                 .warnings

@@ -69,6 +69,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("brotli_decompressor", &["proxy"]),
     ("ruzstd", &["proxy"]),
     ("p12_keystore", &["proxy"]),
+    ("prometheus_client", &["report"]),
     ("opentelemetry_proto", &["otlp"]),
     ("prost", &["otlp"]),
 ];

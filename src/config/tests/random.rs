@@ -38,6 +38,9 @@ impl Dice {
         let number = self.roll(1..60);
         match (key.name().as_str(), key.kind.as_str()) {
             ("report.files", _) => json!([format!("out{number}.json")]),
+            ("metrics.listen", _) => json!(format!("127.0.0.1:{number}")),
+            ("metrics.pushgateway", _) => json!(format!("https://user:word{number}@h{number}.test/base")),
+            ("metrics.labels", _) => json!(format!("team{number}")),
             ("otel.endpoint", _) => json!(self.pick(&["auto", "off", "http://collector:4318"])),
             ("otel.headers", _) => json!(format!("value{number}")),
             ("otel.signals", _) => json!([self.pick(&["traces", "metrics"])]),
@@ -118,6 +121,7 @@ impl Dice {
                     let number = self.roll(0..3);
                     path.push(match key.entry.as_deref() {
                         Some("NAME") => format!("X-Name-{number}"),
+                        Some("LABEL") => format!("name_{number}"),
                         Some("POINTER") => format!("/name/{number}"),
                         Some("STATUS") => format!("40{number}"),
                         _ if key.name() == "secret" => format!("host{number}"),

@@ -78,12 +78,11 @@ impl<'a> Variables<'a> {
     /// The number that a variable holds, or else the usual one.
     pub(super) fn count(&mut self, name: &str, usual: usize) -> usize {
         let Some(value) = self.value(name) else { return usual };
-        match value.parse() {
-            Ok(count @ 1..=1_000_000) => count,
-            _ => {
-                self.pass_over(name, "is not a number from 1 to 1000000");
-                usual
-            }
+        if let Ok(count @ 1..=1_000_000) = value.parse() {
+            count
+        } else {
+            self.pass_over(name, "is not a number from 1 to 1000000");
+            usual
         }
     }
 
@@ -106,14 +105,12 @@ impl<'a> Variables<'a> {
                 let (key, value) = (decoded(key)?, decoded(value)?);
                 (!key.is_empty()).then_some((key, value))
             });
-            match read {
-                Some(pair) => pairs.push(pair),
-                None => {
-                    // All or nothing: who reads half of it would believe it to be the whole.
-                    self.pass_over(name, "is not a list of NAME=VALUE with commas between them");
-                    return Vec::new();
-                }
-            }
+            let Some(pair) = read else {
+                // All or nothing: who reads half of it would believe it to be the whole.
+                self.pass_over(name, "is not a list of NAME=VALUE with commas between them");
+                return Vec::new();
+            };
+            pairs.push(pair);
         }
         pairs
     }
