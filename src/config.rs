@@ -85,6 +85,7 @@ use crate::{
             rewrite::RewriteOptions,
         },
         egress::{Background, EgressOptions},
+        export::{Export, Given},
         limit::{bandwidth::BandwidthOptions, concurrency::ConcurrencyOptions, rate::RateOptions},
         parent::ParentOptions,
         reach::{ConnectToOptions, ResolveOptions},
@@ -94,7 +95,7 @@ use crate::{
         rules::RuleOptions,
         timeout::TimeoutOptions,
         tls::TlsOptions,
-        trace::OtelOptions,
+        trace::{OtelOptions, Propagate},
     },
     report::{AccessLogOptions, AccessLogTarget, InvalidOption, LogOptions, Report, ReportOptions, log::Log},
     secret::{Recipe, options::SecretsOptions},
@@ -162,8 +163,8 @@ pub struct Options {
     /// A body in the place of the server's
     #[arg(skip)]
     pub response_body: ReplyOptions,
-    /// The trace that requests are part of
-    #[arg(skip)]
+    /// The trace that requests are part of, and where traces and metrics go
+    #[command(flatten)]
     pub otel: OtelOptions,
     /// Whose TLS is decrypted, and which servers are believed
     #[command(flatten)]
@@ -318,6 +319,9 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
     // Each layer was read by itself, so what they amount to is readable too, unless a value of one layer
     // stands where another has a table: then the layer was refused above.
     let warnings = stack.findings.warnings;
+    let governed = central
+        .as_ref()
+        .is_some_and(|central| central.constraints.iter().any(|bound| bound.is_about("otel")));
     let merged = Sources::of(stack.layers, warnings.clone())
         .and_then(|(options, sources)| sources.locked(options, &request.directory, &mut errors))
         .and_then(|merged| match central {
@@ -345,7 +349,7 @@ fn settle(stack: Stack, request: &Request) -> Result<(Config, Sources), ConfigEr
         lock: sources.lock.clone(),
         origins: sources.of_egress(),
     };
-    let building = || build(options, background, request, reads, &mut problems);
+    let building = || build(options, background, request, (reads, governed), &mut problems);
     let config = if with_conditions {
         match with_room(building) {
             Ok(config) => config,
@@ -379,16 +383,23 @@ fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
 
 /// Makes valid values of readable ones; `problems` gets what is wrong with them.
 ///
-/// Files that are named count as empty unless it `reads` them.
+/// Files that are named count as empty unless it `reads` them. Where `[otel]` is `governed`, it is by a central policy.
 fn build(
     options: Options,
     background: Background,
     request: &Request,
-    reads: bool,
+    (reads, governed): (bool, bool),
     problems: &mut Vec<Problem>,
 ) -> Config {
     let run = options.run.build(problems);
     let (secrets, bindings) = options.secret.build(problems);
+    let given = Given {
+        environment: &request.environment,
+        flag: request.flags.otel.endpoint.as_deref(),
+        governed,
+        secrets: &bindings,
+    };
+    let export = Export::build(&options.otel, &given, problems);
     let policy = PolicyOptions {
         rules: RuleOptions {
             timeout: options.timeout,
@@ -413,6 +424,7 @@ fn build(
         headers: options.headers,
         tls: options.tls,
         otel: options.otel,
+        export,
         auth: options.auth,
         secrets: bindings,
         redact: options.redact,
@@ -433,7 +445,11 @@ fn build(
         keyed: crate::veil::keyed_style,
     };
     let policy = policy.build(&surroundings, problems);
-    let trace = policy.trace.as_ref().map(|trace| inject::TraceContext {
+    let propagated = policy
+        .trace
+        .as_ref()
+        .filter(|trace| trace.propagate != Propagate::Never);
+    let trace = propagated.map(|trace| inject::TraceContext {
         parent: trace.run.to_string(),
         keeps_state: trace.joined,
     });

@@ -19,6 +19,7 @@
 //! | [`mod@assert`] | what must hold of it |
 //! | [`monitor`] | what shows a run while it goes on |
 //! | [`mod@top`] | `amb top`: a run on a terminal |
+//! | [`otlp`] | what tells a collector of it, as traces and metrics |
 //! | [`report`] | what people and programs read of it |
 //! | [`config`] | layers, their sources, all mistakes at once; `config/stack.rs` has the layers in their order |
 //! | [`cli`] | subcommands, flags, help, and how amb's own lines are written |
@@ -82,7 +83,7 @@
 //!    `supervise::inherited::the_environment_keeps_its_order_and_gains_only_documented_names`.
 //! 10. **Crates that shape a module are named in it alone**: `command_group` and `signal_hook` in `supervise`, `figment` in
 //!     `config`, `indicatif` and `prometheus_client` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`, `cel` and `json_patch` in `policy`, `cel`
-//!     in `assert`, too. Test:
+//!     in `assert`, too, `opentelemetry_proto` in `otlp`. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
 //! 11. **Unsafe code is in four files** of `supervise` and in `main.rs`, each of which says why. Lint: `unsafe_code`. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
@@ -121,6 +122,7 @@ pub mod assert;
 pub mod monitor;
 
 pub mod top;
+pub mod otlp;
 
 pub mod report;
 

@@ -9,6 +9,7 @@ pub mod budget;
 pub mod condition;
 pub mod edit;
 pub mod egress;
+pub mod export;
 pub mod hedge;
 pub mod limit;
 pub mod matching;
@@ -37,6 +38,7 @@ use self::{
         value::{Known, Reader},
     },
     egress::{Background, Egress, EgressOptions},
+    export::Export,
     hedge::Pace,
     parent::{Parent, ParentOptions},
     reach::{ConnectToOptions, Reach, ResolveOptions},
@@ -115,6 +117,8 @@ pub struct PolicyOptions {
     pub background: Background,
     /// `[otel]`
     pub otel: OtelOptions,
+    /// What it comes to about exports; none if nothing is exported.
+    pub export: Option<Export>,
 }
 
 /// What policies are built from besides their options.
@@ -161,8 +165,10 @@ pub struct Policy {
     pub egress: Option<Egress>,
     /// What must not be written down.
     pub redact: Arc<Redact>,
-    /// The trace that requests are put in; none if none is.
+    /// The trace that the run and its requests are part of; none if nobody asked for one.
     pub trace: Option<Trace>,
+    /// What is exported of it all; none if nothing is.
+    pub export: Option<Export>,
 }
 
 impl Policy {
@@ -179,6 +185,11 @@ impl Policy {
     /// All routes, in their order.
     pub fn routes(&self) -> &[Route] {
         self.routes.as_ref().map_or(&[], Routes::as_slice)
+    }
+
+    /// Whether spans are exported.
+    pub fn exports_traces(&self) -> bool {
+        self.export.as_ref().is_some_and(|export| export.traces.is_some())
     }
 
     /// The breakers of all rules, each once.
@@ -237,6 +248,7 @@ impl Policy {
         }));
         rules.extend(self.tls.rules());
         rules.extend(self.redact.rules());
+        rules.extend(self.export.iter().flat_map(Export::said));
         rules
     }
 }
@@ -275,7 +287,10 @@ impl PolicyOptions {
             tls: self.tls.build(problems),
             egress: self.egress.build(self.background, problems),
             redact: Arc::new(self.redact.build(surroundings.keyed, problems)),
-            trace: self.otel.build(surroundings.environment, surroundings.dice),
+            trace: self
+                .otel
+                .build(surroundings.environment, self.export.as_ref(), surroundings.dice),
+            export: self.export,
         }
     }
 }

@@ -5,7 +5,9 @@
 //! never changes how the child's end is passed on.
 
 mod certificates;
+mod descriptors;
 mod dry;
+mod export;
 mod learn;
 mod live;
 mod metrics;
@@ -26,7 +28,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
 use self::{live::Live, metrics::Figures, outcome::Outcome};
@@ -40,6 +41,7 @@ use crate::{
         metrics::Scraped,
         place::{Control, Place},
     },
+    otlp::Exporter,
     proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, TlsErrors},
     report::{
         access_log::{AccessLog, Sink},
@@ -148,13 +150,12 @@ fn start(
     let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
     let environment = &secrets.environment[..];
     let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
-    let outputs = Outputs::open(config).map_err(StartError::Report)?;
+    let mut outputs = Outputs::open(config).map_err(StartError::Report)?;
     let live = Live::of(config, started_at);
     let requests = config.report.wants_requests().then(Keeper::default);
     let page = config.ui.map(page).transpose()?;
     let feed = page.as_ref().map(Page::feed);
-    let logs = [&outputs.access_log, &outputs.events];
-    let listener = listener(logs, live.as_ref(), requests.clone(), feed);
+    let listener = outputs.listener(live.as_ref(), requests.clone(), feed);
 
     let bound = Proxy::bind(config.listen, config.threads);
     let proxy = bound.map_err(|reason| StartError::Listen {
@@ -176,21 +177,17 @@ fn start(
             .into_iter()
             .map(|change| (change.name.into(), change.value))
             .collect(),
-        restore_nofile: raise_descriptor_limit(),
+        restore_nofile: descriptors::raise_limit(),
         confinement: confinement.as_ref(),
     };
-    notify::status(&format!(
-        "{} runs, with amb's proxy on {}",
-        config.name,
-        proxy.address()
-    ));
+    let address = proxy.address();
+    notify::status(&format!("{} runs, with amb's proxy on {address}", config.name));
     let control = control(config, &run_id);
     let child = spawn.start(&config.supervise, &mut signals)?;
     let pid = child.id();
     tracing::info!(pid, "the command runs");
 
     // The child runs by now; its first connection waits in the socket's queue until the proxy is at work.
-    let address = proxy.address();
     let lookout = Lookout::default();
     let mut standby = proxy.stand_by(
         &config.policy,
@@ -200,9 +197,11 @@ fn start(
         listener.as_ref(),
         &lookout,
     );
+    let run = || outcome::description(args, config, sources, run_id.clone(), started_at);
+    let exporter = outputs.exporter.as_mut();
+    export::begin(exporter, run, (pid, address), &tls, &lookout, &secrets.store);
     let mut monitor = (control.is_some() || scraped.is_some() || page.is_some()).then(|| {
-        let run = outcome::description(args, config, sources, run_id.clone(), started_at);
-        let view = view(run, pid, address, scraped.as_ref(), config, lookout);
+        let view = view(run(), pid, address, scraped.as_ref(), config, lookout);
         Monitor::new(view, control, scraped, page)
     });
     let supervisor = Supervisor::new(child, &config.supervise);
@@ -215,8 +214,12 @@ fn start(
     let told = panic::catch_unwind(AssertUnwindSafe(|| {
         sabotage::strike("report");
         let stderr = Stream::stderr(args.console.color);
-        let drained = drain(standby, &mut signals, config.drain, &stderr);
+        let asked = asked(&mut signals);
+        let drained = drain(standby, &mut signals, config.drain, &stderr, &asked);
         drop(listener);
+        let end = || (duration, outcome::child(pid, ended), &drained);
+        let exporter = outputs.exporter;
+        let lacking = exporter.and_then(|exporter| export::finish(exporter, end(), &mut signals, &asked));
         let outcome = Outcome {
             args,
             config,
@@ -230,6 +233,7 @@ fn start(
             panicked: PANICS.load(Ordering::Relaxed),
             aborted: live.and_then(Live::aborted),
             logs: [outputs.access_log, outputs.events].map(|log| log.map(AccessLog::close)),
+            lacking,
             requests,
         };
         let tell = |summary: &_| outputs.figures.tell(summary, &config.policy, address, &tls);
@@ -337,34 +341,6 @@ fn confinement(config: &Config, port: u16) -> Result<Option<Confinement>, Confin
     }
 }
 
-/// Who gets each record as it ends; none if nobody wants them.
-fn listener(
-    logs: [&Option<AccessLog>; 2],
-    live: Option<&Live<'_>>,
-    requests: Option<Keeper>,
-    feed: Option<Arc<Feed>>,
-) -> Option<Listener> {
-    let sinks: Vec<Sink> = logs.into_iter().flatten().map(AccessLog::sink).collect();
-    let sums = live.map(Live::sums);
-    if sinks.is_empty() && sums.is_none() && requests.is_none() && feed.is_none() {
-        return None;
-    }
-    Some(Arc::new(move |record| {
-        for sink in &sinks {
-            sink.log(record);
-        }
-        if let Some(sums) = &sums {
-            sums.add(record);
-        }
-        if let Some(requests) = &requests {
-            requests.keep(record);
-        }
-        if let Some(feed) = &feed {
-            feed.add(record);
-        }
-    }))
-}
-
 /// What the run is written to.
 struct Outputs<'a> {
     /// The reports' files.
@@ -375,6 +351,8 @@ struct Outputs<'a> {
     access_log: Option<AccessLog>,
     /// The events; none if nobody follows the run.
     events: Option<AccessLog>,
+    /// What is exported; none if nothing is.
+    exporter: Option<Exporter>,
     /// Its figures at the end.
     figures: Figures<'a>,
 }
@@ -397,6 +375,7 @@ impl<'a> Outputs<'a> {
                 learned,
                 access_log,
                 events,
+                exporter: export::prepare(config),
                 figures: Figures::prepare(&config.metrics),
             }),
             (reports, learned, access_log, events) => {
@@ -405,19 +384,57 @@ impl<'a> Outputs<'a> {
             }
         }
     }
+
+    /// Who gets each record as it ends; none if nobody wants them.
+    fn listener(
+        &self,
+        live: Option<&Live<'_>>,
+        requests: Option<Keeper>,
+        feed: Option<Arc<Feed>>,
+    ) -> Option<Listener> {
+        let logs = [&self.access_log, &self.events];
+        let sinks: Vec<Sink> = logs.into_iter().flatten().map(AccessLog::sink).collect();
+        let sums = live.map(Live::sums);
+        let spans = self.exporter.as_ref().map(Exporter::sink);
+        if sinks.is_empty() && sums.is_none() && requests.is_none() && feed.is_none() && spans.is_none() {
+            return None;
+        }
+        Some(Arc::new(move |record| {
+            for sink in &sinks {
+                sink.log(record);
+            }
+            if let Some(sums) = &sums {
+                sums.add(record);
+            }
+            if let Some(requests) = &requests {
+                requests.keep(record);
+            }
+            if let Some(feed) = &feed {
+                feed.add(record);
+            }
+            if let Some(spans) = &spans {
+                spans.take(record);
+            }
+        }))
+    }
 }
 
-/// Ends the proxy, and waits for what is still open when the child has ended. A signal that asks amb to end ends the wait,
-/// and from here on a second one ends amb, wherever it hangs.
-fn drain(standby: Standby, signals: &mut Signals, limit: Duration, stderr: &Stream) -> Drained {
-    let asked = signals.end_on_request().unwrap_or_else(|reason| {
+/// From here on a signal that asks amb to end shortens what it waits for, and is noted here; a second one ends it, wherever it
+/// hangs.
+fn asked(signals: &mut Signals) -> Arc<AtomicBool> {
+    signals.end_on_request().unwrap_or_else(|reason| {
         tracing::debug!(%reason, "signals do not shorten the drain");
         Arc::default()
-    });
+    })
+}
+
+/// Ends the proxy, and waits for what is still open when the child has ended. A signal that asks amb to end, as `asked` says,
+/// ends the wait.
+fn drain(standby: Standby, signals: &mut Signals, limit: Duration, stderr: &Stream, asked: &AtomicBool) -> Drained {
     match standby.drain(limit) {
         Ok(None) => Drained::default(),
         Ok(Some(draining)) => {
-            wait(&draining, signals, limit, stderr, &asked);
+            wait(&draining, signals, limit, stderr, asked);
             draining.finish()
         }
         Err(reason) => Drained {
@@ -447,25 +464,6 @@ fn run_id(now: SystemTime) -> String {
         .unwrap_or_default()
         .as_millis();
     format!("{millis:x}-{:x}", std::process::id())
-}
-
-/// Lets amb itself have as many descriptors as it may; returns what the child is to have as before.
-fn raise_descriptor_limit() -> Option<Rlimit> {
-    let inherited = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: inherited.maximum,
-        maximum: inherited.maximum,
-    };
-    if inherited.current == inherited.maximum {
-        return None;
-    }
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => Some(inherited),
-        Err(reason) => {
-            tracing::debug!(%reason, "the limit of descriptors stays as it is");
-            None
-        }
-    }
 }
 
 /// Counts panics instead of printing them into the child's terminal; the summary says so.

@@ -23,7 +23,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::{credentials::SignedIn, edits::Notes, retries::Retries, secured::Handshake};
+use self::{
+    credentials::SignedIn,
+    edits::Notes,
+    retries::{Retries, Try},
+    secured::Handshake,
+};
 
 /// One HTTP exchange, or one opaque tunnel: exactly one of these for each that began.
 #[derive(Clone, Debug)]
@@ -81,6 +86,8 @@ pub struct Record {
     pub attempts: u32,
     /// What retries and hedges did for it.
     pub retries: Retries,
+    /// Each attempt, in their order. Only where spans are exported, and only of exchanges.
+    pub tries: Vec<Try>,
     /// Times it was sent again unseen because a pooled connection turned out dead before a byte was written.
     pub resends: u32,
     /// How long it was held back by limits before it was sent.
@@ -106,8 +113,12 @@ pub struct Record {
 pub struct TracePlace {
     /// The trace, which is written with 32 hexadecimal digits.
     pub trace: u128,
-    /// The span, which is written with 16.
+    /// The span, which is written with 16: amb's own where amb has made one, the command's otherwise.
     pub span: u64,
+    /// The span that it is below; none if it is not amb's own.
+    pub parent: Option<u64>,
+    /// Whether the trace is recorded, by those who began it.
+    pub sampled: bool,
 }
 
 /// What limits did about an exchange or tunnel.

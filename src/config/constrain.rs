@@ -209,6 +209,11 @@ fn spell_out(values: &mut Dict) {
 }
 
 impl Constraint {
+    /// Whether it is about this table.
+    pub(super) fn is_about(&self, table: &str) -> bool {
+        self.key.first().is_some_and(|first| first == table)
+    }
+
     /// `max` for a key.
     ///
     /// # Errors

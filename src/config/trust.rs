@@ -54,6 +54,8 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["metrics", "listen"], false),
     (&["metrics", "pushgateway"], false),
     (&["metrics", "textfile"], true),
+    (&["otel", "endpoint"], false),
+    (&["otel", "headers"], false),
     (&["report", "events"], true),
     (&["report", "files"], true),
     (&["report", "keep"], false),

@@ -6,6 +6,7 @@
 //! [W3C]: https://www.w3.org/TR/trace-context/
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     fmt,
 };
@@ -13,16 +14,64 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{
+    auth::Text,
+    export::{Export, Protocol, Signal},
+    words::list,
+};
+
 /// The flag of a trace that is recorded.
 const SAMPLED: u8 = 1;
 
 /// The table `[otel]`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(clap::Args, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct OtelOptions {
+    /// Send traces and metrics by OTLP to the collector at this URL, or else where OTEL_EXPORTER_OTLP_ENDPOINT says [default: off]
+    ///
+    /// Without a URL, and where that variable is not set, it is http://localhost:4318, or port 4317 for grpc. OTEL_* variables
+    /// fill in the rest and win over [otel], though not over a URL here; by themselves they turn nothing on, since they are the
+    /// command's. In files, auto stands for a missing URL, and off for no export. What is sent never goes through amb's own proxy.
+    #[expect(
+        clippy::doc_markdown,
+        reason = "this is the help text, where backticks would be noise"
+    )]
+    #[arg(
+        id = "otel.endpoint",
+        long = "otlp",
+        value_name = "URL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto",
+        value_hint = clap::ValueHint::Url,
+        help_heading = "Observability"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "off", "x-danger" = "sends what passes, without its bodies, to a collector of its choice"))]
+    pub endpoint: Option<String>,
+
+    /// How the collector is spoken to [default: http/protobuf]
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "http/protobuf"))]
+    pub protocol: Option<Protocol>,
+
+    /// What is sent to it [default: traces,metrics]
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
+    #[schemars(extend("default" = ["traces", "metrics"]))]
+    pub signals: Option<Vec<Signal>>,
+
+    /// Headers of the requests to it; a value may be secret:NAME [default: none]
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-entry" = "NAME", "x-danger" = "sends what it names to a collector"))]
+    pub headers: BTreeMap<String, Text>,
+
     /// Which requests get a traceparent header of the run's trace, and whether the command gets TRACEPARENT [default: never]
     ///
     /// A TRACEPARENT in amb's own environment is joined, otherwise the run begins a trace of its own.
+    #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "never"))]
     pub propagate: Option<Propagate>,
@@ -50,6 +99,8 @@ pub struct Trace {
     pub run: TraceParent,
     /// Whether the context that amb was started in goes on; a trace of its own otherwise.
     pub joined: bool,
+    /// The span that the run is below; none if it begins the trace.
+    pub parent: Option<u64>,
     /// The other systems' part of the context that was joined.
     pub state: Option<String>,
     /// What the context that was joined carries along.
@@ -85,6 +136,11 @@ impl TraceParent {
         (fits && trace != 0 && span != 0).then_some(Self { trace, span, flags })
     }
 
+    /// Whether the trace is recorded.
+    pub fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
     /// The trace as it is written.
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace)
@@ -98,9 +154,18 @@ impl fmt::Display for TraceParent {
 }
 
 impl OtelOptions {
-    /// The run's trace; none if nothing is to be put anywhere. `dice` are two random numbers.
-    pub(super) fn build(&self, environment: &[(OsString, OsString)], dice: (u128, u64)) -> Option<Trace> {
-        let propagate = self.propagate.filter(|propagate| *propagate != Propagate::Never)?;
+    /// The run's trace; none if nothing is to be put anywhere, and nothing exported. `dice` are two random numbers.
+    pub(super) fn build(
+        &self,
+        environment: &[(OsString, OsString)],
+        export: Option<&Export>,
+        dice: (u128, u64),
+    ) -> Option<Trace> {
+        let propagate = self.propagate.unwrap_or_default();
+        let export = export.filter(|export| export.traces.is_some());
+        if propagate == Propagate::Never && export.is_none() {
+            return None;
+        }
         let variable = |name: &str| {
             let found = environment.iter().rev().find(|(known, _)| known == OsStr::new(name));
             found
@@ -114,14 +179,22 @@ impl OtelOptions {
             let text = variable(name).filter(|text| plain(text))?;
             Some(text.trim().to_owned())
         };
+        let trace = joined.map_or(dice.0.max(1), |joined| joined.trace);
+        // Whoever asks for a trace without one around it wants it recorded.
+        let flags = joined.map_or(SAMPLED, |joined| joined.flags);
+        let flags = match export {
+            Some(export) if export.samples(joined.map(|joined| joined.is_sampled()), trace) => flags | SAMPLED,
+            Some(_) => flags & !SAMPLED,
+            None => flags,
+        };
         Some(Trace {
             propagate,
             joined: joined.is_some(),
+            parent: joined.map(|joined| joined.span),
             run: TraceParent {
-                trace: joined.map_or(dice.0.max(1), |joined| joined.trace),
+                trace,
                 span: dice.1.max(1),
-                // Whoever asks for a trace without one around it wants it recorded.
-                flags: joined.map_or(SAMPLED, |joined| joined.flags),
+                flags,
             },
             // Without its parent it says nothing.
             state: joined.and_then(|_| beside("TRACESTATE")),
@@ -180,7 +253,7 @@ mod tests {
     fn trace(propagate: &str, variables: &[(&str, &str)]) -> Option<Trace> {
         let options: OtelOptions = serde_json::from_str(&format!(r#"{{ "propagate": "{propagate}" }}"#)).unwrap();
         let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
-        options.build(&variables.collect::<Vec<_>>(), (7, 8))
+        options.build(&variables.collect::<Vec<_>>(), None, (7, 8))
     }
 
     #[test]
@@ -209,7 +282,7 @@ mod tests {
         );
         assert_eq!((own.state, own.baggage), (None, None));
         assert_eq!(trace("never", &[("TRACEPARENT", GIVEN)]), None);
-        assert_eq!(OtelOptions::default().build(&[], (7, 8)), None);
+        assert_eq!(OtelOptions::default().build(&[], None, (7, 8)), None);
     }
 
     #[test]

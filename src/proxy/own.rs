@@ -13,10 +13,11 @@ use std::{
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
-    Method, Request,
-    body::Bytes,
-    client::conn::http1,
-    rt::{Read, ReadBufCursor, Write},
+    Method, Request, Response,
+    body::{Bytes, Incoming},
+    client::conn::{http1, http2},
+    header::HeaderMap,
+    rt::{Executor, Read, ReadBufCursor, Write},
 };
 
 use super::{
@@ -25,10 +26,10 @@ use super::{
     target::Authority,
     tls::{
         Tls,
-        client::{Aim, Offer},
+        client::{Aim, HTTP2, Offer},
     },
-    upstream::{Purpose, Upstreams},
-    wire::connection::Connection,
+    upstream::{Purpose, Server, Upstreams},
+    wire::{connection::Connection, tls::Session},
 };
 use crate::policy::Policy;
 
@@ -53,6 +54,8 @@ pub struct Question {
     pub body: Vec<u8>,
     /// How long it may take in all.
     pub limit: Duration,
+    /// Whether it goes by HTTP/2, which the server is known to speak.
+    pub by_http2: bool,
 }
 
 impl Question {
@@ -66,6 +69,7 @@ impl Question {
             fields: Vec::new(),
             body,
             limit: LIMIT,
+            by_http2: false,
         }
     }
 
@@ -79,12 +83,22 @@ impl Question {
 }
 
 /// What was answered.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Reply {
     /// The status.
     pub status: u16,
+    /// The fields, those of the trailer behind those of the head.
+    pub(super) fields: [HeaderMap; 2],
     /// The body, of at most 64 KiB.
     pub body: Bytes,
+}
+
+impl Reply {
+    /// The first field of this name in head and trailer; none if it is no text.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let found = self.fields.iter().find_map(|fields| fields.get(name))?;
+        found.to_str().ok()
+    }
 }
 
 /// Carries requests of amb's own from a thread that is none of the proxy's: what is monitored is told by it. Never through
@@ -120,31 +134,23 @@ pub(crate) async fn ask(upstreams: &Rc<Upstreams>, question: Question) -> Result
 
 /// See [`ask`], which bounds it.
 async fn exchange(upstreams: &Rc<Upstreams>, question: Question) -> Result<Reply, String> {
-    let said = |error: ExchangeError| error.to_string();
-    let Question { authority, path, .. } = &question;
-    let rules = upstreams.rules();
-    let (purpose, usual) = if question.is_secure {
-        let aim = Aim::new(&authority.host, true, Offer::Http11, &rules.server_tls).map_err(said)?;
-        (Purpose::Secure(aim), 443)
-    } else {
-        (Purpose::Exchange, 80)
+    let server = connect(upstreams, &question).await.map_err(|error| error.to_string())?;
+    let usual = if question.is_secure { 443 } else { 80 };
+    let authority = question.authority.to_string();
+    let host = match authority.strip_suffix(&format!(":{usual}")) {
+        Some(host) if question.authority.port == usual => host,
+        _ => &authority,
     };
-    let mut opened = 0;
-    // The rules of egress are about what the command wants; whom amb itself asks, somebody has configured.
-    let server = upstreams
-        .connect(authority, &purpose, &rules.timeouts, &mut opened, None)
-        .await
-        .map_err(said)?;
-    let uri = match &server.parent {
-        Some(_) => format!("http://{authority}{path}"),
-        None => path.clone(),
+    let path = &question.path;
+    let mut request = Request::builder().method(question.method);
+    request = match &server.parent {
+        _ if question.by_http2 => {
+            let scheme = if question.is_secure { "https" } else { "http" };
+            request.uri(format!("{scheme}://{host}{path}"))
+        }
+        Some(_) => request.uri(format!("http://{authority}{path}")).header("Host", host),
+        None => request.uri(path).header("Host", host),
     };
-    let host = if authority.port == usual {
-        authority.to_string().trim_end_matches(&format!(":{usual}")).to_owned()
-    } else {
-        authority.to_string()
-    };
-    let mut request = Request::builder().method(question.method).uri(uri).header("Host", host);
     for (name, value) in question.fields {
         request = request.header(name, value);
     }
@@ -154,18 +160,77 @@ async fn exchange(upstreams: &Rc<Upstreams>, question: Question) -> Result<Reply
     let request = request
         .body(Full::new(Bytes::from(question.body)))
         .map_err(|reason| reason.to_string())?;
-    let broken = |reason: hyper::Error| format!("the connection broke: {reason}");
-    let (mut sender, connection) = http1::handshake(Carrier(server.connection)).await.map_err(broken)?;
+    let carrier = Carrier(server.connection);
+    if question.by_http2 {
+        let (mut sender, connection) = http2::handshake(Here, carrier)
+            .await
+            .map_err(|reason| broken(&reason))?;
+        talk(sender.send_request(request), connection).await
+    } else {
+        let (mut sender, connection) = http1::handshake(carrier).await.map_err(|reason| broken(&reason))?;
+        talk(sender.send_request(request), connection).await
+    }
+}
+
+/// Opens the connection for a question.
+async fn connect(upstreams: &Rc<Upstreams>, question: &Question) -> Result<Server, ExchangeError> {
+    let Question { authority, .. } = question;
+    let rules = upstreams.rules();
+    let mut opened = 0;
+    let offer = if question.by_http2 { Offer::Http2 } else { Offer::Http11 };
+    let aim = question
+        .is_secure
+        .then(|| Aim::new(&authority.host, true, offer, &rules.server_tls))
+        .transpose()?;
+    let purpose = match &aim {
+        // No proxy would carry HTTP/2 other than in a tunnel, and what is secured in it is this question's alone.
+        _ if question.by_http2 => Purpose::Tunnel,
+        Some(aim) => Purpose::Secure(Rc::clone(aim)),
+        None => Purpose::Exchange,
+    };
+    // The rules of egress are about what the command wants; whom amb itself asks, somebody has configured.
+    let opening = upstreams.connect(authority, &purpose, &rules.timeouts, &mut opened, None);
+    let mut server = opening.await?;
+    if let Some(aim) = aim.filter(|_| question.by_http2) {
+        let (connection, place) = (&mut server.connection, authority.to_string());
+        let securing = upstreams
+            .securing
+            .secure(connection, &place, &aim, false, rules.timeouts.tls);
+        securing.await?;
+        if server.connection.tls().and_then(Session::protocol) != Some(HTTP2) {
+            return Err(ExchangeError::TlsFailed {
+                server: place,
+                reason: "it does not speak HTTP/2".to_owned(),
+            });
+        }
+    }
+    Ok(server)
+}
+
+/// What went wrong on a connection.
+fn broken(reason: &hyper::Error) -> String {
+    match std::error::Error::source(reason) {
+        Some(source) => format!("the connection broke: {reason}: {source}"),
+        None => format!("the connection broke: {reason}"),
+    }
+}
+
+/// Waits for what is answered on a connection, which is kept going meanwhile.
+async fn talk(
+    answering: impl Future<Output = hyper::Result<Response<Incoming>>>,
+    connection: impl Future<Output = hyper::Result<()>>,
+) -> Result<Reply, String> {
     let talking = async {
-        let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+        let (head, body) = answering.await.map_err(|reason| broken(&reason))?.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES).collect().await;
         let body = body.map_err(|reason| match reason.downcast::<LengthLimitError>() {
             Ok(_) => format!("its answer has more than {ANSWER_BYTES} bytes"),
             Err(reason) => format!("the connection broke: {reason}"),
         })?;
+        let trailer = body.trailers().cloned().unwrap_or_default();
         Ok(Reply {
-            status,
+            status: head.status.as_u16(),
+            fields: [head.headers, trailer],
             body: body.to_bytes(),
         })
     };
@@ -179,6 +244,16 @@ async fn exchange(upstreams: &Rc<Upstreams>, question: Question) -> Result<Reply
             }
             talking.await
         }
+    }
+}
+
+/// Lets hyper begin tasks on this thread.
+#[derive(Clone, Copy)]
+struct Here;
+
+impl<F: Future<Output: 'static> + 'static> Executor<F> for Here {
+    fn execute(&self, future: F) {
+        drop(tokio::task::spawn_local(future));
     }
 }
 

@@ -112,6 +112,7 @@ impl Recorder {
             opened: 0,
             attempts: 0,
             retries: Retries::default(),
+            tries: Vec::new(),
             resends: 0,
             waited: Duration::ZERO,
             signed_in: SignedIn::default(),

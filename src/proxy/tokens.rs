@@ -388,6 +388,7 @@ mod tests {
         let reply = Reply {
             status,
             body: body.to_owned().into(),
+            ..Reply::default()
         };
         match (read(&reply), expected) {
             (Ok((token, lifetime)), Ok((text, seconds))) => {

@@ -56,6 +56,8 @@ pub(super) struct Outcome<'a> {
     pub(super) aborted: Option<Assertion>,
     /// What became of the access log and of the events.
     pub(super) logs: [Option<AccessLogEnd>; 2],
+    /// What a collector lacks; none if it lacks nothing, or nothing was exported.
+    pub(super) lacking: Option<Warning>,
     /// The requests that were kept for reports; none if no report tells them.
     pub(super) requests: Option<Keeper>,
 }
@@ -151,6 +153,7 @@ impl Outcome<'_> {
             .map(|reason| Warning::new("records_lost", reason))
             .collect();
         warnings.extend(self.logs.iter().flatten().filter_map(AccessLogEnd::warning));
+        warnings.extend(self.lacking.take());
         let meter = std::mem::take(&mut self.drained.meter);
         let breaks_rules = meter.breaks_rules();
         let traffic = meter.finish();
@@ -280,7 +283,7 @@ fn central_policy(governed: &Governed) -> summary::CentralPolicy {
 }
 
 /// How the child ended.
-fn child(pid: i32, ended: Ended) -> summary::Child {
+pub(super) fn child(pid: i32, ended: Ended) -> summary::Child {
     let (exit_code, signal) = match ended.status {
         ChildExit::Code(code) => (Some(code), None),
         ChildExit::Signal(number) => (

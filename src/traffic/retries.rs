@@ -23,6 +23,20 @@ pub struct Retries {
     pub hedge: Option<Hedge>,
 }
 
+/// One attempt at an exchange: from its beginning to the head of the answer, or to its failure. What was sent again unseen, and
+/// hedges, are part of the attempt that they were for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Try {
+    /// How long after the exchange it began.
+    pub after: Duration,
+    /// How long it took.
+    pub took: Duration,
+    /// What the server answered; none if it did not.
+    pub status: Option<u16>,
+    /// Why there was no answer, as in [`Failure::error_type`](super::Failure::error_type).
+    pub error: Option<&'static str>,
+}
+
 /// A second request that was sent while the first one's answer was still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hedge {

@@ -53,6 +53,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         "top",
         &["cli", "exit", "monitor", "report", "supervise", "traffic", "units"],
     ),
+    ("otlp", &["policy", "proxy", "secret", "traffic", "veil"]),
     ("report", &["traffic", "units", "veil"]),
     ("assert", &["policy", "traffic", "units"]),
     ("traffic", &["units"]),
@@ -81,11 +82,13 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("x509_parser", &["proxy"]),
     ("cel", &["assert", "policy"]),
     ("json_patch", &["policy"]),
-    ("flate2", &["proxy"]),
+    ("flate2", &["otlp", "proxy"]),
     ("brotli_decompressor", &["proxy"]),
     ("ruzstd", &["proxy"]),
     ("p12_keystore", &["proxy"]),
     ("prometheus_client", &["report"]),
+    ("opentelemetry_proto", &["otlp"]),
+    ("prost", &["otlp"]),
 ];
 
 /// What a decision has no need of: input and output, clocks, threads, the surroundings.

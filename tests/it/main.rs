@@ -18,6 +18,7 @@ mod guard;
 mod layers;
 mod look;
 mod metrics;
+mod otlp;
 mod readme;
 mod records;
 mod reports;

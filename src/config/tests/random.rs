@@ -41,6 +41,9 @@ impl Dice {
             ("metrics.listen", _) => json!(format!("127.0.0.1:{number}")),
             ("metrics.pushgateway", _) => json!(format!("https://user:word{number}@h{number}.test/base")),
             ("metrics.labels", _) => json!(format!("team{number}")),
+            ("otel.endpoint", _) => json!(self.pick(&["auto", "off", "http://collector:4318"])),
+            ("otel.headers", _) => json!(format!("value{number}")),
+            ("otel.signals", _) => json!([self.pick(&["traces", "metrics"])]),
             ("log.level", _) => json!(self.pick(&["debug", "warn"])),
             ("assert", _) => json!(format!("requests.total > {number}")),
             (name, _) if name.ends_with("headers.set") || name.ends_with("headers.add") => {
@@ -201,7 +204,7 @@ fn each_value_that_holds_is_explained_by_exactly_one_winner() {
             options,
             Background::default(),
             &Request::default(),
-            false,
+            (false, false),
             &mut problems,
         ));
 
@@ -282,7 +285,7 @@ fn nonsense_never_panics_and_is_always_told() {
                 options,
                 Background::default(),
                 &Request::default(),
-                false,
+                (false, false),
                 &mut Vec::new(),
             ));
         }

@@ -22,7 +22,7 @@ use super::{
     },
     Exchange, Expects, Request, respond,
 };
-use crate::policy::retry::is_idempotent;
+use crate::{policy::retry::is_idempotent, traffic::retries::Try};
 
 /// How long a new connection may go without an answer before it looks as if its server were busy with another one.
 const TURN_AFTER: Duration = Duration::from_millis(20);
@@ -57,6 +57,7 @@ impl Exchange<'_> {
         self.stage = Stage::Connecting;
         let breaker = self.rules.breaker.as_ref();
         self.passage = self.worker.gate.pass(breaker, &self.request.authority)?;
+        let began = self.worker.policy.exports_traces().then(Instant::now);
         let attempted = match self.rules.timeouts.per_try {
             None => self.make_attempt(client, conversation).await,
             Some(limit) => Box::pin(deadline::within(limit, self.make_attempt(client, conversation)))
@@ -66,6 +67,14 @@ impl Exchange<'_> {
         match &attempted {
             Ok((_, head)) => self.passage.answered(head.status),
             Err(error) => self.passage.failed(error),
+        }
+        if let Some(began) = began {
+            self.open.record.tries.push(Try {
+                after: began.duration_since(self.open.started),
+                took: began.elapsed(),
+                status: attempted.as_ref().ok().map(|(_, head)| head.status),
+                error: attempted.as_ref().err().map(ExchangeError::error_type),
+            });
         }
         attempted
     }

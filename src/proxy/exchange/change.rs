@@ -239,7 +239,16 @@ impl Exchange<'_> {
         let Some(trace) = &self.worker.policy.trace else { return };
         let fields = &mut self.request.head.fields;
         let found = fields.first("traceparent");
-        let mut place = found.and_then(TraceParent::read);
+        let parent = found.and_then(TraceParent::read);
+        let mut place = parent.map(|parent| place_of(parent, None));
+        if self.worker.policy.exports_traces() {
+            let (around, above) = parent.map_or((trace.run, trace.run.span), |parent| (parent, parent.span));
+            let own = TraceParent {
+                span: fastrand::u64(1..),
+                ..around
+            };
+            place = Some(place_of(own, Some(above)));
+        }
         if trace.replaces(found) {
             let own = trace.request(fastrand::u64(..));
             fields.put("traceparent", own.to_string().as_bytes());
@@ -254,12 +263,19 @@ impl Exchange<'_> {
                 fields.append("baggage", baggage.as_bytes());
             }
             self.open.record.edits.applied.push("otel.propagate".into());
-            place = Some(own);
+            place = Some(place_of(own, Some(trace.run.span)));
         }
-        self.open.record.trace = place.map(|place| traffic::TracePlace {
-            trace: place.trace,
-            span: place.span,
-        });
+        self.open.record.trace = place;
+    }
+}
+
+/// A place in a trace as records have it.
+fn place_of(place: TraceParent, parent: Option<u64>) -> traffic::TracePlace {
+    traffic::TracePlace {
+        trace: place.trace,
+        span: place.span,
+        parent,
+        sampled: place.is_sampled(),
     }
 }
 

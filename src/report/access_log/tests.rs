@@ -40,6 +40,7 @@ fn record() -> Record {
         attempts: 2,
         retries: Retries::default(),
         opened: 1,
+        tries: Vec::new(),
         resends: 0,
         waited: Duration::ZERO,
         signed_in: crate::traffic::credentials::SignedIn::default(),

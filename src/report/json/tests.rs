@@ -53,6 +53,7 @@ pub(crate) fn record(host: &str, status: u16, began: Duration, took: Duration) -
         opened: 1,
         attempts: 1,
         retries: crate::traffic::retries::Retries::default(),
+        tries: Vec::new(),
         resends: 0,
         waited: Duration::ZERO,
         signed_in: SignedIn::default(),

@@ -36,6 +36,7 @@ pub(crate) fn exchange() -> Record {
         opened: 0,
         attempts: 1,
         retries: Retries::default(),
+        tries: Vec::new(),
         resends: 0,
         waited: Duration::ZERO,
         signed_in: crate::traffic::credentials::SignedIn::default(),

@@ -174,6 +174,7 @@ impl Amb {
                 || upper.starts_with("XDG_")
                 || upper.starts_with("GITHUB_")
                 || upper.starts_with("GITLAB_")
+                || upper.starts_with("OTEL_")
                 // What decides about colours, and what tells a service that runs jobs from a terminal.
                 || ["RUST_LOG", "CI", "TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"]
                     .contains(&upper.as_str())
