@@ -6,6 +6,7 @@
 pub mod client;
 mod control;
 mod endpoint;
+pub mod offer;
 pub mod place;
 pub mod view;
 
@@ -17,7 +18,10 @@ use tokio::{
     sync::oneshot,
 };
 
-pub use self::view::{Kind, View};
+pub use self::{
+    offer::Offer,
+    view::{Kind, View},
+};
 use self::{
     endpoint::Socket,
     place::{Bound, Place},
@@ -48,9 +52,23 @@ impl Monitor {
     pub fn new(view: View, place: &Place) -> Self {
         let control = place.bind(&view.run.id);
         let control = control.inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"));
+        Self::with(view, control.ok())
+    }
+
+    /// The same for what has to have a control socket: nobody could end it otherwise.
+    ///
+    /// # Errors
+    /// As [`Place::bind`].
+    pub fn required(view: View, place: &Place) -> io::Result<Self> {
+        let control = place.bind(&view.run.id)?;
+        Ok(Self::with(view, Some(control)))
+    }
+
+    /// Endpoints at this socket.
+    fn with(view: View, control: Option<Bound>) -> Self {
         Self {
             view: Arc::new(view),
-            control: control.ok(),
+            control,
             thread: None,
         }
     }

@@ -1,106 +1,84 @@
-//! `amb run`: the life of a run on one page.
+//! `amb run` and `amb shell`: the life of a run on one page.
 //!
 //! Listen for signals → bind → the child's environment → spawn → serve while supervising → drain → summary → end as the
 //! child ended. Whatever fails before the child starts ends the run with a line that says so; whatever fails after it
 //! never changes how the child's end is passed on.
+//!
+//! What there is besides the child is `run/ambassador.rs`; without one it is `amb serve` (`run/serve.rs`).
 
+mod ambassador;
 mod dry;
 mod learn;
 mod live;
 mod notify;
 mod outcome;
+mod outputs;
 mod secrets;
+pub mod serve;
+pub mod shell;
+mod start_error;
 
 use std::{
     env,
     ffi::OsString,
-    io, mem,
-    net::SocketAddr,
+    mem,
     panic::{self, AssertUnwindSafe},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime},
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use thiserror::Error;
 
-use self::{live::Live, outcome::Outcome};
+use self::{
+    ambassador::{Ambassador, count_panics},
+    live::Live,
+    outcome::End,
+    start_error::StartError,
+};
 use crate::{
     cli::{self, Console, RunArgs},
     config::{Config, Sources},
     exit::Exit,
-    inject,
-    monitor::{Kind, Monitor, View, place::Place},
-    proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
-    report::{
-        access_log::{AccessLog, Sink},
-        color::Stream,
-        file::{OutputFile, ReportFile},
-        har::Keeper,
-        progress::{Progress, UNNOTICED},
-    },
-    sabotage,
+    monitor::{Monitor, place::Place},
+    proxy::Standby,
     supervise::{
         Confine, ConfineError, Confinement, Ended, Errand, Signals, Spawn, SpawnError, Supervisor, Watch, write_stderr,
     },
-    traffic::summary,
-    trust::{Directory, TrustError},
 };
 
-/// Time for the drain's own work beyond what open exchanges are given.
-const DRAIN_MARGIN: Duration = Duration::from_millis(200);
-
-/// Why there was no run.
-#[derive(Debug, Error)]
-enum StartError {
-    /// The port is taken, or the address is not this machine's.
-    #[error("cannot listen on {address}: {reason}")]
-    Listen {
-        /// What was asked for.
-        address: SocketAddr,
-        /// The kernel's reason.
-        reason: io::Error,
-    },
-    /// A report or a log cannot be written.
-    #[error("{0}")]
-    Report(String),
-    /// The system's log has not heard that the central policy was lifted.
-    #[error("--break-glass: the system's log cannot be told of it, as the central policy wants it: {0}")]
-    Unlogged(io::Error),
-    /// A secret cannot be had.
-    #[error("{0}")]
-    Secret(String),
-    /// TLS cannot be had as it was configured.
-    #[error(transparent)]
-    Tls(#[from] TlsErrors),
-    /// The certificates that the command is to trust cannot be written.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// The kernel cannot hold the command to the proxy.
-    #[error(transparent)]
-    Confine(#[from] ConfineError),
-    /// The command cannot be started.
-    #[error(transparent)]
-    Spawn(#[from] SpawnError),
-    /// The process is out of something.
-    #[error("cannot start: {0}")]
-    Exhausted(#[from] io::Error),
+/// What amb was started for.
+#[derive(Clone, Copy, Debug)]
+struct Purpose<'a> {
+    /// In a word.
+    kind: Kind,
+    /// The command; empty without one.
+    command: &'a [OsString],
+    /// How amb speaks.
+    console: &'a Console,
 }
 
-/// Tasks of the proxy that panicked.
-static PANICS: AtomicU64 = AtomicU64::new(0);
+/// What amb was started for, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// `amb run`.
+    Command,
+    /// `amb shell`.
+    Shell,
+    /// `amb serve`.
+    Serve,
+}
 
 /// Runs the command, and ends as it ended. `environment` is amb's own.
 pub fn run(args: &RunArgs, environment: &[(OsString, OsString)], config: &Config, sources: &Sources) -> Exit {
     if args.dry_run {
         return dry::run(args, environment, config, sources);
     }
+    let purpose = Purpose {
+        kind: if args.is_shell { Kind::Shell } else { Kind::Command },
+        command: &args.command,
+        console: &args.console,
+    };
     count_panics();
     // A panic on this thread has ended the child on its way here.
-    let Ok(started) = panic::catch_unwind(AssertUnwindSafe(|| start(args, environment, config, sources))) else {
+    let Ok(started) = panic::catch_unwind(AssertUnwindSafe(|| start(purpose, environment, config, sources))) else {
         write_stderr("amb: amb itself failed, and has ended the command: a bug, please report it\n");
         return Exit::Failed;
     };
@@ -118,112 +96,45 @@ pub fn run(args: &RunArgs, environment: &[(OsString, OsString)], config: &Config
 
 /// The run itself.
 fn start(
-    args: &RunArgs,
+    purpose: Purpose<'_>,
     environment: &[(OsString, OsString)],
     config: &Config,
     sources: &Sources,
 ) -> Result<Exit, StartError> {
-    let started_at = SystemTime::now();
-    let run_id = run_id(started_at);
-    let Console { quiet, verbose, .. } = args.console;
-    config.log.clone().start(quiet, verbose).map_err(StartError::Report)?;
-    cli::config::warn(&args.console, &sources.warnings);
-
-    tell_of_override(sources)?;
-
-    let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
-    let environment = &secrets.environment[..];
-    let mut signals = Signals::listen(config.supervise.process_group.resolve())?;
-    let Outputs {
-        reports,
-        learned,
-        access_log,
-        events,
-    } = Outputs::open(config).map_err(StartError::Report)?;
-    let live = Live::of(config, started_at);
-    let requests = config.report.wants_requests().then(Keeper::default);
-    let listener = listener([&access_log, &events], live.as_ref(), requests.clone());
-
-    let bound = Proxy::bind(config.listen, config.threads);
-    let proxy = bound.map_err(|reason| StartError::Listen {
-        address: config.listen,
-        reason,
-    })?;
-    tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
-    let tls = tls(config, &run_id, started_at)?;
-    let inherited = inject::environment(environment);
-    let trust = trust(&tls, &inherited)?;
-    let certificates = trust.as_ref().map(Directory::files);
-    let changes = inject::changes(&inherited, proxy.address(), certificates, &run_id, &config.inject);
-    let confinement = confinement(config, proxy.address().port())?;
+    let mode = config.supervise.process_group.resolve();
+    let (ambassador, proxy, mut signals) = Ambassador::prepare(purpose, environment, config, sources, mode)?;
+    let changes = ambassador.changes().into_iter();
+    let confinement = confinement(config, ambassador.proxy.port())?;
     let spawn = Spawn {
-        command: &args.command,
-        inherited: environment,
-        changes: changes
-            .into_iter()
-            .map(|change| (change.name.into(), change.value))
-            .collect(),
+        command: purpose.command,
+        inherited: &ambassador.secrets.environment,
+        changes: changes.map(|change| (change.name.into(), change.value)).collect(),
         restore_nofile: raise_descriptor_limit(),
         confinement: confinement.as_ref(),
     };
     notify::status(&format!(
         "{} runs, with amb's proxy on {}",
-        config.name,
-        proxy.address()
+        config.name, ambassador.proxy
     ));
+    if purpose.kind == Kind::Shell {
+        shell::greet(&ambassador);
+    }
     let child = spawn.start(&config.supervise, &mut signals)?;
     let pid = child.id();
     tracing::info!(pid, "the command runs");
 
     // The child runs by now; its first connection waits in the socket's queue until the proxy is at work.
-    let address = proxy.address();
-    let lookout = Lookout::default();
-    let mut standby = proxy.stand_by(
-        &config.policy,
-        &tls,
-        &secrets.store,
-        &run_id,
-        listener.as_ref(),
-        &lookout,
-    );
+    let mut standby = ambassador.stand_by(proxy);
     let mut monitor = config.control.then(|| {
-        let run = outcome::description(args, config, sources, run_id.clone(), started_at);
-        monitor(run, pid, address, config, lookout)
+        let view = ambassador.view(Some(pid), None);
+        Monitor::new(view, &Place::of(|name| env::var_os(name)))
     });
     let supervisor = Supervisor::new(child, &config.supervise);
-    let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live.as_ref());
-    let duration = started_at.elapsed().unwrap_or_default();
-
+    let live = ambassador.live.as_ref();
+    let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live);
     tracing::info!(pid, status = Exit::from(ended).status(), "the command has ended");
 
-    // The child's end is passed on, whatever becomes of what is told about it.
-    let told = panic::catch_unwind(AssertUnwindSafe(|| {
-        sabotage::strike("report");
-        let stderr = Stream::stderr(args.console.color);
-        let drained = drain(standby, &mut signals, config.drain, &stderr);
-        drop(listener);
-        let outcome = Outcome {
-            args,
-            config,
-            sources,
-            run_id,
-            started_at,
-            duration,
-            pid,
-            ended,
-            drained,
-            panicked: PANICS.load(Ordering::Relaxed),
-            aborted: live.and_then(Live::aborted),
-            logs: [access_log, events].map(|log| log.map(AccessLog::close)),
-            requests,
-        };
-        outcome.report(reports, learned, &stderr)
-    }));
-    let exit = told.unwrap_or_else(|_| {
-        write_stderr("amb: degraded: amb failed after the command had ended: a bug, please report it\n");
-        Exit::from(ended)
-    });
-    drop(trust);
+    let exit = ambassador.finish(End::Child { pid, ended }, standby, &mut signals);
     if let Some(monitor) = monitor {
         monitor.end();
     }
@@ -240,6 +151,11 @@ fn supervise(
     monitor: Option<&mut Monitor>,
     live: Option<&Live<'_>>,
 ) -> Ended {
+    supervisor.run(signals, errands(standby, monitor), live.map(watch))
+}
+
+/// What begins while amb waits for the end: the proxy when somebody connects, and the endpoints when somebody asks.
+fn errands<'a>(standby: &'a mut Standby, monitor: Option<&'a mut Monitor>) -> Vec<Errand<'a>> {
     let mut errands = Vec::with_capacity(2);
     errands.extend(standby.awaited().map(|awaited| Errand {
         awaited,
@@ -251,61 +167,15 @@ fn supervise(
             run: Box::new(|| monitor.begin()),
         }));
     }
-    let watch = live.map(|live| Watch {
+    errands
+}
+
+/// What looks at assertions that may stop the run.
+fn watch<'a>(live: &'a Live<'_>) -> Watch<'a> {
+    Watch {
         every: live::EVERY,
         look: Box::new(|| live.fails()),
-    });
-    supervisor.run(signals, errands, watch)
-}
-
-/// What lets others look at the run.
-fn monitor(run: summary::Run, pid: i32, proxy: SocketAddr, config: &Config, lookout: Lookout) -> Monitor {
-    let view = View {
-        kind: Kind::Run,
-        run,
-        child: u32::try_from(pid).ok(),
-        directory: env::current_dir().unwrap_or_default(),
-        proxy,
-        egress: outcome::egress(config),
-        lookout,
-        stop: None,
-    };
-    Monitor::new(view, &Place::of(|name| env::var_os(name)))
-}
-
-/// What TLS is spoken by, as far as the run has to do with it.
-fn tls(config: &Config, run_id: &str, started_at: SystemTime) -> Result<Arc<Tls>, TlsErrors> {
-    let tls = Tls::prepare(&config.policy, run_id, started_at)?;
-    for note in &tls.notes {
-        tracing::warn!("{note}");
     }
-    if let Some(authority) = tls.authority() {
-        sabotage::disclose(&authority.pem(), || authority.key());
-    }
-    Ok(Arc::new(tls))
-}
-
-/// The files by which the command trusts amb; none if nothing is decrypted.
-fn trust(tls: &Tls, inherited: &inject::Environment<'_>) -> Result<Option<Directory>, TrustError> {
-    let Some(authority) = tls.authority() else {
-        return Ok(None);
-    };
-    let directory = Directory::create(authority.der(), inherited)?;
-    for note in &directory.files().notes {
-        tracing::warn!("certificates: {note}");
-    }
-    Ok(Some(directory))
-}
-
-/// Tells of a central policy that was lifted, first of all those who look after it.
-fn tell_of_override(sources: &Sources) -> Result<(), StartError> {
-    let broken = sources.central.as_ref().and_then(|central| central.broken.as_ref());
-    if let Some(broken) = broken {
-        broken.log().map_err(StartError::Unlogged)?;
-        // Whoever wants no warnings is told of this one.
-        cli::say(&format_args!("warning: {}", broken.sentence()));
-    }
-    Ok(())
 }
 
 /// What the command is held to, if it is to be held to the proxy on this port.
@@ -314,107 +184,6 @@ fn confinement(config: &Config, port: u16) -> Result<Option<Confinement>, Confin
         Confine::Off => Ok(None),
         Confine::Tcp => Confinement::to(port).map(Some),
     }
-}
-
-/// Who gets each record as it ends; none if nobody wants them.
-fn listener(logs: [&Option<AccessLog>; 2], live: Option<&Live<'_>>, requests: Option<Keeper>) -> Option<Listener> {
-    let sinks: Vec<Sink> = logs.into_iter().flatten().map(AccessLog::sink).collect();
-    let sums = live.map(Live::sums);
-    if sinks.is_empty() && sums.is_none() && requests.is_none() {
-        return None;
-    }
-    Some(Arc::new(move |record| {
-        for sink in &sinks {
-            sink.log(record);
-        }
-        if let Some(sums) = &sums {
-            sums.add(record);
-        }
-        if let Some(requests) = &requests {
-            requests.keep(record);
-        }
-    }))
-}
-
-/// What the run is written to.
-struct Outputs {
-    /// The reports' files.
-    reports: Vec<ReportFile>,
-    /// The lockfile that it makes; none if it makes none.
-    learned: Option<OutputFile>,
-    /// The access log; none if none is wanted.
-    access_log: Option<AccessLog>,
-    /// The events; none if nobody follows the run.
-    events: Option<AccessLog>,
-}
-
-impl Outputs {
-    /// Opens all of them.
-    ///
-    /// # Errors
-    /// A line for each that cannot be written.
-    fn open(config: &Config) -> Result<Self, String> {
-        let reports = config.report.reserve();
-        let learned = config.policy.egress.as_ref().and_then(|egress| egress.learn.as_deref());
-        let learned = learned.map(|path| OutputFile::reserve("lockfile", path)).transpose();
-        let learned = learned.map_err(|error| error.to_string());
-        let access_log = config.access_log.as_ref().map(AccessLog::open).transpose();
-        let events = config.report.events.as_ref().map(AccessLog::follow).transpose();
-        match (reports, learned, access_log, events) {
-            (Ok(reports), Ok(learned), Ok(access_log), Ok(events)) => Ok(Self {
-                reports,
-                learned,
-                access_log,
-                events,
-            }),
-            (reports, learned, access_log, events) => {
-                let reasons = [reports.err(), learned.err(), access_log.err(), events.err()];
-                Err(reasons.into_iter().flatten().collect::<Vec<_>>().join("\n"))
-            }
-        }
-    }
-}
-
-/// Ends the proxy, and waits for what is still open when the child has ended. A signal that asks amb to end ends the wait,
-/// and from here on a second one ends amb, wherever it hangs.
-fn drain(standby: Standby, signals: &mut Signals, limit: Duration, stderr: &Stream) -> Drained {
-    let asked = signals.end_on_request().unwrap_or_else(|reason| {
-        tracing::debug!(%reason, "signals do not shorten the drain");
-        Arc::default()
-    });
-    match standby.drain(limit) {
-        Ok(None) => Drained::default(),
-        Ok(Some(draining)) => {
-            wait(&draining, signals, limit, stderr, &asked);
-            draining.finish()
-        }
-        Err(reason) => Drained {
-            lost: vec![format!("the proxy could not serve: {reason}")],
-            ..Drained::default()
-        },
-    }
-}
-
-/// Waits for a drain, until `asked` says that a signal has asked amb to end.
-fn wait(draining: &Draining, signals: &mut Signals, limit: Duration, stderr: &Stream, asked: &AtomicBool) {
-    let Some(over) = draining.over() else { return };
-    notify::status("the command has ended, and amb waits for its open requests");
-    let limit = limit + DRAIN_MARGIN;
-    if signals.wait_drained(limit.min(UNNOTICED), over, asked) || asked.load(Ordering::SeqCst) || limit <= UNNOTICED {
-        return;
-    }
-    let progress = Progress::drain(draining.open(), stderr);
-    signals.wait_drained(limit.saturating_sub(UNNOTICED), over, asked);
-    progress.finish();
-}
-
-/// An id that no other run on this machine has: the time in milliseconds and amb's process id.
-fn run_id(now: SystemTime) -> String {
-    let millis = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
-    format!("{millis:x}-{:x}", std::process::id())
 }
 
 /// Lets amb itself have as many descriptors as it may; returns what the child is to have as before.
@@ -434,12 +203,4 @@ fn raise_descriptor_limit() -> Option<Rlimit> {
             None
         }
     }
-}
-
-/// Counts panics instead of printing them into the child's terminal; the summary says so.
-fn count_panics() {
-    panic::set_hook(Box::new(|panicked| {
-        PANICS.fetch_add(1, Ordering::Relaxed);
-        tracing::error!("a bug in amb: {panicked}");
-    }));
 }

@@ -27,6 +27,8 @@ pub struct Look {
     pub meter: Meter,
     /// Exchanges and tunnels that have begun and not ended.
     pub open: usize,
+    /// How long ago the last that has ended did; none if none has.
+    pub quiet: Option<Duration>,
     /// Which they are, as far as they began after the first look.
     pub under_way: Vec<UnderWay>,
 }
@@ -85,6 +87,7 @@ impl Lookout {
             };
             all.meter.merge(look.meter);
             all.open += look.open;
+            all.quiet = all.quiet.into_iter().chain(look.quiet).min();
             all.under_way.extend(look.under_way);
         }
         all.under_way.sort_by_key(|one| std::cmp::Reverse(one.since));

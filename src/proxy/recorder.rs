@@ -38,6 +38,8 @@ pub(crate) struct Recorder {
     listener: Option<Listener>,
     /// Exchanges and tunnels that have begun and not ended.
     open: Cell<usize>,
+    /// When the last of them ended; none as long as none has.
+    ended: Cell<Option<Instant>>,
     /// Told when `open` falls to nothing.
     idle: Notify,
     /// Whether the run is over, so that what is dropped now was cut short and has not panicked.
@@ -64,6 +66,7 @@ impl Recorder {
             meter: RefCell::default(),
             listener,
             open: Cell::new(0),
+            ended: Cell::new(None),
             idle: Notify::new(),
             closing: Cell::new(false),
             run_id: run_id.to_owned(),
@@ -148,6 +151,7 @@ impl Recorder {
         Look {
             meter: self.meter.borrow().clone(),
             open: self.open.get(),
+            quiet: self.ended.get().map(|ended| ended.elapsed()),
             under_way: under_way.collect(),
         }
     }
@@ -296,6 +300,7 @@ impl Open {
     fn enter(&mut self) {
         self.ended = true;
         self.record.duration = self.started.elapsed();
+        self.recorder.ended.set(Some(self.started + self.record.duration));
         if self.record.outcome != Outcome::Ok || self.recorder.is_listened_to() {
             self.record.request_id = self.request_id();
         }

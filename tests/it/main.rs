@@ -21,6 +21,8 @@ mod records;
 mod reports;
 mod resilience;
 mod routes;
+mod serve;
+mod shell;
 mod supervise;
 mod support;
 mod tls;

@@ -114,6 +114,25 @@ fn the_table_of_options_is_that_of_the_help() {
 }
 
 #[test]
+fn the_table_of_serve_has_what_run_has_not() {
+    let mut amb = cli::command();
+    amb.build();
+    let shown = |name: &str| -> BTreeSet<String> {
+        let command = amb.find_subcommand(name).unwrap();
+        let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+        shown
+            .filter_map(|argument| argument.get_long().map(ToOwned::to_owned))
+            .collect()
+    };
+    let readme = read("README.md");
+    let table = section(&readme, "serve");
+    let told: BTreeSet<String> = rows(table).iter().flat_map(|row| flags(&row[0])).collect();
+    let (run, serve) = (shown("run"), shown("serve"));
+    assert_eq!(serve.difference(&run).cloned().collect::<BTreeSet<_>>(), told);
+    assert_eq!(shown("shell"), run);
+}
+
+#[test]
 fn every_key_in_the_table_of_options_is_a_key() {
     let readme = read("README.md");
     let table = section(&readme, "options");
