@@ -217,6 +217,7 @@ fn the_table_of_families_is_that_of_the_program() {
     for family in Family::value_variants() {
         let row = &rows[&family.to_string()];
         let settings = Settings {
+            name: Some("x".to_owned()),
             families: vec![*family],
             no_proxy: Vec::new(),
             loopback: Loopback::Direct,
