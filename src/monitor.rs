@@ -22,17 +22,14 @@ pub use self::{
     offer::Offer,
     view::{Kind, View},
 };
-use self::{
-    endpoint::Socket,
-    place::{Bound, Place},
-};
+use self::{endpoint::Socket, place::Control};
 
 /// A run's endpoints.
 pub struct Monitor {
     /// The run.
     view: Arc<View>,
     /// Its control socket; none if there is none to be had.
-    control: Option<Bound>,
+    control: Option<Control>,
     /// What serves; none before it begins.
     thread: Option<Thread>,
 }
@@ -46,26 +43,8 @@ struct Thread {
 }
 
 impl Monitor {
-    /// Endpoints of this run, whose control socket is in `place`.
-    ///
-    /// A run goes on without a control socket if there is none to be had: who looks for it, does not find it.
-    pub fn new(view: View, place: &Place) -> Self {
-        let control = place.bind(&view.run.id);
-        let control = control.inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"));
-        Self::with(view, control.ok())
-    }
-
-    /// The same for what has to have a control socket: nobody could end it otherwise.
-    ///
-    /// # Errors
-    /// As [`Place::bind`].
-    pub fn required(view: View, place: &Place) -> io::Result<Self> {
-        let control = place.bind(&view.run.id)?;
-        Ok(Self::with(view, Some(control)))
-    }
-
-    /// Endpoints at this socket.
-    fn with(view: View, control: Option<Bound>) -> Self {
+    /// Endpoints of this run.
+    pub fn new(view: View, control: Option<Control>) -> Self {
         Self {
             view: Arc::new(view),
             control,

@@ -19,7 +19,6 @@ pub mod shell;
 mod start_error;
 
 use std::{
-    env,
     ffi::OsString,
     mem,
     panic::{self, AssertUnwindSafe},
@@ -37,7 +36,7 @@ use crate::{
     cli::{self, Console, RunArgs},
     config::{Config, Sources},
     exit::Exit,
-    monitor::{Monitor, place::Place},
+    monitor::Monitor,
     proxy::Standby,
     supervise::{
         Confine, ConfineError, Confinement, Ended, Errand, Signals, Spawn, SpawnError, Supervisor, Watch, write_stderr,
@@ -119,16 +118,14 @@ fn start(
     if purpose.kind == Kind::Shell {
         shell::greet(&ambassador);
     }
+    let control = ambassador.control();
     let child = spawn.start(&config.supervise, &mut signals)?;
     let pid = child.id();
     tracing::info!(pid, "the command runs");
 
     // The child runs by now; its first connection waits in the socket's queue until the proxy is at work.
     let mut standby = ambassador.stand_by(proxy);
-    let mut monitor = config.control.then(|| {
-        let view = ambassador.view(Some(pid), None);
-        Monitor::new(view, &Place::of(|name| env::var_os(name)))
-    });
+    let mut monitor = control.map(|control| Monitor::new(ambassador.view(Some(pid), None), Some(control)));
     let supervisor = Supervisor::new(child, &config.supervise);
     let live = ambassador.live.as_ref();
     let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live);

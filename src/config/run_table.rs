@@ -179,7 +179,7 @@ pub struct RunOptions {
     #[schemars(extend("default" = "1s"))]
     pub drain: Option<Period>,
 
-    /// Let `amb status` and `amb top` of the same user see the run, through a socket in the runtime directory [default: on]
+    /// Let amb status of the same user see the run, through a socket in the runtime directory [default: on]
     ///
     /// --no-control leaves the socket out.
     #[arg(
@@ -187,7 +187,6 @@ pub struct RunOptions {
         long = "control",
         num_args = 0,
         default_missing_value = "true",
-        hide = true,
         overrides_with_all = ["run.control", "no-control"],
         help_heading = "Observability"
     )]
@@ -195,10 +194,11 @@ pub struct RunOptions {
     #[schemars(extend("default" = true))]
     pub control: Option<bool>,
 
-    /// Let nobody look at the run while it goes on: no socket for amb status and amb top
+    /// Let nobody look at the run while it goes on, whatever was said before
     #[arg(
         id = "no-control",
         long = "no-control",
+        hide = true,
         overrides_with_all = ["run.control", "no-control"],
         help_heading = "Observability"
     )]

@@ -77,7 +77,7 @@ impl Place {
     ///
     /// # Errors
     /// The kernel's; and if the directory belongs to somebody else, or is open to others.
-    pub(super) fn bind(&self, id: &str) -> io::Result<Bound> {
+    pub fn bind(&self, id: &str) -> io::Result<Control> {
         let path = self.socket(id);
         let mut tries = 0;
         let listener = loop {
@@ -95,7 +95,7 @@ impl Place {
         listener.set_nonblocking(true)?;
         // Behind a directory that only the user can enter nobody has had the time to connect.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        Ok(Bound {
+        Ok(Control {
             listener,
             path,
             directory: self.is_temporary.then(|| self.directory.clone()),
@@ -122,16 +122,16 @@ fn is_own(path: &Path, user: u32) -> bool {
 
 /// A control socket that is bound; removed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Bound {
+pub struct Control {
     /// Where connections queue.
     pub(super) listener: UnixListener,
     /// Its file.
-    pub(super) path: PathBuf,
+    path: PathBuf,
     /// The directory, if it is to go with the last socket.
     directory: Option<PathBuf>,
 }
 
-impl Drop for Bound {
+impl Drop for Control {
     fn drop(&mut self) {
         if let Err(reason) = fs::remove_file(&self.path) {
             tracing::debug!(%reason, "the control socket stays");

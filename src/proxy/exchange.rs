@@ -20,7 +20,7 @@ use std::{
     future::poll_fn,
     io,
     panic::{self, AssertUnwindSafe},
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::Poll,
@@ -172,11 +172,11 @@ pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, mut req
     }
 }
 
-/// Makes an error of a panic, so that it is answered like any other. The panic hook has counted it.
+/// Makes an error of a panic, so that it is answered like any other. The panic hook has counted it. The future is large, and
+/// lent for that reason.
 async fn unless_it_panics(
-    carrying: impl Future<Output = Result<Ended, ExchangeError>>,
+    mut carrying: Pin<&mut impl Future<Output = Result<Ended, ExchangeError>>>,
 ) -> Result<Ended, ExchangeError> {
-    let mut carrying = pin!(carrying);
     poll_fn(|cx| {
         // What it was at work on is looked at again only to refuse it.
         panic::catch_unwind(AssertUnwindSafe(|| carrying.as_mut().poll(cx)))
@@ -257,11 +257,11 @@ impl Exchange<'_> {
     /// All of it, within its time.
     async fn run_in_time(&mut self, client: &mut Connection) -> Result<Ended, ExchangeError> {
         let Some(limit) = self.rules.timeouts.request else {
-            return unless_it_panics(self.run(client)).await;
+            return unless_it_panics(pin!(self.run(client))).await;
         };
         let time = Rc::new(Countdown::of(limit));
         self.time = Some(Rc::clone(&time));
-        Box::pin(time.bound(unless_it_panics(self.run(client))))
+        Box::pin(time.bound(unless_it_panics(pin!(self.run(client)))))
             .await
             .unwrap_or(Err(ExchangeError::ExchangeTimedOut(limit)))
     }

@@ -84,7 +84,7 @@ impl Recorder {
         self.open.set(self.open.get() + 1);
         self.last_id.set(self.last_id.get().wrapping_add(self.step));
         let started = Instant::now();
-        let record = Record {
+        let record = Box::new(Record {
             kind,
             protocol,
             scheme: None,
@@ -120,7 +120,7 @@ impl Recorder {
             reused: false,
             user_agent: None,
             referer: None,
-        };
+        });
         Open {
             record,
             id: self.last_id.get(),
@@ -240,8 +240,8 @@ impl fmt::Display for RequestId<'_> {
 
 /// An exchange or tunnel that has begun: ends in one record, by [`Open::end`] or when it is dropped.
 pub(crate) struct Open {
-    /// What is known so far.
-    pub(crate) record: Record,
+    /// What is known so far. Large, and an exchange is handed on many times.
+    pub(crate) record: Box<Record>,
     /// Its number in the run.
     pub(crate) id: u64,
     /// When the request was read.

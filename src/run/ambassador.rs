@@ -28,7 +28,10 @@ use crate::{
     config::{Config, Sources},
     exit::Exit,
     inject,
-    monitor::{Kind, Offer, View},
+    monitor::{
+        Kind, Offer, View,
+        place::{Control, Place},
+    },
     proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
     report::{
         access_log::{AccessLog, Sink},
@@ -163,6 +166,30 @@ impl<'a> Ambassador<'a> {
         )
     }
 
+    /// The socket by which others look at the run; none if they are not to. A run goes on without one if there is none to be had:
+    /// who looks for it does not find it.
+    pub(super) fn control(&self) -> Option<Control> {
+        let bound = self.config.control.then(|| place().bind(&self.run_id))?;
+        bound
+            .inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"))
+            .ok()
+    }
+
+    /// The same for an amb that nobody could end without it.
+    ///
+    /// # Errors
+    /// There is none to be had, or none is wanted.
+    pub(super) fn required_control(&self) -> Result<Control, StartError> {
+        if !self.config.control {
+            return Err(StartError::Uncontrolled);
+        }
+        let place = place();
+        place.bind(&self.run_id).map_err(|reason| StartError::Control {
+            directory: place.directory().display().to_string(),
+            reason,
+        })
+    }
+
     /// The run as its endpoints see it. `stop` ends it; none if it ends with its child.
     pub(super) fn view(&self, child: Option<i32>, stop: Option<Box<dyn Fn() + Send + Sync>>) -> View {
         let run = outcome::description(
@@ -236,6 +263,11 @@ impl<'a> Ambassador<'a> {
             end.exit()
         })
     }
+}
+
+/// Where control sockets are.
+fn place() -> Place {
+    Place::of(|name| env::var_os(name))
 }
 
 /// What TLS is spoken by, as far as the run has to do with it.

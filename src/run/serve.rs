@@ -7,7 +7,6 @@ mod detach;
 mod idle;
 
 use std::{
-    env,
     ffi::OsString,
     io::{self, PipeReader},
     mem,
@@ -36,7 +35,7 @@ use crate::{
     config::{Config, Sources},
     exit::Exit,
     inject,
-    monitor::{Monitor, place::Place},
+    monitor::Monitor,
     supervise::{Confine, Dismissal, Mode, Term, attend, write_stderr},
 };
 
@@ -63,9 +62,6 @@ fn serve(
     if config.supervise.confine != Confine::Off {
         return Err(StartError::NothingToConfine);
     }
-    if !config.control {
-        return Err(StartError::Uncontrolled);
-    }
     let purpose = Purpose {
         kind: Kind::Serve,
         command: &[],
@@ -75,12 +71,8 @@ fn serve(
         Ambassador::prepare(purpose, environment, config, sources, Mode::Inherit)?;
     raise_descriptor_limit();
     let (stopping, stop) = stop_switch()?;
-    let place = Place::of(|name| env::var_os(name));
-    let view = ambassador.view(None, Some(stop));
-    let mut monitor = Monitor::required(view, &place).map_err(|reason| StartError::Control {
-        directory: place.directory().display().to_string(),
-        reason,
-    })?;
+    let control = ambassador.required_control()?;
+    let mut monitor = Monitor::new(ambassador.view(None, Some(stop)), Some(control));
     let mut endings = vec![(OwnedFd::from(stopping), Dismissal::Asked)];
     if let Some(process) = args.exit_with {
         endings.push((process_end(process)?, Dismissal::Released));

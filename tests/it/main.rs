@@ -23,6 +23,7 @@ mod resilience;
 mod routes;
 mod serve;
 mod shell;
+mod status;
 mod supervise;
 mod support;
 mod tls;

@@ -281,7 +281,7 @@ fn the_two_commands_are_one_line_each() {
     let readme = read("README.md");
     assert_eq!(
         block(&readme, "first-command"),
-        "cargo run --release --locked -- demo\n"
+        "cargo run --locked -- demo\n"
     );
     assert_eq!(block(&readme, "test-command"), "cargo test --locked\n");
 }

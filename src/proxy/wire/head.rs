@@ -91,6 +91,17 @@ pub(crate) struct Fields {
     list: Vec<Field>,
 }
 
+/// How many lines are added to a head at most, usually: room for them is made at once.
+const USUALLY_ADDED: usize = 6;
+
+/// The comma-separated members of one value, trimmed, empty ones left out.
+pub(crate) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
 impl rules::Fields for Fields {
     fn first(&self, name: &str) -> Option<&[u8]> {
         self.first(name)
@@ -132,16 +143,16 @@ impl Fields {
     ///
     /// [RFC 9110 §5.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-5.6.1
     pub(crate) fn members<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.values(name)
-            .flat_map(|value| value.split(|byte| *byte == b','))
-            .map(<[u8]>::trim_ascii)
-            .filter(|member| !member.is_empty())
+        self.values(name).flat_map(members)
     }
 
     /// Whether `name` has the member `token`, whatever the case.
     pub(crate) fn has_member(&self, name: &str, token: &str) -> bool {
-        self.members(name)
-            .any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
+        // Not by `members` of the fields: this is asked of every request, and nearly always there is no such field.
+        self.iter().any(|(field, value)| {
+            field.eq_ignore_ascii_case(name.as_bytes())
+                && members(value).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
+        })
     }
 
     /// Removes every field for which `goes` is true of its name.
@@ -253,7 +264,7 @@ impl Fields {
 
     /// Indexes what httparse found; `bytes` is the head that it parsed.
     fn index(headers: &[httparse::Header<'_>], bytes: &[u8]) -> Vec<Field> {
-        let mut list = Vec::with_capacity(headers.len() + 2);
+        let mut list = Vec::with_capacity(headers.len() + USUALLY_ADDED);
         for header in headers {
             let name = Span::of(header.name.as_bytes(), bytes);
             let value = Span::of(header.value, bytes);
@@ -366,8 +377,13 @@ impl RequestHead {
 
     /// The method, in the case in which it came.
     pub(crate) fn method(&self) -> &str {
-        // httparse lets token characters pass and nothing else.
-        str::from_utf8(self.method.slice(&self.fields.bytes)).unwrap_or_default()
+        match self.method.slice(&self.fields.bytes) {
+            // Asked for many times a request.
+            b"GET" => "GET",
+            b"POST" => "POST",
+            // httparse lets token characters pass and nothing else.
+            other => str::from_utf8(other).unwrap_or_default(),
+        }
     }
 
     /// The target as it came.

@@ -3,7 +3,7 @@
 //! [RFC 9110 §7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 //! [RFC 9110 §7.6.3]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3
 
-use super::head::{Fields, Version};
+use super::head::{Fields, Version, members};
 
 /// Fields that are always between two neighbours, whatever `Connection` says.
 const HOP_BY_HOP: [&str; 8] = [
@@ -43,31 +43,41 @@ pub(crate) struct HopFields {
 /// With `upgrades`, `Connection` and `Upgrade` themselves stay, to ask for a WebSocket and nothing else: both neighbours switch
 /// protocols then.
 pub(crate) fn strip(fields: &mut Fields, version: Version, upgrades: bool) -> HopFields {
-    let said = HopFields {
-        close: fields.has_member("connection", "close") || fields.has_member("proxy-connection", "close"),
-        keep_alive: fields.has_member("connection", "keep-alive")
-            || fields.has_member("proxy-connection", "keep-alive"),
-        trailers: fields
-            .members("te")
-            .any(|coding| coding.eq_ignore_ascii_case(b"trailers")),
-    };
-    // Nearly every message names nothing but close or keep-alive: then there is nothing to look up.
-    let named: Vec<Vec<u8>> = fields
-        .members("connection")
-        .filter(|name| !name.eq_ignore_ascii_case(b"close") && !name.eq_ignore_ascii_case(b"keep-alive"))
-        .filter(|name| !PROTECTED.iter().any(|kept| name.eq_ignore_ascii_case(kept.as_bytes())))
-        .map(<[u8]>::to_vec)
-        .collect();
+    let mut said = HopFields::default();
+    let mut named: Vec<Vec<u8>> = Vec::new();
+    let mut found = false;
+    for (name, value) in fields.iter().filter(|(name, _)| is_hop_by_hop(name)) {
+        found = true;
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        if is("te") {
+            said.trailers |= members(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+        } else if is("connection") || is("proxy-connection") {
+            for member in members(value) {
+                if member.eq_ignore_ascii_case(b"close") {
+                    said.close = true;
+                } else if member.eq_ignore_ascii_case(b"keep-alive") {
+                    said.keep_alive = true;
+                } else if is("connection")
+                    && !PROTECTED
+                        .iter()
+                        .any(|kept| member.eq_ignore_ascii_case(kept.as_bytes()))
+                {
+                    named.push(member.to_vec());
+                }
+            }
+        }
+    }
+    said.close |= version == Version::Http10 && !said.keep_alive;
+    if !found {
+        return said;
+    }
     let stays =
         |name: &[u8]| upgrades && (name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"upgrade"));
     fields.remove_where(|name| {
         if stays(name) {
             return false;
         }
-        HOP_BY_HOP
-            .iter()
-            .any(|hop| name.len() == hop.len() && name.eq_ignore_ascii_case(hop.as_bytes()))
-            || named.iter().any(|named| name.eq_ignore_ascii_case(named))
+        is_hop_by_hop(name) || named.iter().any(|named| name.eq_ignore_ascii_case(named))
     });
     if upgrades {
         if !named.iter().all(|name| name.eq_ignore_ascii_case(b"upgrade")) {
@@ -77,10 +87,14 @@ pub(crate) fn strip(fields: &mut Fields, version: Version, upgrades: bool) -> Ho
             fields.set("Upgrade", b"websocket");
         }
     }
-    HopFields {
-        close: said.close || (version == Version::Http10 && !said.keep_alive),
-        ..said
-    }
+    said
+}
+
+/// Whether a field is between two neighbours by its name.
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    HOP_BY_HOP
+        .iter()
+        .any(|hop| name.len() == hop.len() && name.eq_ignore_ascii_case(hop.as_bytes()))
 }
 
 /// Whether the request asks for an upgrade that is passed on: WebSocket. `h2c` is not, since it would carry requests past

@@ -1,0 +1,117 @@
+//! `amb status`, and the socket through which it asks.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+
+use serde_json::Value;
+
+use super::support::{Amb, Proxy, Upstream, ok};
+
+/// A runtime directory.
+fn runtime() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    directory
+}
+
+/// A run of this name that waits, with its control socket there.
+#[track_caller]
+fn run(runtime: &Path, name: &str) -> Proxy {
+    Proxy::of(Amb::run(["--name", name]).env("XDG_RUNTIME_DIR", runtime))
+}
+
+/// What `amb status` says with these arguments: its status, and what it writes to both streams.
+#[track_caller]
+fn status(runtime: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_amb"))
+        .arg("status")
+        .args(arguments)
+        .env("XDG_RUNTIME_DIR", runtime)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+/// What `amb status --json` says.
+#[track_caller]
+fn json(runtime: &Path) -> Vec<Value> {
+    let (_, said) = status(runtime, &["--json"]);
+    serde_json::from_str(&said).unwrap()
+}
+
+#[test]
+fn runs_are_told_apart_and_a_killed_one_is_in_nobodys_way() {
+    let runtime = runtime();
+    let runtime = runtime.path();
+    assert_eq!(
+        status(runtime, &[]),
+        (Some(1), "amb: nothing of yours runs under amb\n".to_owned())
+    );
+    let (one, other) = (run(runtime, "one"), run(runtime, "other"));
+    let (code, table) = status(runtime, &[]);
+    assert_eq!(code, Some(0));
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(lines[0].starts_with("NAME   ID"), "{table}");
+    for (name, run) in [("one ", &one), ("other ", &other)] {
+        let pid = run.running.pid().to_string();
+        let line = lines.iter().find(|line| line.starts_with(name)).expect("its line");
+        assert!(line.contains(&format!(" {pid} ")), "{line}");
+        assert!(line.ends_with(&format!("http://{}", run.address)), "{line}");
+    }
+    let (_, only) = status(runtime, &["other"]);
+    assert!(only.lines().count() == 2 && only.contains("other "), "{only}");
+
+    other.running.signal(9);
+    drop(other.running.wait());
+    let (code, table) = status(runtime, &[]);
+    assert_eq!((code, table.lines().count()), (Some(0), 2), "{table}");
+    assert_eq!(fs::read_dir(runtime.join("amb")).unwrap().count(), 1);
+    one.end();
+    assert_eq!(fs::read_dir(runtime.join("amb")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_has_passed_and_what_is_open_is_told_while_the_run_goes_on() {
+    let runtime = runtime();
+    let upstream = Upstream::script([ok("hello")]);
+    let run = run(runtime.path(), "busy");
+    assert_eq!(json(runtime.path())[0]["requests"], 0);
+    run.ask(format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", upstream.url("/")))
+        .assert_is(200, "hello");
+    upstream.join();
+    let silent = Upstream::serve(|stream, _| {
+        // Until amb ends or resets the connection, as its client goes away.
+        drop(std::io::copy(&mut &stream, &mut std::io::sink()));
+    });
+    let mut waiting = run.connect();
+    waiting.send(format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", silent.url("/")));
+    while silent.connections() == 0 {
+        std::thread::yield_now();
+    }
+    let said = &json(runtime.path())[0];
+    for (key, expected) in [("requests", 1), ("failed", 0), ("open", 1), ("tunnels", 0)] {
+        assert_eq!(said[key], expected, "{key} of {said}");
+    }
+    assert_eq!((&said["name"], &said["kind"]), (&"busy".into(), &"run".into()));
+    drop(waiting);
+    run.end();
+}
+
+#[test]
+fn who_wants_no_socket_has_none() {
+    let runtime = runtime();
+    let run = Proxy::of(Amb::run(["--no-control"]).env("XDG_RUNTIME_DIR", runtime.path()));
+    assert_eq!(fs::read_dir(runtime.path()).unwrap().count(), 0);
+    assert_eq!(json(runtime.path()).len(), 0);
+    run.end();
+}
+
+#[test]
+fn the_run_goes_on_where_no_socket_can_be() {
+    let runtime = runtime();
+    fs::create_dir(runtime.path().join("amb")).unwrap();
+    fs::set_permissions(runtime.path().join("amb"), fs::Permissions::from_mode(0o777)).unwrap();
+    run(runtime.path(), "one").end();
+    assert_eq!(fs::read_dir(runtime.path().join("amb")).unwrap().count(), 0);
+}
