@@ -18,11 +18,11 @@ use tokio::{
     sync::oneshot,
 };
 
+use self::{endpoint::Socket, place::Control};
 pub use self::{
     offer::Offer,
     view::{Kind, View},
 };
-use self::{endpoint::Socket, place::Control};
 
 /// A run's endpoints.
 pub struct Monitor {

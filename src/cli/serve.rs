@@ -31,6 +31,7 @@ Exit status: 0 when it was told to end; 98 a rule of egress was broken; 99 an as
     mut_arg("run.wait", |argument| argument.hide(true)),
     mut_arg("run.on-death", |argument| argument.hide(true)),
     mut_arg("run.confine", |argument| argument.hide(true)),
+    mut_arg("run.control", |argument| argument.hide(true)),
     mut_arg("no-control", |argument| argument.hide(true))
 )]
 pub struct ServeArgs {
@@ -44,7 +45,13 @@ pub struct ServeArgs {
     #[arg(long, help_heading = "Service")]
     pub print_env: bool,
     /// For whom to print them [default: by the variable SHELL]
-    #[arg(long, value_name = "SHELL", value_enum, requires = "print_env", help_heading = "Service")]
+    #[arg(
+        long,
+        value_name = "SHELL",
+        value_enum,
+        requires = "print_env",
+        help_heading = "Service"
+    )]
     pub shell: Option<Shell>,
     /// End when this process has ended
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..), help_heading = "Service")]
@@ -82,7 +89,11 @@ impl ServeArgs {
     pub fn request(&self) -> Request {
         let mut request = self.setup.request();
         let directory = request.directory.file_name().unwrap_or_default().to_owned();
-        request.program = if directory.is_empty() { "serve".into() } else { directory };
+        request.program = if directory.is_empty() {
+            "serve".into()
+        } else {
+            directory
+        };
         request
     }
 }

@@ -199,7 +199,10 @@ mod tests {
         let value: &[u8] = b"it's \"$HOME\" \\ `id`\nx";
         for (shell, expected) in [
             (Shell::Bash, "export A='it'\\''s \"$HOME\" \\ `id`\nx';\nunset B;\n"),
-            (Shell::Fish, "set -gx A 'it\\'s \"$HOME\" \\\\ `id`'\\n'x';\nset -e B;\n"),
+            (
+                Shell::Fish,
+                "set -gx A 'it\\'s \"$HOME\" \\\\ `id`'\\n'x';\nset -e B;\n",
+            ),
             (
                 Shell::Nu,
                 "$env.A = \"it's \\\"$HOME\\\" \\\\ `id`\\nx\"\nhide-env --ignore-errors B\n",
@@ -210,7 +213,11 @@ mod tests {
                 "{\n  \"A\": \"it's \\\"$HOME\\\" \\\\ `id`\\nx\",\n  \"B\": null\n}\n",
             ),
         ] {
-            assert_eq!(written(shell, &[("A", Some(value)), ("B", None)]), expected, "{shell:?}");
+            assert_eq!(
+                written(shell, &[("A", Some(value)), ("B", None)]),
+                expected,
+                "{shell:?}"
+            );
         }
     }
 
@@ -270,7 +277,15 @@ mod tests {
         };
         let first = apply(&original, entering(&own(&original), led("http://first")));
         let second = apply(&first, entering(&own(&first), led("http://second")));
-        let of = |name: &str| second.iter().find(|(known, _)| known == name).unwrap().1.to_str().unwrap();
+        let of = |name: &str| {
+            second
+                .iter()
+                .find(|(known, _)| known == name)
+                .unwrap()
+                .1
+                .to_str()
+                .unwrap()
+        };
         assert_eq!((of("http_proxy"), of("no_proxy")), ("http://second", "mine,localhost"));
         let mut expected = original.clone();
         expected.sort();

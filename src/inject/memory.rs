@@ -21,7 +21,11 @@ pub fn taken_back(environment: &Environment<'_>) -> BTreeMap<OsString, OsString>
     let Some(kept) = before.remove(OsStr::new(BEFORE)) else {
         return before;
     };
-    for entry in kept.as_bytes().split(|byte| *byte == b'&').filter(|entry| !entry.is_empty()) {
+    for entry in kept
+        .as_bytes()
+        .split(|byte| *byte == b'&')
+        .filter(|entry| !entry.is_empty())
+    {
         let mut parts = entry.splitn(2, |byte| *byte == b'=');
         let name = decoded(parts.next().unwrap_or_default());
         match parts.next() {

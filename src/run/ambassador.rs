@@ -145,13 +145,7 @@ impl<'a> Ambassador<'a> {
     /// The same, compared with this environment.
     pub(super) fn changes_to(&self, inherited: &inject::Environment<'_>) -> Vec<inject::Change> {
         let certificates = self.trust.as_ref().map(Directory::files);
-        inject::changes(
-            inherited,
-            self.proxy,
-            certificates,
-            &self.run_id,
-            &self.config.inject,
-        )
+        inject::changes(inherited, self.proxy, certificates, &self.run_id, &self.config.inject)
     }
 
     /// Has the proxy serve as soon as somebody connects.
@@ -238,7 +232,13 @@ impl<'a> Ambassador<'a> {
         let told = panic::catch_unwind(AssertUnwindSafe(|| {
             sabotage::strike("report");
             let stderr = Stream::stderr(self.purpose.console.color);
-            let drained = drain(standby, signals, self.config.drain, &stderr);
+            let waits = match self.purpose.kind {
+                super::Kind::Command | super::Kind::Shell => {
+                    "the command has ended, and amb waits for its open requests"
+                }
+                super::Kind::Serve => "amb waits for open requests",
+            };
+            let drained = drain(standby, signals, self.config.drain, &stderr, waits);
             drop(self.listener);
             let (files, logs) = self.outputs.close();
             let outcome = Outcome {
@@ -325,9 +325,9 @@ fn listener(logs: [&Option<AccessLog>; 2], live: Option<&Live<'_>>, requests: Op
     }))
 }
 
-/// Ends the proxy, and waits for what is still open when the child has ended. A signal that asks amb to end ends the wait,
+/// Ends the proxy, and waits for what is still open when the child has ended, which the service manager is told as `waits`. A signal that asks amb to end ends the wait,
 /// and from here on a second one ends amb, wherever it hangs.
-fn drain(standby: Standby, signals: &mut Signals, limit: Duration, stderr: &Stream) -> Drained {
+fn drain(standby: Standby, signals: &mut Signals, limit: Duration, stderr: &Stream, waits: &str) -> Drained {
     let asked = signals.end_on_request().unwrap_or_else(|reason| {
         tracing::debug!(%reason, "signals do not shorten the drain");
         Arc::default()
@@ -335,6 +335,9 @@ fn drain(standby: Standby, signals: &mut Signals, limit: Duration, stderr: &Stre
     match standby.drain(limit) {
         Ok(None) => Drained::default(),
         Ok(Some(draining)) => {
+            if draining.over().is_some() {
+                notify::status(waits);
+            }
             wait(&draining, signals, limit, stderr, &asked);
             draining.finish()
         }
@@ -348,7 +351,6 @@ fn drain(standby: Standby, signals: &mut Signals, limit: Duration, stderr: &Stre
 /// Waits for a drain, until `asked` says that a signal has asked amb to end.
 fn wait(draining: &Draining, signals: &mut Signals, limit: Duration, stderr: &Stream, asked: &AtomicBool) {
     let Some(over) = draining.over() else { return };
-    notify::status("the command has ended, and amb waits for its open requests");
     let limit = limit + DRAIN_MARGIN;
     if signals.wait_drained(limit.min(UNNOTICED), over, asked) || asked.load(Ordering::SeqCst) || limit <= UNNOTICED {
         return;

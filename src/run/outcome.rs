@@ -14,13 +14,7 @@ use crate::{
     policy::retry::Level,
     proxy::Drained,
     report::{
-        SummaryMode,
-        access_log::AccessLogEnd,
-        color::Stream,
-        document::Document,
-        har::Keeper,
-        human,
-        kept::Kept,
+        SummaryMode, access_log::AccessLogEnd, color::Stream, document::Document, har::Keeper, human, kept::Kept,
     },
     supervise::{ChildExit, Confine, Dismissal, Ended, Signal, Stopped, write_stderr},
     traffic::{

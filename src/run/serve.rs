@@ -67,8 +67,7 @@ fn serve(
         command: &[],
         console: &args.console,
     };
-    let (ambassador, proxy, mut signals) =
-        Ambassador::prepare(purpose, environment, config, sources, Mode::Inherit)?;
+    let (ambassador, proxy, mut signals) = Ambassador::prepare(purpose, environment, config, sources, Mode::Inherit)?;
     raise_descriptor_limit();
     let (stopping, stop) = stop_switch()?;
     let control = ambassador.required_control()?;
@@ -92,7 +91,7 @@ fn serve(
     notify::ready(&format!("{} serves on {}", config.name, ambassador.proxy));
     let dismissal = attend(&mut signals, errands(&mut standby, Some(&mut monitor)), term);
     tracing::info!(?dismissal, "amb ends");
-    notify::stopping("amb waits for its open requests");
+    notify::stopping("amb ends");
 
     let exit = ambassador.finish(End::Dismissed(dismissal), standby, &mut signals);
     monitor.end();
@@ -124,7 +123,10 @@ fn announce(args: &ServeArgs, ambassador: &Ambassador<'_>) {
     let text = if args.print_env {
         let inherited = inject::environment(&ambassador.secrets.environment);
         let shell = args.shell.unwrap_or_else(Shell::guess);
-        variables::write(shell, &variables::entering(&inherited, |base| ambassador.changes_to(base)))
+        variables::write(
+            shell,
+            &variables::entering(&inherited, |base| ambassador.changes_to(base)),
+        )
     } else {
         let name = ambassador.config.name.escape_debug();
         format!("{name} http://{}\n", ambassador.proxy).into_bytes()

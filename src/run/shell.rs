@@ -55,14 +55,16 @@ pub(super) fn facts(ambassador: &Ambassador<'_>) -> Vec<String> {
     facts
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_shell_is_that_of_the_variable_and_interactive() {
-        let environment = [("SHELL".into(), "/bin/first".into()), ("SHELL".into(), "/bin/last".into())];
+        let environment = [
+            ("SHELL".into(), "/bin/first".into()),
+            ("SHELL".into(), "/bin/last".into()),
+        ];
         assert_eq!(of_user(&environment), ["/bin/last", "-i"]);
     }
 
@@ -70,7 +72,10 @@ mod tests {
     fn without_the_variable_it_is_the_one_of_the_login() {
         for environment in [vec![], vec![("SHELL".into(), "".into())]] {
             let shell = of_user(&environment);
-            assert!(shell[0].as_encoded_bytes().starts_with(b"/") && shell[1] == "-i", "{shell:?}");
+            assert!(
+                shell[0].as_encoded_bytes().starts_with(b"/") && shell[1] == "-i",
+                "{shell:?}"
+            );
         }
     }
 }

@@ -52,7 +52,9 @@ pub(super) enum StartError {
     #[error("amb serve needs its control socket, which run.control = false leaves out")]
     Uncontrolled,
     /// Nobody could find it, or end it.
-    #[error("cannot make the control socket in {directory}: {reason}\nhint: set XDG_RUNTIME_DIR to a directory of yours that is closed to others")]
+    #[error(
+        "cannot make the control socket in {directory}: {reason}\nhint: set XDG_RUNTIME_DIR to a directory of yours that is closed to others"
+    )]
     Control {
         /// Where it was to be.
         directory: String,

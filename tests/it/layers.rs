@@ -38,7 +38,10 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("trust", &[]),
     ("supervise", &["sabotage", "units", "veil"]),
     ("proxy", &["policy", "sabotage", "secret", "traffic", "units", "veil"]),
-    ("monitor", &["inject", "proxy", "report", "traffic", "trust", "units", "veil"]),
+    (
+        "monitor",
+        &["inject", "proxy", "report", "traffic", "trust", "units", "veil"],
+    ),
     ("report", &["traffic", "units", "veil"]),
     ("assert", &["policy", "traffic", "units"]),
     ("traffic", &["units"]),

@@ -279,10 +279,7 @@ fn the_table_of_layers_is_that_of_the_test() {
 #[test]
 fn the_two_commands_are_one_line_each() {
     let readme = read("README.md");
-    assert_eq!(
-        block(&readme, "first-command"),
-        "cargo run --locked -- demo\n"
-    );
+    assert_eq!(block(&readme, "first-command"), "cargo run --locked -- demo\n");
     assert_eq!(block(&readme, "test-command"), "cargo test --locked\n");
 }
 

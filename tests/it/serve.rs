@@ -68,7 +68,9 @@ fn who_is_led_there_is_served_and_the_summary_tells_of_it() {
         let upstream = Upstream::script([ok("hello")]);
         let report = desk.runtime.path().join("report.json");
         let (serve, url) = desk.serve(&["--report", report.to_str().unwrap(), "--summary", "full"]);
-        through(&url, &upstream).success().assert_stdout("HTTP/1.1 200 OK\nhello");
+        through(&url, &upstream)
+            .success()
+            .assert_stdout("HTTP/1.1 200 OK\nhello");
         upstream.join();
         serve.signal(signal);
         let outcome = serve.wait();
@@ -157,7 +159,10 @@ fn of_several_stop_wants_to_know_which() {
 #[test]
 fn a_run_does_not_end_before_its_command() {
     let desk = Desk::new();
-    let run = desk.here(Amb::run(["--name", "job"])).open_stdin().child(Child::new(["--ready", "--wait"]));
+    let run = desk
+        .here(Amb::run(["--name", "job"]))
+        .open_stdin()
+        .child(Child::new(["--ready", "--wait"]));
     let run = run.start();
     run.wait_for_line("ready");
     let outcome = desk.amb(&["stop", "job"]).status(1);
@@ -173,7 +178,10 @@ fn a_run_does_not_end_before_its_command() {
 fn runs_and_one_in_the_background_are_told_apart_and_a_killed_one_is_in_nobodys_way() {
     let desk = Desk::new();
     let job = |name: &str| {
-        let run = desk.here(Amb::run(["--name", name])).open_stdin().child(Child::new(["--ready", "--wait"]));
+        let run = desk
+            .here(Amb::run(["--name", name]))
+            .open_stdin()
+            .child(Child::new(["--ready", "--wait"]));
         let run = run.start();
         run.wait_for_line("ready");
         run
@@ -188,14 +196,20 @@ fn runs_and_one_in_the_background_are_told_apart_and_a_killed_one_is_in_nobodys_
         .collect();
     assert_eq!(told, [("first", "run"), ("second", "run"), ("third", "serve")]);
     assert_eq!(status[0]["pid"], first.pid());
-    assert_eq!(status[2]["proxy"], detached.stdout().trim().strip_prefix("third ").unwrap());
+    assert_eq!(
+        status[2]["proxy"],
+        detached.stdout().trim().strip_prefix("third ").unwrap()
+    );
 
     first.signal(libc::SIGKILL);
     assert!(ends(first.pid()));
     drop(first);
     let names = |desk: &Desk| -> Vec<String> {
         let status = desk.status();
-        status.iter().map(|run| run["name"].as_str().unwrap().to_owned()).collect()
+        status
+            .iter()
+            .map(|run| run["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(names(&desk), ["second", "third"]);
     assert_eq!(desk.sockets().len(), 2, "the socket of the killed one is gone");
@@ -208,7 +222,10 @@ fn runs_and_one_in_the_background_are_told_apart_and_a_killed_one_is_in_nobodys_
 #[test]
 fn it_ends_with_the_process_that_it_is_tied_to() {
     let desk = Desk::new();
-    let tied = Amb::bare().open_stdin().child(Child::new(["--ready", "--wait"])).start();
+    let tied = Amb::bare()
+        .open_stdin()
+        .child(Child::new(["--ready", "--wait"]))
+        .start();
     tied.wait_for_line("ready");
     let (serve, _) = desk.serve(&["--exit-with", &tied.pid().to_string()]);
     tied.signal(libc::SIGTERM);
@@ -222,7 +239,9 @@ fn a_process_that_is_gone_is_none_to_be_tied_to() {
     // No process has the highest number there can be.
     let outcome = desk.amb(&["serve", "--exit-with", "4194304"]).status(125);
     assert!(
-        outcome.stderr().starts_with("amb: --exit-with 4194304: No such process"),
+        outcome
+            .stderr()
+            .starts_with("amb: --exit-with 4194304: No such process"),
         "{outcome}"
     );
 }
@@ -257,7 +276,9 @@ fn what_is_wrong_with_the_start_of_a_detached_one_is_told_by_the_one_who_waits()
     let taken = url.strip_prefix("http://").unwrap();
     let outcome = desk.amb(&["serve", "--detach", "--listen", taken]).status(125);
     assert!(
-        outcome.stderr().starts_with(&format!("amb: cannot listen on {taken}: ")),
+        outcome
+            .stderr()
+            .starts_with(&format!("amb: cannot listen on {taken}: ")),
         "{outcome}"
     );
     outcome.assert_stdout("");
@@ -295,7 +316,10 @@ fn what_is_about_a_command_is_refused_or_left_aside() {
             "amb: --wait is about a command, and amb serve has none\n",
         ),
         (&["--no-control"], "amb: amb serve needs its control socket"),
-        (&["--confine", "tcp"], "amb: run.confine = \"tcp\" holds a command to the proxy"),
+        (
+            &["--confine", "tcp"],
+            "amb: run.confine = \"tcp\" holds a command to the proxy",
+        ),
     ] {
         let outcome = desk.amb(&[&["serve"], flags].concat()).status(125);
         assert!(outcome.stderr().starts_with(reason), "{outcome}");
@@ -318,7 +342,14 @@ fn assertions_and_rules_decide_how_it_ends() {
         serve.wait().assert_status(status);
     }
     let upstream = Upstream::script([]);
-    let flags = ["--egress", "enforce", "--deny", "127.0.0.1", "-s", "egress.violations=fail"];
+    let flags = [
+        "--egress",
+        "enforce",
+        "--deny",
+        "127.0.0.1",
+        "-s",
+        "egress.violations=fail",
+    ];
     let (serve, url) = desk.serve(&flags);
     let outcome = through(&url, &upstream).outcome();
     assert!(outcome.stdout().starts_with("HTTP/1.1 403"), "{outcome}");
@@ -333,7 +364,10 @@ fn without_a_place_for_its_control_socket_it_does_not_start() {
     fs::create_dir(&directory).unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     let outcome = desk.amb(&["serve"]).status(125);
-    assert!(outcome.stderr().starts_with("amb: cannot make the control socket in "), "{outcome}");
+    assert!(
+        outcome.stderr().starts_with("amb: cannot make the control socket in "),
+        "{outcome}"
+    );
     assert!(outcome.stderr().contains("closed to others"), "{outcome}");
 }
 
@@ -342,7 +376,9 @@ fn a_run_below_it_goes_through_both() {
     let desk = Desk::new();
     let upstream = Upstream::script([ok("hello")]);
     let (serve, url) = desk.serve(&[]);
-    let run = Amb::run(["--proxy-loopback"]).env("http_proxy", &*url).child(Child::get(upstream.url("/")));
+    let run = Amb::run(["--proxy-loopback"])
+        .env("http_proxy", &*url)
+        .child(Child::get(upstream.url("/")));
     run.success().assert_stdout("HTTP/1.1 200 OK\nhello");
     let via = upstream.join()[0].field("via").unwrap().to_owned();
     assert_eq!(via.matches("amb").count(), 2, "{via}");
@@ -360,7 +396,10 @@ fn another_user_is_refused_by_the_control_socket() {
             command.args(["--reuid", user, "--regid", user, "--clear-groups", "perl"]);
         }
         let output = command.args(["-e", perl]).arg(socket).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     };
     let desk = Desk::new();
     let (serve, _) = desk.serve(&[]);

@@ -32,7 +32,10 @@ fn a_shell_says_what_is_on_and_what_came_of_it() {
     terminal.wait_for("hello");
     terminal.type_text("exit 7\n");
     // All of it, though nothing failed.
-    terminal.wait_for("dev ran").wait_for("exit 7").wait_for("1 request to 1 host");
+    terminal
+        .wait_for("dev ran")
+        .wait_for("exit 7")
+        .wait_for("1 request to 1 host");
     terminal.wait_for("HOST").wait_for("127.0.0.1:").wait_for("prompt> ");
     terminal.type_text("echo status $?\n").wait_for("status 7");
     upstream.join();
@@ -43,16 +46,29 @@ fn controls_jobs(command: &str, prompt: &str) {
     let mut terminal = opened(command);
     terminal.wait_for(prompt);
     // Ctrl-C ends what runs in it, and neither it nor amb.
-    terminal.type_text("$CHILD --ready --wait\n").wait_for("ready").type_text("\x03");
+    terminal
+        .type_text("$CHILD --ready --wait\n")
+        .wait_for("ready")
+        .type_text("\x03");
     terminal.wait_for(prompt);
     // Ctrl-Z stops it, and fg goes on with it.
-    terminal.type_text("$CHILD --count CONT\n").wait_for("ready").type_text("\x1a");
+    terminal
+        .type_text("$CHILD --count CONT\n")
+        .wait_for("ready")
+        .type_text("\x1a");
     terminal.wait_for("topped").wait_for(prompt);
-    terminal.type_text("fg\n").wait_for("got CONT").type_text("\x04").wait_for("CONT=1");
+    terminal
+        .type_text("fg\n")
+        .wait_for("got CONT")
+        .type_text("\x04")
+        .wait_for("CONT=1");
     terminal.wait_for(prompt);
     // In the background it goes on.
     terminal.type_text("$CHILD --ready --wait &\n").wait_for("ready");
-    terminal.type_text("\nkill %1; wait; echo all ov''er\n").wait_for("all over").wait_for(prompt);
+    terminal
+        .type_text("\nkill %1; wait; echo all ov''er\n")
+        .wait_for("all over")
+        .wait_for(prompt);
     terminal.type_text("exit\n").wait_for("exit 0").wait_for("prompt> ");
     terminal.type_text("echo status $?\n").wait_for("status 0");
 }
@@ -108,7 +124,15 @@ fn the_shell_is_found_and_interactive() {
         .success();
     outcome.assert_stdout(&format!("shell {} -i\n", path.display()));
     Amb::bare()
-        .command([env!("CARGO_BIN_EXE_amb"), "shell", "-q", "--", "echo", "-i", "as it stands"])
+        .command([
+            env!("CARGO_BIN_EXE_amb"),
+            "shell",
+            "-q",
+            "--",
+            "echo",
+            "-i",
+            "as it stands",
+        ])
         .success()
         .assert_stdout("-i as it stands\n");
     let outcome = Amb::bare()

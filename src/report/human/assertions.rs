@@ -122,7 +122,10 @@ pub(super) fn verdict(summary: &Summary) -> String {
         (ChildOutcome::Absent, ..) if summary.assertions.iter().any(|assertion| assertion.aborted) => {
             let aborted = summary.assertions.iter().find(|assertion| assertion.aborted);
             let name = aborted.map(|assertion| escape(&assertion.name, Charset::Unicode));
-            return format!("exit {code}: assertion `{}` failed, and ended amb", name.unwrap_or_default());
+            return format!(
+                "exit {code}: assertion `{}` failed, and ended amb",
+                name.unwrap_or_default()
+            );
         }
         (ChildOutcome::Absent, ..) => return format!("exit {code}: {}", failed(summary)),
         (_, _, Some(signal)) => format!("the command was killed by {}", signal.name),

@@ -61,12 +61,16 @@ pub(super) fn say_ready() {
         tracing::debug!("nobody waits for it to be ready");
     }
     close_inherited();
-    let silenced = File::options().read(true).write(true).open("/dev/null").and_then(|null| {
-        dup2_stdin(&null)?;
-        dup2_stdout(&null)?;
-        dup2_stderr(&null)?;
-        Ok(())
-    });
+    let silenced = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .and_then(|null| {
+            dup2_stdin(&null)?;
+            dup2_stdout(&null)?;
+            dup2_stderr(&null)?;
+            Ok(())
+        });
     if let Err(reason) = silenced {
         tracing::debug!(%reason, "the standard streams stay as they are");
     }

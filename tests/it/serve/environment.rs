@@ -75,19 +75,43 @@ fn bash_is_led_there_and_back() {
 
 #[test]
 fn dash_is_led_there_and_back() {
-    check("dash", &[], "eval \"$(\"$AMB\" env)\"", POSIX, "eval \"$(\"$AMB\" env --unset)\"");
+    check(
+        "dash",
+        &[],
+        "eval \"$(\"$AMB\" env)\"",
+        POSIX,
+        "eval \"$(\"$AMB\" env --unset)\"",
+    );
 }
 
 #[test]
 fn zsh_is_led_there_and_back() {
-    check("zsh", &["-f"], "eval \"$(\"$AMB\" env)\"", POSIX, "eval \"$(\"$AMB\" env --unset)\"");
+    check(
+        "zsh",
+        &["-f"],
+        "eval \"$(\"$AMB\" env)\"",
+        POSIX,
+        "eval \"$(\"$AMB\" env --unset)\"",
+    );
 }
 
 #[test]
 fn fish_is_led_there_and_back_whichever_way_it_reads() {
     let shown = "printf '[%s][%s][%s]' \"$AMB_NAME\" \"$NO_PROXY\" \"$JAVA_TOOL_OPTIONS\"";
-    check("fish", &["--no-config"], "$AMB env | source", shown, "$AMB env --unset | source");
-    check("fish", &["--no-config"], "eval ($AMB env)", shown, "eval ($AMB env --unset)");
+    check(
+        "fish",
+        &["--no-config"],
+        "$AMB env | source",
+        shown,
+        "$AMB env --unset | source",
+    );
+    check(
+        "fish",
+        &["--no-config"],
+        "eval ($AMB env)",
+        shown,
+        "eval ($AMB env --unset)",
+    );
 }
 
 #[test]
@@ -112,7 +136,10 @@ fn who_evaluates_it_is_served_and_the_newest_is_meant() {
 #[test]
 fn a_run_can_be_joined_by_its_name() {
     let desk = Desk::new();
-    let run = desk.here(Amb::run(["--name", "job"])).open_stdin().child(Child::new(["--ready", "--wait"]));
+    let run = desk
+        .here(Amb::run(["--name", "job"]))
+        .open_stdin()
+        .child(Child::new(["--ready", "--wait"]));
     let run = run.start();
     run.wait_for_line("ready");
     let shown = desk.amb(&["env", "job", "--shell", "dotenv"]).success();
@@ -140,7 +167,10 @@ fn one_line_starts_one_and_leads_there() {
     assert!(lines[0].starts_with("desk http://127.0.0.1:"), "{outcome}");
     assert!(lines[1].starts_with("stopped desk ("), "{outcome}");
     assert_eq!(lines[2..], ["none none"], "{outcome}");
-    assert_eq!(outcome.stderr(), "amb: amb env has changed nothing in this environment\n");
+    assert_eq!(
+        outcome.stderr(),
+        "amb: amb env has changed nothing in this environment\n"
+    );
 }
 
 #[test]

@@ -24,7 +24,11 @@ fn systemd_finds_no_fault_with_the_units_of_the_readme() {
             .replace("User=billing", "User=root");
         let path = directory.path().join(name);
         fs::write(&path, unit).unwrap();
-        let output = Command::new("systemd-analyze").arg("verify").arg(&path).output().unwrap();
+        let output = Command::new("systemd-analyze")
+            .arg("verify")
+            .arg(&path)
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         let faults: Vec<_> = said.lines().filter(|line| line.contains(name)).collect();
         assert!(output.status.success() && faults.is_empty(), "{name}\n{said}");
