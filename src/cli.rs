@@ -72,7 +72,7 @@ Examples:
 const SHELL_EXAMPLES: &str = "\
 Examples:
   amb shell
-  amb shell --intercept api.example.com
+  amb shell --intercept=api.example.com
   amb shell --name staging --profile staging -- zsh
 ";
 

@@ -41,34 +41,38 @@ fn a_shell_says_what_is_on_and_what_came_of_it() {
     upstream.join();
 }
 
-/// Job control in a shell under amb, whose prompt is `inner> `.
-fn controls_jobs(command: &str, prompt: &str) {
+/// Job control in a shell under amb, whose prompt is `inner> `, and which calls a job that is stopped `stopped`.
+fn controls_jobs(command: &str, stopped: &str) {
     let mut terminal = opened(command);
-    terminal.wait_for(prompt);
+    terminal.wait_for("inner> ");
     // Ctrl-C ends what runs in it, and neither it nor amb.
     terminal
         .type_text("$CHILD --ready --wait\n")
-        .wait_for("ready")
+        .wait_for("ready\r\n")
         .type_text("\x03");
-    terminal.wait_for(prompt);
+    terminal.wait_for("inner> ");
     // Ctrl-Z stops it, and fg goes on with it.
     terminal
         .type_text("$CHILD --count CONT\n")
-        .wait_for("ready")
+        .wait_for("ready\r\n")
         .type_text("\x1a");
-    terminal.wait_for("topped").wait_for(prompt);
+    terminal
+        .wait_for("inner> ")
+        .type_text("jobs\n")
+        .wait_for(stopped)
+        .wait_for("inner> ");
     terminal
         .type_text("fg\n")
         .wait_for("got CONT")
         .type_text("\x04")
         .wait_for("CONT=1");
-    terminal.wait_for(prompt);
+    terminal.wait_for("inner> ");
     // In the background it goes on.
-    terminal.type_text("$CHILD --ready --wait &\n").wait_for("ready");
+    terminal.type_text("sleep 1000 &\n").wait_for("inner> ");
     terminal
-        .type_text("\nkill %1; wait; echo all ov''er\n")
+        .type_text("kill %1; wait; echo all ov''er\n")
         .wait_for("all over")
-        .wait_for(prompt);
+        .wait_for("inner> ");
     terminal.type_text("exit\n").wait_for("exit 0").wait_for("prompt> ");
     terminal.type_text("echo status $?\n").wait_for("status 0");
 }
@@ -77,14 +81,14 @@ fn controls_jobs(command: &str, prompt: &str) {
 fn bash_controls_its_jobs() {
     controls_jobs(
         "PS1='inner> ' $AMB shell -- bash --norc --noprofile --noediting -i",
-        "inner> ",
+        "Stopped",
     );
 }
 
 #[test]
 fn zsh_controls_its_jobs() {
     if is_there("zsh") {
-        controls_jobs("PS1='inner> ' $AMB shell -- zsh -f -i +Z", "inner> ");
+        controls_jobs("PS1='inner> ' $AMB shell -- zsh -f -i +Z", "suspended");
     }
 }
 
@@ -94,7 +98,7 @@ fn fish_controls_its_jobs() {
         let greeting = "set -g fish_greeting; function fish_prompt; echo \"inner> \"; end";
         controls_jobs(
             &format!("$AMB shell -- fish --no-config --init-command '{greeting}' -i"),
-            "inner> ",
+            "stopped",
         );
     }
 }
@@ -107,8 +111,8 @@ fn a_shell_in_a_run_goes_through_both_and_a_quiet_one_says_nothing() {
     let outcome = Amb::run(["--proxy-loopback", "-q"]).shell(&shell).success();
     outcome.assert_stdout("HTTP/1.1 200 OK\nhello");
     assert_eq!(outcome.stderr(), "");
-    let via = upstream.join()[0].field("via").unwrap().to_owned();
-    assert_eq!(via.matches("amb").count(), 2, "{via}");
+    let head = upstream.join()[0].head().to_owned();
+    assert_eq!(head.matches("\r\nVia: 1.1 amb-").count(), 2, "{head}");
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn one_line_starts_one_and_leads_there() {
 #[test]
 fn certificates_go_with_it_where_https_is_decrypted() {
     let desk = Desk::new();
-    let (serve, _) = desk.serve(&["--intercept", "api.example.com"]);
+    let (serve, _) = desk.serve(&["--intercept=api.example.com"]);
     let shown = desk.amb(&["env", "--shell", "json"]).success();
     let variables: serde_json::Value = serde_json::from_str(shown.stdout()).unwrap();
     for name in ["SSL_CERT_FILE", "AMB_CA_FILE", "NODE_EXTRA_CA_CERTS"] {
