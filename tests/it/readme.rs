@@ -251,7 +251,13 @@ fn the_table_of_families_is_that_of_the_program() {
         assert_eq!(told(&row[2]), certificates.into_keys().collect(), "{family}");
         assert_eq!(row[3].starts_with("yes"), default.contains(family), "{row:?}");
     }
-    for marker in [inject::RUN_ID, inject::NAME, inject::memory::BEFORE, inject::PROXY_URL, inject::CA_FILE] {
+    for marker in [
+        inject::RUN_ID,
+        inject::NAME,
+        inject::memory::BEFORE,
+        inject::PROXY_URL,
+        inject::CA_FILE,
+    ] {
         assert!(readme.contains(&format!("`{marker}`")), "{marker}");
     }
 }

@@ -41,8 +41,9 @@ fn a_shell_says_what_is_on_and_what_came_of_it() {
     upstream.join();
 }
 
-/// Job control in a shell under amb, whose prompt is `inner> `, and which calls a job that is stopped `stopped`.
-fn controls_jobs(command: &str, stopped: &str) {
+/// Job control in a shell under amb, whose prompt is `inner> `, which calls a job that is stopped `stopped`, and ends its
+/// first by `kill`.
+fn controls_jobs(command: &str, stopped: &str, kill: &str) {
     let mut terminal = opened(command);
     terminal.wait_for("inner> ");
     // Ctrl-C ends what runs in it, and neither it nor amb.
@@ -70,7 +71,7 @@ fn controls_jobs(command: &str, stopped: &str) {
     // In the background it goes on.
     terminal.type_text("sleep 1000 &\n").wait_for("inner> ");
     terminal
-        .type_text("kill %1; wait; echo all ov''er\n")
+        .type_text(&format!("{kill}; wait; echo all ov''er\n"))
         .wait_for("all over")
         .wait_for("inner> ");
     terminal.type_text("exit\n").wait_for("exit 0").wait_for("prompt> ");
@@ -82,13 +83,14 @@ fn bash_controls_its_jobs() {
     controls_jobs(
         "PS1='inner> ' $AMB shell -- bash --norc --noprofile --noediting -i",
         "Stopped",
+        "kill %1",
     );
 }
 
 #[test]
 fn zsh_controls_its_jobs() {
     if is_there("zsh") {
-        controls_jobs("PS1='inner> ' $AMB shell -- zsh -f -i +Z", "suspended");
+        controls_jobs("PS1='inner> ' $AMB shell -- zsh -f -i +Z", "suspended", "kill %1");
     }
 }
 
@@ -99,6 +101,7 @@ fn fish_controls_its_jobs() {
         controls_jobs(
             &format!("$AMB shell -- fish --no-config --init-command '{greeting}' -i"),
             "stopped",
+            "kill (jobs -p)",
         );
     }
 }
