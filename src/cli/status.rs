@@ -50,8 +50,12 @@ pub fn run(args: &StatusArgs) -> Exit {
             return Exit::Negative;
         }
     };
-    let found = client.runs();
-    let found: Vec<_> = found
+    let survey = client.survey();
+    for (socket, reason) in &survey.silent {
+        say(&format_args!("warning: {}: {reason}", socket.display()));
+    }
+    let found: Vec<_> = survey
+        .found
         .into_iter()
         .filter(|found| args.run.as_ref().is_none_or(|run| is_called(&found.status, run)))
         .collect();

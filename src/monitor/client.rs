@@ -55,6 +55,15 @@ pub struct Found {
     pub status: Status,
 }
 
+/// The runs of this user.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Those that answer, the oldest first.
+    pub found: Vec<Found>,
+    /// The sockets of those that do not, and why: one that is stopped, or of another version.
+    pub silent: Vec<(PathBuf, AskError)>,
+}
+
 /// Asks, with a runtime of its own.
 #[derive(Debug)]
 pub struct Client {
@@ -78,7 +87,12 @@ impl Client {
 
     /// All runs that answer, the oldest first. The sockets of those that are gone are removed.
     pub fn runs(&self) -> Vec<Found> {
-        let mut found = self.runtime.block_on(async {
+        self.survey().found
+    }
+
+    /// All runs, the oldest first. The sockets of those that are gone are removed.
+    pub fn survey(&self) -> Survey {
+        let mut survey = self.runtime.block_on(async {
             let mut asked = JoinSet::new();
             for socket in self.place.sockets() {
                 asked.spawn(async move {
@@ -86,24 +100,22 @@ impl Client {
                     (socket, status)
                 });
             }
-            let mut found = Vec::new();
+            let mut survey = Survey::default();
             while let Some(answered) = asked.join_next().await {
                 match answered {
-                    Ok((socket, Ok(status))) => found.push(Found { socket, status }),
-                    Ok((socket, Err(AskError::Silent(reason)))) => forget(&socket, &reason),
-                    Ok((socket, Err(reason))) => {
-                        tracing::warn!("{}: {reason}", socket.display());
-                    }
+                    Ok((socket, Ok(status))) => survey.found.push(Found { socket, status }),
+                    Ok((socket, Err(AskError::Silent(reason)))) if is_gone(&reason) => forget(&socket),
+                    Ok((socket, Err(reason))) => survey.silent.push((socket, reason)),
                     Err(reason) => tracing::debug!(%reason, "a question was not asked"),
                 }
             }
-            found
+            survey
         });
-        found.sort_by(|a, b| {
-            let key = |found: &Found| (found.status.started_at.clone(), found.status.id.clone());
-            key(a).cmp(&key(b))
+        survey.found.sort_by_cached_key(|found| {
+            let Status { started_at, id, .. } = &found.status;
+            (started_at.clone(), id.clone())
         });
-        found
+        survey
     }
 
     /// Asks a run for what is at `path`.
@@ -135,13 +147,19 @@ impl Client {
     }
 }
 
-/// Removes the socket of a run that is gone: nobody listens there, and nobody ever will.
-fn forget(socket: &Path, reason: &io::Error) {
-    tracing::debug!(%reason, socket = %socket.display(), "does not answer");
-    if reason.kind() == io::ErrorKind::ConnectionRefused
-        && let Err(reason) = fs::remove_file(socket)
-    {
-        tracing::debug!(%reason, "a socket of a run that is gone stays");
+/// Whether nobody listens any more, and nobody ever will; or the socket has just been removed.
+fn is_gone(reason: &io::Error) -> bool {
+    matches!(
+        reason.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+    )
+}
+
+/// Removes the socket of a run that is gone.
+fn forget(socket: &Path) {
+    match fs::remove_file(socket) {
+        Ok(()) => tracing::debug!(socket = %socket.display(), "the run of this socket is gone"),
+        Err(reason) => tracing::debug!(%reason, "a socket of a run that is gone stays"),
     }
 }
 

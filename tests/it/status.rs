@@ -115,3 +115,19 @@ fn the_run_goes_on_where_no_socket_can_be() {
     run(runtime.path(), "one").end();
     assert_eq!(fs::read_dir(runtime.path().join("amb")).unwrap().count(), 0);
 }
+
+#[test]
+fn one_that_is_stopped_is_told_of() {
+    let runtime = runtime();
+    let run = run(runtime.path(), "one");
+    run.running.signal(libc::SIGSTOP);
+    let (code, said) = status(runtime.path(), &[]);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.starts_with("amb: warning: ") && said.contains("it does not answer: timed out"),
+        "{said}"
+    );
+    run.running.signal(libc::SIGCONT);
+    assert_eq!(json(runtime.path()).len(), 1);
+    run.end();
+}
