@@ -617,7 +617,7 @@ mod tests {
         let Command::Run(args) = parsed(&words).unwrap().command else {
             panic!("{words:?}");
         };
-        assert_eq!(args.options.run.no_proxy.unwrap(), ["a", "b", "c"]);
+        assert_eq!(args.setup.options.run.no_proxy.unwrap(), ["a", "b", "c"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    fmt::Write,
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
@@ -55,7 +56,8 @@ fn encoded(text: &OsStr) -> String {
         if byte.is_ascii_alphanumeric() || b"_-./:,".contains(byte) {
             encoded.push(char::from(*byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            write!(encoded, "%{byte:02X}").unwrap_or_default();
         }
     }
     encoded
