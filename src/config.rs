@@ -25,6 +25,7 @@ mod heads;
 pub mod init;
 mod layer;
 mod lock;
+pub mod metrics;
 mod mistake;
 mod overrides;
 mod place;
@@ -64,6 +65,7 @@ pub use self::{
 };
 use self::{
     error::{ConfigError, ConfigErrors},
+    metrics::{Metrics, MetricsOptions},
     run_table::RunOptions,
     stack::Stack,
 };
@@ -198,6 +200,9 @@ pub struct Options {
     /// What amb says of itself
     #[command(flatten)]
     pub log: LogOptions,
+    /// To whom the figures of a run are told
+    #[command(flatten)]
+    pub metrics: MetricsOptions,
     /// The wrapped process and the proxy beside it
     #[command(flatten)]
     pub run: RunOptions,
@@ -255,6 +260,8 @@ pub struct Config {
     pub access_log: Option<AccessLogTarget>,
     /// amb's own log.
     pub log: Log,
+    /// To whom the figures are told.
+    pub metrics: Metrics,
     /// What is to happen to a request.
     pub policy: Arc<Policy>,
     /// How each secret is to be had.
@@ -447,6 +454,7 @@ fn build(
         report: valid(options.report.build(), problems),
         access_log: valid(options.access_log.build(), problems),
         log: valid(options.log.build(), problems),
+        metrics: options.metrics.build(problems),
         policy: Arc::new(policy),
         secrets,
     };
@@ -472,6 +480,21 @@ fn check_across(config: &Config, problems: &mut Vec<Problem>) {
     }
     let log = config.access_log.as_ref().and_then(|target| target.file.as_deref());
     let plain = |path: &Path| path.strip_prefix("./").unwrap_or(path).to_owned();
+    if let Some(textfile) = &config.metrics.textfile {
+        let is_same = |path: &Path| plain(path) == plain(textfile);
+        let reports = &config.report.files;
+        let other: Option<&[&str]> = if log.is_some_and(is_same) {
+            Some(&["access-log", "file"])
+        } else if reports.iter().any(|report| is_same(&report.path)) {
+            Some(&["report", "files"])
+        } else {
+            None
+        };
+        if let Some(other) = other {
+            let reason = format!("`{}` cannot be two files at once", textfile.display());
+            problems.push(Problem::between(&["metrics", "textfile"], other, reason));
+        }
+    }
     if let Some(log) = log
         && config
             .report

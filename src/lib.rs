@@ -80,7 +80,7 @@
 //!    `supervise::inherited::open_files_are_the_same`,
 //!    `supervise::inherited::the_environment_keeps_its_order_and_gains_only_documented_names`.
 //! 10. **Crates that shape a module are named in it alone**: `command_group` and `signal_hook` in `supervise`, `figment` in
-//!     `config`, `indicatif` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`, `cel` and `json_patch` in `policy`, `cel`
+//!     `config`, `indicatif` and `prometheus_client` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`, `cel` and `json_patch` in `policy`, `cel`
 //!     in `assert`, too. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
 //! 11. **Unsafe code is in four files** of `supervise` and in `main.rs`, each of which says why. Lint: `unsafe_code`. Test:

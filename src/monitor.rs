@@ -6,11 +6,20 @@
 pub mod client;
 mod control;
 mod endpoint;
+pub mod metrics;
 pub mod offer;
 pub mod place;
 pub mod view;
 
-use std::{io, os::fd::OwnedFd, sync::Arc, thread};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use tokio::{
     net::UnixListener,
@@ -18,7 +27,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use self::{endpoint::Socket, place::Control};
+use self::{endpoint::Socket, metrics::Scraped, place::Control};
 pub use self::{
     offer::Offer,
     view::{Kind, View},
@@ -30,6 +39,10 @@ pub struct Monitor {
     view: Arc<View>,
     /// Its control socket; none if there is none to be had.
     control: Option<Control>,
+    /// Where its metrics are scraped; none if they are not, or it serves already.
+    scraped: Option<Scraped>,
+    /// Whether the command has ended.
+    ended: Arc<AtomicBool>,
     /// What serves; none before it begins.
     thread: Option<Thread>,
 }
@@ -43,18 +56,29 @@ struct Thread {
 }
 
 impl Monitor {
-    /// Endpoints of this run.
-    pub fn new(view: View, control: Option<Control>) -> Self {
-        Self {
+    /// Endpoints of this run. They begin at once if the run's metrics are to be scraped.
+    pub fn new(view: View, control: Option<Control>, scraped: Option<Scraped>) -> Self {
+        let mut monitor = Self {
             view: Arc::new(view),
             control,
+            scraped,
+            ended: Arc::default(),
             thread: None,
+        };
+        if monitor.scraped.is_some() {
+            monitor.begin();
         }
+        monitor
     }
 
-    /// Readable when somebody asks; none if nobody can.
+    /// Says that the command has ended, and the run goes on for as long as something is open.
+    pub fn note_end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Readable when somebody asks; none if nobody can, or it serves already.
     pub fn awaited(&self) -> Option<OwnedFd> {
-        let control = self.control.as_ref()?;
+        let control = self.control.as_ref().filter(|_| self.thread.is_none())?;
         control.listener.try_clone().map(OwnedFd::from).ok()
     }
 
@@ -68,10 +92,12 @@ impl Monitor {
     }
 
     /// Serves, on a thread of its own.
-    fn serve(&self) -> io::Result<Thread> {
+    fn serve(&mut self) -> io::Result<Thread> {
         let control = self.control.as_ref().map(|control| control.listener.try_clone());
         let sockets = Sockets {
             control: control.transpose()?,
+            scraped: self.scraped.take(),
+            ended: Arc::clone(&self.ended),
         };
         let (stop, stopped) = oneshot::channel();
         let view = Arc::clone(&self.view);
@@ -98,6 +124,10 @@ impl Monitor {
 struct Sockets {
     /// The control socket; none if there is none.
     control: Option<std::os::unix::net::UnixListener>,
+    /// Where the metrics are scraped; none if they are not.
+    scraped: Option<Scraped>,
+    /// Whether the command has ended.
+    ended: Arc<AtomicBool>,
 }
 
 impl Sockets {
@@ -121,8 +151,15 @@ impl Sockets {
                     None => std::future::pending().await,
                 }
             };
+            let metrics = async {
+                match self.scraped {
+                    Some(scraped) => scraped.serve(Arc::clone(view), self.ended).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = control => {}
+                served = metrics => served?,
                 _ = stopped => {}
             }
             Ok(())

@@ -14,7 +14,7 @@ pub mod limit;
 pub mod matching;
 mod named;
 pub mod parent;
-mod percent;
+pub mod percent;
 pub mod reach;
 pub mod redact;
 pub mod retry;

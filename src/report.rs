@@ -21,7 +21,7 @@ pub mod log;
 pub mod markdown;
 mod markup;
 mod merge;
-mod openmetrics;
+pub mod openmetrics;
 pub mod progress;
 pub mod text;
 

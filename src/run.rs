@@ -7,9 +7,11 @@
 //! What there is besides the child is `run/ambassador.rs`; without one it is `amb serve` (`run/serve.rs`).
 
 mod ambassador;
+mod certificates;
 mod dry;
 mod learn;
 mod live;
+mod metrics;
 mod notify;
 mod outcome;
 mod outputs;
@@ -101,7 +103,7 @@ fn start(
     sources: &Sources,
 ) -> Result<Exit, StartError> {
     let mode = config.supervise.process_group.resolve();
-    let (ambassador, proxy, mut signals) = Ambassador::prepare(purpose, environment, config, sources, mode)?;
+    let (mut ambassador, proxy, mut signals) = Ambassador::prepare(purpose, environment, config, sources, mode)?;
     let changes = ambassador.changes().into_iter();
     let confinement = confinement(config, ambassador.proxy.port())?;
     let spawn = Spawn {
@@ -125,7 +127,7 @@ fn start(
 
     // The child runs by now; its first connection waits in the socket's queue until the proxy is at work.
     let mut standby = ambassador.stand_by(proxy);
-    let mut monitor = control.map(|control| Monitor::new(ambassador.view(Some(pid), None), Some(control)));
+    let mut monitor = ambassador.monitor(Some(pid), control, None);
     let supervisor = Supervisor::new(child, &config.supervise);
     let live = ambassador.live.as_ref();
     let ended = supervise(supervisor, &mut signals, &mut standby, monitor.as_mut(), live);
@@ -145,10 +147,14 @@ fn supervise(
     supervisor: Supervisor,
     signals: &mut Signals,
     standby: &mut Standby,
-    monitor: Option<&mut Monitor>,
+    mut monitor: Option<&mut Monitor>,
     live: Option<&Live<'_>>,
 ) -> Ended {
-    supervisor.run(signals, errands(standby, monitor), live.map(watch))
+    let ended = supervisor.run(signals, errands(standby, monitor.as_deref_mut()), live.map(watch));
+    if let Some(monitor) = monitor {
+        monitor.note_end();
+    }
+    ended
 }
 
 /// What begins while amb waits for the end: the proxy when somebody connects, and the endpoints when somebody asks.

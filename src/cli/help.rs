@@ -31,7 +31,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 15] = [
+pub(super) const TOPICS: [Topic; 16] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -109,6 +109,12 @@ pub(super) const TOPICS: [Topic; 15] = [
         about: "amb for a shell, and one for many processes",
         heading: "In dev shells and beside services",
         page: "amb-shells",
+    },
+    Topic {
+        name: "metrics",
+        about: "what is told to Prometheus",
+        heading: "Metrics",
+        page: "amb-metrics",
     },
     Topic {
         name: "filters",

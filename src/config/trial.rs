@@ -25,12 +25,13 @@ use crate::policy::{
 };
 
 /// The tables that are not shown: those about the run, and those about requests whose meaning for this one is told.
-const NOT_SHOWN: [&str; 10] = [
+const NOT_SHOWN: [&str; 11] = [
     "access-log",
     "assert",
     "auth",
     "egress",
     "log",
+    "metrics",
     "redact",
     "report",
     "route",

@@ -35,7 +35,6 @@ pub(super) enum Socket {
     /// For the user of this machine.
     Unix(UnixListener),
     /// At an address.
-    #[expect(dead_code, reason = "the metrics' endpoint and the page listen there")]
     Tcp(TcpListener),
 }
 

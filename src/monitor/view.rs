@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::Offer;
 use crate::{
     proxy::{Look, Lookout},
-    report::document::{Document, time},
+    report::{
+        document::{Document, time},
+        openmetrics::Moment,
+    },
     traffic::summary::{self, ChildOutcome, ExitReason, Summary},
 };
 
@@ -36,6 +39,8 @@ pub struct View {
     pub directory: PathBuf,
     /// Where the proxy listens.
     pub proxy: SocketAddr,
+    /// Where its metrics can be scraped; none if they cannot.
+    pub metrics: Option<SocketAddr>,
     /// What becomes of what the rules of `[egress]` deny: `enforce` or `audit`; none if there are no rules.
     pub egress: Option<&'static str>,
     /// The workers.
@@ -67,6 +72,9 @@ pub struct Status {
     pub directory: String,
     /// The proxy's URL.
     pub proxy: String,
+    /// Where its metrics can be scraped; absent if they cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
     /// When it began, RFC 3339 in UTC.
     pub started_at: String,
     /// For how long it has been running.
@@ -124,6 +132,17 @@ impl View {
     /// The report of the run so far.
     pub async fn document(&self) -> Document {
         Document::of(&self.summary(self.lookout.look().await))
+    }
+
+    /// The report of the run so far, and what is under way; none if there is a worker that does not say what it has.
+    pub async fn moment(&self) -> Option<(Document, Moment)> {
+        let look = self.lookout.look().await;
+        let moment = Moment {
+            requests: look.open - look.tunnels,
+            tunnels: look.tunnels,
+            child_up: self.child.map(|_| true),
+        };
+        (look.missing == 0).then(|| (Document::of(&self.summary(look)), moment))
     }
 
     /// All that a live view shows.
@@ -190,6 +209,7 @@ impl View {
             command: run.command.clone(),
             directory: self.directory.display().to_string(),
             proxy: format!("http://{}", self.proxy),
+            metrics: self.metrics.map(|address| format!("http://{address}/metrics")),
             started_at: time(run.started_at),
             duration_seconds: run.duration.as_secs_f64(),
             requests: traffic.requests.total,

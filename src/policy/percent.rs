@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt::Write as _};
 const UNRESERVED: &[u8] = b"-._~";
 
 /// With everything encoded that is not unreserved; slashes stay if `keeps_slashes`.
-pub(super) fn encoded(bytes: &[u8], keeps_slashes: bool) -> String {
+pub fn encoded(bytes: &[u8], keeps_slashes: bool) -> String {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {
         if byte.is_ascii_alphanumeric() || UNRESERVED.contains(byte) || keeps_slashes && *byte == b'/' {
@@ -21,7 +21,7 @@ pub(super) fn encoded(bytes: &[u8], keeps_slashes: bool) -> String {
 }
 
 /// With what is encoded as it is meant; a `%` that begins no such group stays, and a plus is a space where `is_form`.
-pub(super) fn decoded(bytes: &[u8], is_form: bool) -> Cow<'_, [u8]> {
+pub fn decoded(bytes: &[u8], is_form: bool) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'%', b'+', bytes).is_none() {
         return Cow::Borrowed(bytes);
     }

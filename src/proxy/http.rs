@@ -144,7 +144,7 @@ pub(super) async fn pass_inside(
     }
     if hop::asks_for_other_protocol(&head.fields) {
         // Directly it would get it, and no policy for HTTP has a say in what follows.
-        open.record.kind = Kind::Tunnel;
+        open.becomes_tunnel();
         if let Err(error) = clear_upgrade(worker, &head, &authority, &purpose, prepared.as_ref(), &mut open.record) {
             refuse(client, open, &error, Some(&head), Some(&authority)).await;
             return Next::Close;

@@ -29,6 +29,10 @@ pub struct Look {
     pub open: usize,
     /// How long ago the last that has ended did; none if none has.
     pub quiet: Option<Duration>,
+    /// Those of them that are tunnels.
+    pub tunnels: usize,
+    /// Workers that have ended or did not answer, whose sums are missing here.
+    pub missing: usize,
     /// Which they are, as far as they began after the first look.
     pub under_way: Vec<UnderWay>,
 }
@@ -71,23 +75,28 @@ impl Lookout {
 
     /// What all workers have so far. A worker that has ended, or does not answer, is left out.
     pub async fn look(&self) -> Look {
-        let (asked, policy) = {
+        let (asked, workers, policy) = {
             let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let asked = begun.workers.iter().filter_map(|worker| {
                 let (question, answer) = oneshot::channel();
                 worker.try_send(question).ok().map(|()| answer)
             });
-            (asked.collect::<Vec<_>>(), begun.policy.clone())
+            (asked.collect::<Vec<_>>(), begun.workers.len(), begun.policy.clone())
         };
-        let mut all = Look::default();
+        let mut all = Look {
+            missing: workers,
+            ..Look::default()
+        };
         for answer in asked {
             let Some(Ok(look)) = deadline::within(PATIENCE, answer).await else {
                 tracing::debug!("a worker did not say what it has");
                 continue;
             };
             all.meter.merge(look.meter);
+            all.missing -= 1;
             all.open += look.open;
             all.quiet = all.quiet.into_iter().chain(look.quiet).min();
+            all.tunnels += look.tunnels;
             all.under_way.extend(look.under_way);
         }
         all.under_way.sort_by_key(|one| std::cmp::Reverse(one.since));

@@ -68,6 +68,14 @@ impl Question {
             limit: LIMIT,
         }
     }
+
+    /// A PUT of this body, which may take the usual time.
+    pub fn put(authority: Authority, is_secure: bool, path: String, body: Vec<u8>) -> Self {
+        Self {
+            method: Method::PUT,
+            ..Self::post(authority, is_secure, path, body)
+        }
+    }
 }
 
 /// What was answered.

@@ -40,6 +40,8 @@ pub(crate) struct Recorder {
     open: Cell<usize>,
     /// When the last of them ended; none as long as none has.
     ended: Cell<Option<Instant>>,
+    /// Those of them that are tunnels.
+    tunnels: Cell<usize>,
     /// Told when `open` falls to nothing.
     idle: Notify,
     /// Whether the run is over, so that what is dropped now was cut short and has not panicked.
@@ -67,6 +69,7 @@ impl Recorder {
             listener,
             open: Cell::new(0),
             ended: Cell::new(None),
+            tunnels: Cell::new(0),
             idle: Notify::new(),
             closing: Cell::new(false),
             run_id: run_id.to_owned(),
@@ -82,6 +85,7 @@ impl Recorder {
     /// Opens the record of an exchange or tunnel whose request has just been read.
     pub(crate) fn begin(self: &Rc<Self>, kind: Kind, protocol: Protocol) -> Open {
         self.open.set(self.open.get() + 1);
+        self.tunnels.set(self.tunnels.get() + usize::from(kind == Kind::Tunnel));
         self.last_id.set(self.last_id.get().wrapping_add(self.step));
         let started = Instant::now();
         let record = Box::new(Record {
@@ -152,7 +156,9 @@ impl Recorder {
             meter: self.meter.borrow().clone(),
             open: self.open.get(),
             quiet: self.ended.get().map(|ended| ended.elapsed()),
+            tunnels: self.tunnels.get(),
             under_way: under_way.collect(),
+            ..Look::default()
         }
     }
 
@@ -204,7 +210,7 @@ impl Recorder {
             record.outcome.name(),
         );
         self.meter.borrow_mut().add(record);
-        self.one_less(id);
+        self.one_less(id, record.kind);
         // Last, so that the books are right even if it panics.
         if let Some(listener) = &self.listener {
             listener(record);
@@ -212,11 +218,12 @@ impl Recorder {
     }
 
     /// One that was open is not any more.
-    fn one_less(&self, id: u64) {
+    fn one_less(&self, id: u64, kind: Kind) {
         if self.looked_at.get() {
             self.under_way.borrow_mut().remove(&id);
         }
         self.open.set(self.open.get() - 1);
+        self.tunnels.set(self.tunnels.get() - usize::from(kind == Kind::Tunnel));
         if self.open.get() == 0 {
             self.idle.notify_one();
         }
@@ -261,6 +268,14 @@ impl Open {
         self.recorder.note(self.id, self.started, &self.record);
     }
 
+    /// From now on it is a tunnel: what follows the request is not HTTP.
+    pub(crate) fn becomes_tunnel(&mut self) {
+        if self.record.kind == Kind::Exchange {
+            self.record.kind = Kind::Tunnel;
+            self.recorder.tunnels.set(self.recorder.tunnels.get() + 1);
+        }
+    }
+
     /// What tells it from all other requests of all runs.
     pub(crate) fn request_id(&self) -> String {
         let (run, number) = (&*self.recorder.run_id, self.id);
@@ -293,7 +308,7 @@ impl Open {
     /// Takes it back: the tunnel turned out to carry exchanges, each of which has a record of its own.
     pub(crate) fn withdraw(mut self) {
         self.ended = true;
-        self.recorder.one_less(self.id);
+        self.recorder.one_less(self.id, self.record.kind);
     }
 
     /// Enters the record, once.

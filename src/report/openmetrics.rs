@@ -1,377 +1,243 @@
-//! The report as `OpenMetrics` text: for GitLab's metrics reports, and for the textfile collector of Prometheus's node exporter.
+//! The report as metrics, in the text formats of Prometheus: for GitLab's metrics reports, for whoever scrapes a run, for files
+//! and push gateways.
 //!
 //! Names are those of OpenTelemetry's conventions in Prometheus's spelling, and amb's own beside them. Each run has new
-//! figures, so that counters say what this run has counted.
+//! figures, so that counters say what this run has counted. Between two scrapes of a run no counter ever falls: which hosts
+//! have figures of their own is settled once, and durations are counted in ranges that do not depend on how many there are.
 
-use std::fmt::{self, Display, Write};
+mod classic;
+mod families;
 
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use prometheus_client::{
+    collector::Collector, encoding::DescriptorEncoder, encoding::text::encode, registry::Registry,
+};
+
+use self::families::Families;
 use crate::{
     report::document::{Document, Host},
-    traffic::{circuit::CircuitState, latency::Latency, meter::OTHER_HOST},
+    traffic::{latency::Latency, meter::OTHER_HOST},
 };
 
 /// Hosts that have figures of their own; the others are summed up, as no system likes labels without end.
 const MOST_HOSTS: usize = 200;
 
-/// The bounds of the histogram's buckets in microseconds, by OpenTelemetry's conventions, and as they are written.
-const BUCKETS: [(u64, &str); 14] = [
-    (5_000, "0.005"),
-    (10_000, "0.01"),
-    (25_000, "0.025"),
-    (50_000, "0.05"),
-    (75_000, "0.075"),
-    (100_000, "0.1"),
-    (250_000, "0.25"),
-    (500_000, "0.5"),
-    (750_000, "0.75"),
-    (1_000_000, "1.0"),
-    (2_500_000, "2.5"),
-    (5_000_000, "5.0"),
-    (7_500_000, "7.5"),
-    (10_000_000, "10.0"),
+/// The bounds of the histogram's buckets in microseconds and in seconds, by OpenTelemetry's conventions.
+const BUCKETS: [(u64, f64); 14] = [
+    (5_000, 0.005),
+    (10_000, 0.01),
+    (25_000, 0.025),
+    (50_000, 0.05),
+    (75_000, 0.075),
+    (100_000, 0.1),
+    (250_000, 0.25),
+    (500_000, 0.5),
+    (750_000, 0.75),
+    (1_000_000, 1.0),
+    (2_500_000, 2.5),
+    (5_000_000, 5.0),
+    (7_500_000, 7.5),
+    (10_000_000, 10.0),
 ];
 
-/// The report.
+/// Names of labels that figures have of their own, which none that the user chooses may have.
+pub const OWN_LABELS: [&str; 16] = [
+    "action",
+    "circuit",
+    "class",
+    "direction",
+    "id",
+    "le",
+    "mode",
+    "outcome",
+    "policy_id",
+    "reason",
+    "result",
+    "rule",
+    "server_address",
+    "server_port",
+    "state",
+    "version",
+];
+
+/// How metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `OpenMetrics` 1.0.
+    OpenMetrics,
+    /// The text format 0.0.4, which everything around Prometheus reads.
+    Text,
+}
+
+/// What is known of a run while it goes on, and of no other.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Exchanges that have begun and not ended.
+    pub requests: usize,
+    /// Tunnels that have.
+    pub tunnels: usize,
+    /// Whether the command runs; none if there is no command.
+    pub child_up: Option<bool>,
+}
+
+/// What stays the same as long as somebody scrapes.
+#[derive(Clone, Debug, Default)]
+pub struct Exposition {
+    /// Labels that every figure gets.
+    labels: BTreeMap<String, String>,
+    /// The hosts that have figures of their own.
+    shown: BTreeSet<(String, u16)>,
+}
+
+impl Format {
+    /// Its type for `Content-Type`.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+impl Exposition {
+    /// With these labels on every figure.
+    pub fn new(labels: BTreeMap<String, String>) -> Self {
+        Self {
+            labels,
+            shown: BTreeSet::new(),
+        }
+    }
+
+    /// The figures of the report, and of the moment if the run goes on.
+    pub fn render(&mut self, document: &Document, moment: Option<Moment>, format: Format) -> String {
+        let labels = self.labels.iter();
+        let labels = labels.map(|(name, value)| (Cow::Owned(name.clone()), Cow::Owned(printable(value).into_owned())));
+        let mut registry = Registry::with_labels(labels);
+        registry.register_collector(Box::new(Figures {
+            hosts: self.hosts(document),
+            document: document.clone(),
+            moment,
+        }));
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("a String takes everything");
+        match format {
+            Format::OpenMetrics => text,
+            Format::Text => classic::converted(&text),
+        }
+    }
+
+    /// The hosts with figures of their own, and behind them the sum of the others.
+    fn hosts(&mut self, document: &Document) -> Vec<Host> {
+        let mut places: BTreeMap<(String, u16), usize> = BTreeMap::new();
+        // Secrets in names are masked, which may make several alike, and a figure may be told once only.
+        let mut alike: Vec<Vec<&Host>> = Vec::new();
+        let mut others = Vec::new();
+        for host in &document.hosts {
+            let place = (host.name.clone(), host.port);
+            if host.name != OTHER_HOST && self.shown.len() < MOST_HOSTS {
+                self.shown.insert(place.clone());
+            }
+            if !self.shown.contains(&place) {
+                others.push(host);
+                continue;
+            }
+            let at = *places.entry(place).or_insert_with(|| {
+                alike.push(Vec::new());
+                alike.len() - 1
+            });
+            alike[at].push(host);
+        }
+        let merged = alike.into_iter().filter_map(|alike| match alike[..] {
+            [only] => Some(only.clone()),
+            _ => Host::merged(&alike),
+        });
+        let mut hosts: Vec<Host> = merged.collect();
+        hosts.extend(Host::merged(&others).map(|sum| Host {
+            name: OTHER_HOST.to_owned(),
+            port: 0,
+            ..sum
+        }));
+        hosts
+    }
+}
+
+/// The report that a run has written, or that was read back.
 pub(super) fn render(document: &Document) -> String {
-    let hosts = hosts(document);
-    let mut text = String::new();
-    about_run(&mut text, document);
-    about_hosts(&mut text, &hosts);
-    about_volume(&mut text, &hosts);
-    latencies(&mut text, &hosts);
-    about_policies(&mut text, document);
-    about_assertions(&mut text, document);
-    text.push_str("# EOF\n");
-    text
+    Exposition::default().render(document, None, Format::OpenMetrics)
 }
 
-/// A value of a label between its quotes.
-struct Label<'a>(&'a str);
-
-impl Display for Label<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '\\' => f.write_str("\\\\")?,
-                '"' => f.write_str("\\\"")?,
-                '\n' => f.write_str("\\n")?,
-                // Readers split lines at more than that.
-                character if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') => {
-                    write!(f, "\\\\u{{{:x}}}", u32::from(character))?;
-                }
-                character => f.write_char(character)?,
-            }
-        }
-        Ok(())
+/// A value of a label without what some readers end lines at. Quotes and the like are escaped when it is written.
+fn printable(value: &str) -> Cow<'_, str> {
+    let odd =
+        |character: char| character != '\n' && character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
+    if !value.contains(odd) {
+        return Cow::Borrowed(value);
     }
-}
-
-/// Adds formatted text.
-macro_rules! put {
-    ($text:expr, $($arguments:tt)*) => {
-        writeln!($text, $($arguments)*).expect("a String takes everything")
-    };
-}
-
-/// Begins a family of metrics.
-fn family(text: &mut String, name: &str, kind: &str, unit: &str, help: &str) {
-    put!(text, "# TYPE {name} {kind}");
-    if !unit.is_empty() {
-        put!(text, "# UNIT {name} {unit}");
-    }
-    put!(text, "# HELP {name} {help}");
-}
-
-/// The hosts with figures of their own, and behind them the sum of the others.
-fn hosts(document: &Document) -> Vec<Host> {
-    let (own, others) = document.hosts.split_at(document.hosts.len().min(MOST_HOSTS));
-    let mut hosts = own.to_vec();
-    // There may be such a sum already, of hosts that the run did not tell apart.
-    let summed = hosts
-        .iter()
-        .position(|host| host.name == OTHER_HOST && !others.is_empty());
-    let summed = summed.map(|place| hosts.remove(place));
-    let others: Vec<&Host> = others.iter().chain(&summed).collect();
-    hosts.extend(Host::merged(&others).map(|sum| Host {
-        name: OTHER_HOST.to_owned(),
-        port: 0,
-        ..sum
-    }));
-    hosts
-}
-
-/// The run, the command, amb.
-fn about_run(text: &mut String, document: &Document) {
-    family(text, "amb_build", "info", "", "The version of amb.");
-    put!(text, "amb_build_info{{version=\"{}\"}} 1", Label(&document.amb.version));
-    family(
-        text,
-        "amb_run_duration_seconds",
-        "gauge",
-        "seconds",
-        "How long the run took.",
-    );
-    put!(text, "amb_run_duration_seconds {}", document.run.duration.as_secs_f64());
-    let began = document.started_at().duration_since(std::time::SystemTime::UNIX_EPOCH);
-    let ended = (began.unwrap_or_default() + document.run.duration).as_secs_f64();
-    let help = "When the run was over.";
-    family(text, "amb_last_run_timestamp_seconds", "gauge", "seconds", help);
-    put!(text, "amb_last_run_timestamp_seconds {ended}");
-    if let Some(code) = document.child.exit_code {
-        family(
-            text,
-            "amb_child_exit_code",
-            "gauge",
-            "",
-            "The exit status of the command.",
-        );
-        put!(text, "amb_child_exit_code {code}");
-    }
-    family(text, "amb_exit_code", "gauge", "", "The exit status of amb.");
-    put!(text, "amb_exit_code {}", document.exit.code);
-}
-
-/// The labels of a host.
-fn place(host: &Host) -> String {
-    format!("server_address=\"{}\",server_port=\"{}\"", Label(&host.name), host.port)
-}
-
-/// What hosts were asked for and what they answered.
-fn about_hosts(text: &mut String, hosts: &[Host]) {
-    family(
-        text,
-        "amb_requests",
-        "counter",
-        "",
-        "HTTP exchanges, by how they ended.",
-    );
-    for host in hosts {
-        let requests = &host.requests;
-        for (outcome, count) in [
-            ("ok", requests.ok),
-            ("failed", requests.failed),
-            ("denied", requests.denied),
-            ("aborted", requests.aborted),
-            ("cut_short", requests.cut_short),
-        ] {
-            put!(
-                text,
-                "amb_requests_total{{{},outcome=\"{outcome}\"}} {count}",
-                place(host)
-            );
+    let mut text = String::with_capacity(value.len());
+    for character in value.chars() {
+        if odd(character) {
+            text.extend(character.escape_unicode());
+        } else {
+            text.push(character);
         }
     }
-    family(
-        text,
-        "amb_responses",
-        "counter",
-        "",
-        "What servers answered, by the class of the status.",
-    );
-    for host in hosts.iter().filter(|host| host.requests.total > 0) {
-        let status = &host.requests.status;
-        for (class, count) in [
-            ("1xx", status.informational),
-            ("2xx", status.success),
-            ("3xx", status.redirection),
-            ("4xx", status.client_error),
-            ("5xx", status.server_error),
-        ] {
-            put!(text, "amb_responses_total{{{},class=\"{class}\"}} {count}", place(host));
-        }
-    }
-    family(text, "amb_tunnels", "counter", "", "Opaque tunnels, by how they ended.");
-    for (host, tunnels) in hosts.iter().filter_map(|host| Some((host, host.tunnels.as_ref()?))) {
-        for (outcome, count) in [
-            ("ok", tunnels.ok),
-            ("failed", tunnels.failed),
-            ("denied", tunnels.denied),
-            ("aborted", tunnels.aborted),
-            ("open_at_end", tunnels.open_at_end),
-        ] {
-            put!(
-                text,
-                "amb_tunnels_total{{{},outcome=\"{outcome}\"}} {count}",
-                place(host)
-            );
-        }
+    Cow::Owned(text)
+}
+
+/// All that is told at once.
+#[derive(Debug)]
+struct Figures {
+    /// The hosts that are told apart, and the sum of the others.
+    hosts: Vec<Host>,
+    /// The rest of it.
+    document: Document,
+    /// What is under way.
+    moment: Option<Moment>,
+}
+
+impl Collector for Figures {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut families = Families(encoder);
+        self.tell_of_run(&mut families)?;
+        self.tell_of_moment(&mut families)?;
+        self.tell_of_requests(&mut families)?;
+        self.tell_of_volume(&mut families)?;
+        self.tell_of_retries(&mut families)?;
+        self.tell_of_latency(&mut families)?;
+        self.tell_of_policies(&mut families)?;
+        self.tell_of_assertions(&mut families)
     }
 }
 
-/// What passed between them, what was tried again, and what was held back.
-fn about_volume(text: &mut String, hosts: &[Host]) {
-    family(text, "amb_transferred_bytes", "counter", "bytes", "Bytes on the wire.");
-    for host in hosts {
-        let place = place(host);
-        put!(
-            text,
-            "amb_transferred_bytes_total{{{place},direction=\"sent\"}} {}",
-            host.bytes.sent
-        );
-        put!(
-            text,
-            "amb_transferred_bytes_total{{{place},direction=\"received\"}} {}",
-            host.bytes.received
-        );
+/// How a histogram has durations: their sum in seconds, and how many are within each bucket and above the one before it.
+fn buckets(latency: &Latency) -> (f64, [(f64, u64); BUCKETS.len() + 1]) {
+    let mut buckets = [(f64::INFINITY, 0); BUCKETS.len() + 1];
+    for (bucket, (_, seconds)) in buckets.iter_mut().zip(BUCKETS) {
+        bucket.0 = seconds;
     }
-    family(
-        text,
-        "amb_retried_requests",
-        "counter",
-        "",
-        "HTTP exchanges that were tried again.",
-    );
-    for host in hosts {
-        put!(
-            text,
-            "amb_retried_requests_total{{{}}} {}",
-            place(host),
-            host.requests.retried
-        );
+    let mut sum = 0.0;
+    for (micros, count, seconds) in latency.histogram.as_histogram() {
+        let at = BUCKETS.iter().position(|(bound, _)| micros <= *bound);
+        buckets[at.unwrap_or(BUCKETS.len())].1 += count;
+        sum += seconds;
     }
-    family(
-        text,
-        "amb_rate_limited",
-        "counter",
-        "",
-        "What limits delayed or refused.",
-    );
-    for (host, held) in hosts.iter().filter_map(|host| Some((host, host.held.as_ref()?))) {
-        let place = place(host);
-        put!(
-            text,
-            "amb_rate_limited_total{{{place},result=\"delayed\"}} {}",
-            held.delayed
-        );
-        put!(
-            text,
-            "amb_rate_limited_total{{{place},result=\"rejected\"}} {}",
-            held.rejected
-        );
-    }
-}
-
-/// How long exchanges took, by host.
-fn latencies(text: &mut String, hosts: &[Host]) {
-    let name = "http_client_request_duration_seconds";
-    family(
-        text,
-        name,
-        "histogram",
-        "seconds",
-        "How long HTTP exchanges took that were answered.",
-    );
-    let timed = hosts.iter().filter_map(|host| Some((host, host.latency.as_ref()?)));
-    // One without its histogram has no buckets: it is older than they are.
-    for (host, latency) in timed.filter(|(_, latency)| latency.is_mergeable()) {
-        let place = place(host);
-        for (bound, written) in BUCKETS {
-            put!(
-                text,
-                "{name}_bucket{{{place},le=\"{written}\"}} {}",
-                latency.histogram.up_to(bound)
-            );
-        }
-        put!(text, "{name}_bucket{{{place},le=\"+Inf\"}} {}", latency.count);
-        put!(text, "{name}_count{{{place}}} {}", latency.count);
-        put!(text, "{name}_sum{{{place}}} {}", sum(latency));
-    }
-}
-
-/// All of them added up, in seconds.
-fn sum(latency: &Latency) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "the mean has fewer digits than that")]
-    let count = latency.count as f64;
-    latency.mean.as_secs_f64() * count
-}
-
-/// What the rules of egress and circuit breakers did.
-fn about_policies(text: &mut String, document: &Document) {
-    if let Some(egress) = &document.egress {
-        family(
-            text,
-            "amb_egress_decisions",
-            "counter",
-            "",
-            "What the rules of egress said.",
-        );
-        let mut sums = std::collections::BTreeMap::<(&str, &str), u64>::new();
-        for decision in &egress.decisions {
-            *sums.entry((&decision.action, &decision.rule)).or_default() += decision.count;
-        }
-        for ((action, rule), count) in sums {
-            put!(
-                text,
-                "amb_egress_decisions_total{{action=\"{}\",rule=\"{}\",mode=\"{}\"}} {count}",
-                Label(action),
-                Label(rule),
-                Label(&egress.mode)
-            );
-        }
-    }
-    if !document.breakers.circuits.is_empty() {
-        let help = "Where circuits stand that opened: 1 for the state that holds.";
-        family(text, "amb_circuit_breaker_state", "gauge", "", help);
-        for circuit in &document.breakers.circuits {
-            for (name, state) in [
-                ("closed", CircuitState::Closed),
-                ("open", CircuitState::Open),
-                ("half_open", CircuitState::HalfOpen),
-            ] {
-                let holds = u8::from(circuit.state == state);
-                let name_of = Label(&circuit.name);
-                put!(
-                    text,
-                    "amb_circuit_breaker_state{{circuit=\"{name_of}\",state=\"{name}\"}} {holds}"
-                );
-            }
-        }
-        family(
-            text,
-            "amb_circuit_breaker_opened",
-            "counter",
-            "",
-            "How often circuits opened.",
-        );
-        for circuit in &document.breakers.circuits {
-            put!(
-                text,
-                "amb_circuit_breaker_opened_total{{circuit=\"{}\"}} {}",
-                Label(&circuit.name),
-                circuit.opened
-            );
-        }
-    }
-}
-
-/// What came of assertions.
-fn about_assertions(text: &mut String, document: &Document) {
-    if document.assertions.is_empty() {
-        return;
-    }
-    family(
-        text,
-        "amb_assertions",
-        "gauge",
-        "",
-        "What came of assertions: 1 for what did.",
-    );
-    let mut told = std::collections::BTreeSet::new();
-    // Of several runs an assertion may be told twice; a figure may not.
-    for one in document
-        .assertions
-        .iter()
-        .filter(|one| told.insert((&one.name, &one.result)))
-    {
-        let (id, result) = (Label(&one.name), Label(&one.result));
-        put!(text, "amb_assertions{{id=\"{id}\",result=\"{result}\"}} 1");
-    }
+    (sum, buckets)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::report::{human::tests::nothing_seen, json::tests::everything};
+    use crate::{
+        report::{human::tests::nothing_seen, json::tests::everything},
+        traffic::latency::Durations,
+    };
 
     #[test]
     fn counts_and_times_are_told_by_host() {
@@ -380,8 +246,8 @@ mod tests {
             r#"amb_requests_total{server_address="api.example.com",server_port="80",outcome="ok"} 400"#,
             r#"amb_requests_total{server_address="telemetry.example.net",server_port="80",outcome="denied"} 1"#,
             r#"amb_tunnels_total{server_address="b.example.com",server_port="443",outcome="ok"} 1"#,
-            r#"http_client_request_duration_seconds_bucket{server_address="b.example.com",server_port="80",le="+Inf"} 98"#,
-            r#"http_client_request_duration_seconds_bucket{server_address="b.example.com",server_port="80",le="0.1"} 98"#,
+            r#"http_client_request_duration_seconds_bucket{le="+Inf",server_address="b.example.com",server_port="80"} 98"#,
+            r#"http_client_request_duration_seconds_bucket{le="0.1",server_address="b.example.com",server_port="80"} 98"#,
             r#"amb_egress_decisions_total{action="deny",rule="default",mode="enforce"} 1"#,
             r#"amb_circuit_breaker_state{circuit="b.example.com",state="half_open"} 1"#,
             r#"amb_rate_limited_total{server_address="b.example.com",server_port="80",result="delayed"} 1"#,
@@ -406,9 +272,79 @@ mod tests {
         document.hosts[7].name = OTHER_HOST.to_owned();
         let text = render(&document);
         let family = |line: &&str| line.starts_with("amb_requests_total{") && line.contains("outcome=\"ok\"");
-        assert_eq!(text.lines().filter(family).count(), 200);
+        assert_eq!(text.lines().filter(family).count(), 201);
         let other = r#"amb_requests_total{server_address="_other",server_port="0",outcome="ok"} "#;
-        assert!(text.contains(&format!("{other}{}\n", 801 * host.requests.ok)), "{text}");
+        assert!(text.contains(&format!("{other}{}\n", 800 * host.requests.ok)), "{text}");
+    }
+
+    #[test]
+    fn hosts_with_figures_of_their_own_keep_them_between_two_scrapes() {
+        let mut document = Document::of(&everything());
+        let host = document.hosts[0].clone();
+        document.hosts = (0..300)
+            .map(|number| Host {
+                name: format!("{number}.example"),
+                ..host.clone()
+            })
+            .collect();
+        let mut exposition = Exposition::default();
+        let first = exposition.render(&document, None, Format::Text);
+        // Those that were behind are the busiest now.
+        document.hosts.reverse();
+        let second = exposition.render(&document, None, Format::Text);
+        let figures = |text: &str| {
+            let mut lines: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(figures(&first), figures(&second));
+    }
+
+    #[test]
+    fn names_that_are_masked_alike_are_one_host() {
+        let mut document = Document::of(&everything());
+        let host = Host {
+            name: "***".to_owned(),
+            ..document.hosts[0].clone()
+        };
+        document.hosts = vec![host.clone(), host.clone()];
+        let text = render(&document);
+        let mut samples: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.rsplit_once(' '))
+            .map(|it| it.0)
+            .collect();
+        samples.sort_unstable();
+        let all = samples.len();
+        samples.dedup();
+        assert_eq!(samples.len(), all, "{text}");
+        let ok = format!(
+            "server_port=\"{}\",outcome=\"ok\"}} {}\n",
+            host.port,
+            2 * host.requests.ok
+        );
+        assert!(text.contains(&ok), "{text}");
+    }
+
+    #[test]
+    fn no_bucket_and_no_sum_ever_falls_when_more_is_counted() {
+        let mut durations = Durations::default();
+        let mut before = (0.0, [0; BUCKETS.len() + 1]);
+        for number in 0..200 {
+            // About the bound of a bucket, where a range has values on either side.
+            durations.add(Duration::from_micros(4_960 + number * 31 % 97));
+            let latency = durations.clone().finish().unwrap();
+            let (sum, buckets) = buckets(&latency);
+            let counts = buckets.map(|(_, count)| count);
+            assert!(sum > before.0, "{sum} after {} of {number}", before.0);
+            assert!(
+                counts.iter().zip(before.1).all(|(now, before)| *now >= before),
+                "{number}"
+            );
+            assert_eq!(counts.iter().sum::<u64>(), number + 1);
+            before = (sum, counts);
+        }
+        assert!((before.0 / 200.0 - 0.005_008).abs() < 0.000_05, "{}", before.0);
     }
 
     #[test]

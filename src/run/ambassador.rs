@@ -15,9 +15,9 @@ use std::{
 };
 
 use super::{
-    Purpose,
+    Purpose, certificates,
     live::Live,
-    notify,
+    metrics, notify,
     outcome::{self, End, Outcome},
     outputs::Outputs,
     secrets::{self, Secrets},
@@ -29,10 +29,11 @@ use crate::{
     exit::Exit,
     inject,
     monitor::{
-        Kind, Offer, View,
+        Kind, Monitor, Offer, View,
+        metrics::Scraped,
         place::{Control, Place},
     },
-    proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls, TlsErrors},
+    proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls},
     report::{
         access_log::{AccessLog, Sink},
         color::Stream,
@@ -41,7 +42,7 @@ use crate::{
     },
     sabotage,
     supervise::{Mode, Signals, write_stderr},
-    trust::{Directory, TrustError},
+    trust::Directory,
 };
 
 /// Time for the drain's own work beyond what open exchanges are given.
@@ -65,13 +66,15 @@ pub(super) struct Ambassador<'a> {
     /// What it has of secrets, and amb's environment without what is to be hidden.
     pub(super) secrets: Secrets<'a>,
     /// What it is written to.
-    outputs: Outputs,
+    outputs: Outputs<'a>,
     /// What may stop it while it goes on; none if nothing may.
     pub(super) live: Option<Live<'a>>,
     /// The requests that are kept for reports; none if no report tells them.
     requests: Option<Keeper>,
     /// Who gets each record as it ends; none if nobody wants them.
     listener: Option<Listener>,
+    /// Where the metrics are scraped; none if they are not, or it is known to the monitor already.
+    scraped: Option<Scraped>,
     /// What TLS is spoken by.
     tls: Arc<Tls>,
     /// The files by which others trust amb; none if nothing is decrypted.
@@ -116,8 +119,9 @@ impl<'a> Ambassador<'a> {
             reason,
         })?;
         tracing::info!(address = %proxy.address(), run = %run_id, "the proxy listens");
-        let tls = tls(config, &run_id, started_at)?;
-        let trust = trust(&tls, &inject::environment(&secrets.environment))?;
+        let scraped = metrics::bind(&config.metrics)?;
+        let tls = certificates::tls(config, &run_id, started_at)?;
+        let trust = certificates::trust(&tls, &inject::environment(&secrets.environment))?;
         let ambassador = Self {
             purpose,
             config,
@@ -129,6 +133,7 @@ impl<'a> Ambassador<'a> {
             live,
             requests,
             listener,
+            scraped,
             tls,
             trust,
             proxy: proxy.address(),
@@ -184,8 +189,23 @@ impl<'a> Ambassador<'a> {
         })
     }
 
-    /// The run as its endpoints see it. `stop` ends it; none if it ends with its child.
-    pub(super) fn view(&self, child: Option<i32>, stop: Option<Box<dyn Fn() + Send + Sync>>) -> View {
+    /// What lets others look at the run, and ends it by `stop`, if it does not end with its child; none if nobody can look.
+    pub(super) fn monitor(
+        &mut self,
+        child: Option<i32>,
+        control: Option<Control>,
+        stop: Option<Box<dyn Fn() + Send + Sync>>,
+    ) -> Option<Monitor> {
+        let scraped = self.scraped.take();
+        if control.is_none() && scraped.is_none() {
+            return None;
+        }
+        let view = self.view(child, scraped.as_ref().map(Scraped::address), stop);
+        Some(Monitor::new(view, control, scraped))
+    }
+
+    /// The run as its endpoints see it.
+    fn view(&self, child: Option<i32>, metrics: Option<SocketAddr>, stop: Option<Box<dyn Fn() + Send + Sync>>) -> View {
         let run = outcome::description(
             &self.purpose,
             self.config,
@@ -202,6 +222,7 @@ impl<'a> Ambassador<'a> {
             child: child.and_then(|pid| u32::try_from(pid).ok()),
             directory: env::current_dir().unwrap_or_default(),
             proxy: self.proxy,
+            metrics,
             egress: outcome::egress(self.config),
             lookout: self.lookout.clone(),
             offer: Offer::new(
@@ -241,6 +262,8 @@ impl<'a> Ambassador<'a> {
             let drained = drain(standby, signals, self.config.drain, &stderr, waits);
             drop(self.listener);
             let (files, logs) = self.outputs.close();
+            let (policy, tls) = (&self.config.policy, &self.tls);
+            let tell = |summary: &_| files.figures.tell(summary, policy, self.proxy, tls);
             let outcome = Outcome {
                 purpose: self.purpose,
                 config: self.config,
@@ -255,7 +278,7 @@ impl<'a> Ambassador<'a> {
                 logs,
                 requests: self.requests,
             };
-            outcome.report(files, &stderr)
+            outcome.report(files.reports, files.learned, tell, &stderr)
         }));
         drop(trust);
         told.unwrap_or_else(|_| {
@@ -268,30 +291,6 @@ impl<'a> Ambassador<'a> {
 /// Where control sockets are.
 fn place() -> Place {
     Place::of(|name| env::var_os(name))
-}
-
-/// What TLS is spoken by, as far as the run has to do with it.
-fn tls(config: &Config, run_id: &str, started_at: SystemTime) -> Result<Arc<Tls>, TlsErrors> {
-    let tls = Tls::prepare(&config.policy, run_id, started_at)?;
-    for note in &tls.notes {
-        tracing::warn!("{note}");
-    }
-    if let Some(authority) = tls.authority() {
-        sabotage::disclose(&authority.pem(), || authority.key());
-    }
-    Ok(Arc::new(tls))
-}
-
-/// The files by which the command trusts amb; none if nothing is decrypted.
-fn trust(tls: &Tls, inherited: &inject::Environment<'_>) -> Result<Option<Directory>, TrustError> {
-    let Some(authority) = tls.authority() else {
-        return Ok(None);
-    };
-    let directory = Directory::create(authority.der(), inherited)?;
-    for note in &directory.files().notes {
-        tracing::warn!("certificates: {note}");
-    }
-    Ok(Some(directory))
 }
 
 /// Tells of a central policy that was lifted, first of all those who look after it.

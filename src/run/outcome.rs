@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Kind, Purpose, learn, outputs::Files};
+use super::{Kind, Purpose, learn};
 use crate::{
     assert::Facts,
     config::{Config, Governed, Sources},
@@ -14,7 +14,14 @@ use crate::{
     policy::retry::Level,
     proxy::Drained,
     report::{
-        SummaryMode, access_log::AccessLogEnd, color::Stream, document::Document, har::Keeper, human, kept::Kept,
+        SummaryMode,
+        access_log::AccessLogEnd,
+        color::Stream,
+        document::Document,
+        file::{OutputFile, ReportFile},
+        har::Keeper,
+        human,
+        kept::Kept,
     },
     supervise::{ChildExit, Confine, Dismissal, Ended, Signal, Stopped, write_stderr},
     traffic::{
@@ -98,9 +105,15 @@ pub(super) struct Outcome<'a> {
 }
 
 impl Outcome<'_> {
-    /// Writes the report files, then the summary, which says what could not be written. Returns how amb is to end.
-    pub(super) fn report(self, files: Files, stderr: &Stream) -> Exit {
-        let Files { reports, learned } = files;
+    /// Writes the report files, tells others by `tell`, which returns what to warn of, then writes the summary, which says what could
+    /// not be written. Returns how amb is to end.
+    pub(super) fn report(
+        self,
+        reports: Vec<ReportFile>,
+        learned: Option<OutputFile>,
+        tell: impl FnOnce(&Summary) -> Vec<Warning>,
+        stderr: &Stream,
+    ) -> Exit {
         let mode = match self.config.report.summary {
             // Who leaves a shell wants to know what came of it, even if all went well.
             SummaryMode::Auto if self.purpose.kind == Kind::Shell && stderr.terminal => SummaryMode::Full,
@@ -136,6 +149,8 @@ impl Outcome<'_> {
             let message = format!("cannot keep the report: {reason}");
             summary.warnings.push(Warning::new("report_not_kept", message));
         }
+        let warnings = tell(&summary);
+        summary.warnings.extend(warnings);
         if let Some(service) = service {
             summary
                 .warnings

@@ -1,5 +1,6 @@
 //! What a run is written to.
 
+use super::metrics::Figures;
 use crate::{
     config::Config,
     report::{
@@ -9,9 +10,9 @@ use crate::{
 };
 
 /// What a run is written to.
-pub(super) struct Outputs {
+pub(super) struct Outputs<'a> {
     /// What is written at the end.
-    files: Files,
+    files: Files<'a>,
     /// The access log; none if none is wanted.
     access_log: Option<AccessLog>,
     /// The events; none if nobody follows the run.
@@ -19,19 +20,21 @@ pub(super) struct Outputs {
 }
 
 /// What is written at the end.
-pub(super) struct Files {
+pub(super) struct Files<'a> {
     /// The reports' files.
     pub(super) reports: Vec<ReportFile>,
     /// The lockfile that it makes; none if it makes none.
     pub(super) learned: Option<OutputFile>,
+    /// Its figures.
+    pub(super) figures: Figures<'a>,
 }
 
-impl Outputs {
+impl<'a> Outputs<'a> {
     /// Opens all of them.
     ///
     /// # Errors
     /// A line for each that cannot be written.
-    pub(super) fn open(config: &Config) -> Result<Self, String> {
+    pub(super) fn open(config: &'a Config) -> Result<Self, String> {
         let reports = config.report.reserve();
         let learned = config.policy.egress.as_ref().and_then(|egress| egress.learn.as_deref());
         let learned = learned.map(|path| OutputFile::reserve("lockfile", path)).transpose();
@@ -40,7 +43,11 @@ impl Outputs {
         let events = config.report.events.as_ref().map(AccessLog::follow).transpose();
         match (reports, learned, access_log, events) {
             (Ok(reports), Ok(learned), Ok(access_log), Ok(events)) => Ok(Self {
-                files: Files { reports, learned },
+                files: Files {
+                    reports,
+                    learned,
+                    figures: Figures::prepare(&config.metrics),
+                },
                 access_log,
                 events,
             }),
@@ -57,7 +64,7 @@ impl Outputs {
     }
 
     /// Ends the logs; what is written at the end, and what became of them.
-    pub(super) fn close(self) -> (Files, [Option<AccessLogEnd>; 2]) {
+    pub(super) fn close(self) -> (Files<'a>, [Option<AccessLogEnd>; 2]) {
         let logs = [self.access_log, self.events].map(|log| log.map(AccessLog::close));
         (self.files, logs)
     }

@@ -35,7 +35,6 @@ use crate::{
     config::{Config, Sources},
     exit::Exit,
     inject,
-    monitor::Monitor,
     supervise::{Confine, Dismissal, Mode, Term, attend, write_stderr},
 };
 
@@ -67,11 +66,12 @@ fn serve(
         command: &[],
         console: &args.console,
     };
-    let (ambassador, proxy, mut signals) = Ambassador::prepare(purpose, environment, config, sources, Mode::Inherit)?;
+    let (mut ambassador, proxy, mut signals) =
+        Ambassador::prepare(purpose, environment, config, sources, Mode::Inherit)?;
     raise_descriptor_limit();
     let (stopping, stop) = stop_switch()?;
     let control = ambassador.required_control()?;
-    let mut monitor = Monitor::new(ambassador.view(None, Some(stop)), Some(control));
+    let mut monitor = ambassador.monitor(None, Some(control), Some(stop));
     let mut endings = vec![(OwnedFd::from(stopping), Dismissal::Asked)];
     if let Some(process) = args.exit_with {
         endings.push((process_end(process)?, Dismissal::Released));
@@ -89,12 +89,14 @@ fn serve(
 
     announce(args, &ambassador);
     notify::ready(&format!("{} serves on {}", config.name, ambassador.proxy));
-    let dismissal = attend(&mut signals, errands(&mut standby, Some(&mut monitor)), term);
+    let dismissal = attend(&mut signals, errands(&mut standby, monitor.as_mut()), term);
     tracing::info!(?dismissal, "amb ends");
     notify::stopping("amb ends");
 
     let exit = ambassador.finish(End::Dismissed(dismissal), standby, &mut signals);
-    monitor.end();
+    if let Some(monitor) = monitor {
+        monitor.end();
+    }
     mem::forget(signals);
     Ok(exit)
 }

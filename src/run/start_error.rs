@@ -21,6 +21,14 @@ pub(super) enum StartError {
         /// The kernel's reason.
         reason: io::Error,
     },
+    /// The same, where the metrics are to be scraped.
+    #[error("--metrics-listen: cannot listen on {address}: {reason}")]
+    Metrics {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The kernel's reason.
+        reason: io::Error,
+    },
     /// A report or a log cannot be written.
     #[error("{0}")]
     Report(String),

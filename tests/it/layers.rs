@@ -73,6 +73,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("brotli_decompressor", &["proxy"]),
     ("ruzstd", &["proxy"]),
     ("p12_keystore", &["proxy"]),
+    ("prometheus_client", &["report"]),
 ];
 
 /// What a decision has no need of: input and output, clocks, threads, the surroundings.

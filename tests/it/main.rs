@@ -16,6 +16,7 @@ mod fuzz;
 mod generated;
 mod guard;
 mod layers;
+mod metrics;
 mod readme;
 mod records;
 mod reports;

@@ -73,6 +73,7 @@ fn every_key_says_what_it_is_for_and_what_holds_without_it() {
                             "response-body.text",
                             "egress.contact",
                             "egress.learn",
+                            "metrics.textfile",
                             "report.events"
                         ]
                         .contains(&name.as_str()),

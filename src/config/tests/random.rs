@@ -38,6 +38,9 @@ impl Dice {
         let number = self.roll(1..60);
         match (key.name().as_str(), key.kind.as_str()) {
             ("report.files", _) => json!([format!("out{number}.json")]),
+            ("metrics.listen", _) => json!(format!("127.0.0.1:{number}")),
+            ("metrics.pushgateway", _) => json!(format!("https://user:word{number}@h{number}.test/base")),
+            ("metrics.labels", _) => json!(format!("team{number}")),
             ("log.level", _) => json!(self.pick(&["debug", "warn"])),
             ("assert", _) => json!(format!("requests.total > {number}")),
             (name, _) if name.ends_with("headers.set") || name.ends_with("headers.add") => {
@@ -115,6 +118,7 @@ impl Dice {
                     let number = self.roll(0..3);
                     path.push(match key.entry.as_deref() {
                         Some("NAME") => format!("X-Name-{number}"),
+                        Some("LABEL") => format!("name_{number}"),
                         Some("POINTER") => format!("/name/{number}"),
                         Some("STATUS") => format!("40{number}"),
                         _ if key.name() == "secret" => format!("host{number}"),

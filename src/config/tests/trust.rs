@@ -76,13 +76,19 @@ fn only_what_was_found_and_only_what_is_dangerous_needs_trust() {
         .explicit("other.toml")
         .config();
     Scene::new()
-        .file("amb.toml", "timeout.connect = '1s'\nreport.files = ['out.json']\n")
+        .file(
+            "amb.toml",
+            "timeout.connect = '1s'\nreport.files = ['out.json']\nmetrics = { textfile = 'a.prom', labels.a = 'b' }\n",
+        )
         .config();
     for text in [
         dangerous,
         "report.files = ['a.json', 'json=/tmp/x']",
         "report.extend-files = ['../x.json']",
         "access-log.file = '/tmp/x'",
+        "metrics.listen = '9464'",
+        "metrics.textfile = '../amb.prom'",
+        "metrics.pushgateway = 'http://gateway.test'",
         "[profile.a]\nupstream.proxy = 'none'",
     ] {
         let scene = Scene::new().file("amb.toml", text);

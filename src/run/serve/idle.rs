@@ -35,7 +35,8 @@ pub(super) fn watch(lookout: Lookout, limit: Duration) -> io::Result<PipeReader>
 
 /// How long to wait before the next look; none if it has been idle for long enough. It has been there for `age`.
 fn left(look: &Look, age: Duration, limit: Duration) -> Option<Duration> {
-    if look.open > 0 {
+    // A worker that does not answer is busy.
+    if look.open > 0 || look.missing > 0 {
         return Some(limit);
     }
     let left = limit.saturating_sub(look.quiet.unwrap_or(age));

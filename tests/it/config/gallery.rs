@@ -271,6 +271,20 @@ const MISTAKES: &[Mistake] = &[
     in_arguments("a flag's duration without a unit", &["run", "--connect-timeout", "5"]),
     in_arguments("a flag's number out of range", &["run", "--threads", "0"]),
     in_arguments("a flag's rate without its time", &["run", "--rate-limit", "50"]),
+    in_arguments(
+        "metrics that nobody can get",
+        &[
+            "run",
+            "--metrics-listen",
+            ":9464",
+            "--metrics-file",
+            "-",
+            "--pushgateway",
+            "gateway:9091",
+            "--set",
+            "metrics.labels.le=\"x\"",
+        ],
+    ),
     in_arguments("a setting of no key", &["run", "--set", "timeout.conect=2s"]),
     in_arguments("a setting of no value", &["run", "--set", "timeout.connect"]),
     in_arguments(

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, ChildStdin, Command, ExitStatus},
     sync::{Arc, Condvar, Mutex},
     thread::{self, JoinHandle},
@@ -100,7 +100,7 @@ pub(crate) struct Running {
     /// Its stderr.
     stderr: Reader,
     /// Its directory, which goes when it does.
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
     /// Where its report goes.
     report: Option<PathBuf>,
     /// How it ended.
@@ -117,7 +117,7 @@ impl Running {
             stdout: Reader::new(process.stdout.take()),
             stderr: Reader::new(process.stderr.take()),
             process,
-            _home: home,
+            home,
             report,
             status: None,
         }
@@ -179,6 +179,21 @@ impl Running {
         self
     }
 
+    /// Waits for a line on stderr that holds this, and returns it.
+    #[track_caller]
+    pub(crate) fn wait_for_stderr_line(&self, text: &str) -> String {
+        let line = self.stderr.wait_for(|bytes| {
+            let mut lines = complete_lines(bytes).map(String::from_utf8_lossy);
+            lines.find(|line| line.contains(text)).map(|line| line.into_owned())
+        });
+        line.unwrap_or_else(|| panic!("`…{text}…` did not come: {}", self.stderr.so_far()))
+    }
+
+    /// Its own directory, which goes when it does.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Sends a signal to amb.
     #[track_caller]
     pub(crate) fn signal(&self, signal: i32) -> &Self {
@@ -211,21 +226,29 @@ impl Running {
 
     /// Waits for its end, ending its stdin first.
     #[track_caller]
-    pub(crate) fn wait(mut self) -> Outcome {
+    pub(crate) fn wait(self) -> Outcome {
+        self.wait_and(|| ()).0
+    }
+
+    /// The same, and looks at what it has left behind before its directory goes.
+    #[track_caller]
+    pub(crate) fn wait_and<T>(mut self, look: impl FnOnce() -> T) -> (Outcome, T) {
         self.stdin = None;
         self.wait_for_end();
+        let seen = look();
         let status = self.process.wait().expect("a status");
         self.status = Some(status);
         let report = self
             .report
             .as_ref()
             .and_then(|path| serde_json::from_slice(&std::fs::read(path).ok()?).ok());
-        Outcome {
+        let outcome = Outcome {
             status,
             stdout: self.stdout.finish(),
             stderr: self.stderr.finish(),
             report,
-        }
+        };
+        (outcome, seen)
     }
 
     /// Waits until it has ended; fails the test if it does not.
