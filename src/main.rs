@@ -54,7 +54,7 @@ fn outcome() -> Exit {
             }
         }
         Command::Shell(args) => {
-            let args = args.command(|environment| run::shell::of_user(environment));
+            let args = args.command(run::shell::of_user);
             let request = args.request();
             match config::load(&request) {
                 Ok((config, sources)) => run::run(&args, &request.environment, &config, &sources).leave(),
