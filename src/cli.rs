@@ -9,12 +9,16 @@ pub mod complete;
 pub mod config;
 mod console;
 pub mod doctor;
+pub mod env;
 pub mod generate;
 pub mod help;
 pub mod policy;
 pub mod report;
+pub mod serve;
 pub mod status;
+pub mod stop;
 pub mod top;
+pub mod variables;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -64,6 +68,18 @@ Examples:
   amb run --assert 'requests.failed == 0' -- ./smoke.sh
   amb run --connect-to api.example.com:80:localhost:8080 -- ./app
 ";
+
+/// What `amb shell` is mostly used for.
+const SHELL_EXAMPLES: &str = "\
+Examples:
+  amb shell
+  amb shell --intercept=api.example.com
+  amb shell --name staging --profile staging -- zsh
+";
+
+/// What its exit status says.
+const SHELL_EXIT_STATUS: &str = "\
+Exit status: the shell's own; else as with amb run.";
 
 /// What the exit status says.
 const RUN_EXIT_STATUS: &str = "\
@@ -121,6 +137,27 @@ pub enum Command {
         reason = "this is the help text, where backticks would be noise"
     )]
     Run(Box<RunArgs>),
+    /// Open a shell behind a proxy of its own
+    ///
+    /// The shell of the variable SHELL, else the one you log in with, interactive. It says on entry what is on, and
+    /// when you leave it what came through. All else is as with amb run, whose options it takes.
+    Shell(Box<ShellArgs>),
+    /// Run the proxy alone, for every process that is led to it
+    ///
+    /// amb env prints the variables that lead there, amb stop ends it, and so do SIGTERM, SIGINT and SIGHUP. The options are
+    /// those of amb run but for what is about a command; what the files say of that is left aside.
+    Serve(Box<serve::ServeArgs>),
+    /// Print the variables a process needs to use an amb that runs
+    ///
+    /// For eval \"$(amb env)\", or amb env | source in fish. What they replace is kept in AMB_ENV_BEFORE, by which --unset
+    /// takes them back.
+    #[expect(
+        clippy::doc_markdown,
+        reason = "this is the help text, where backticks would be noise"
+    )]
+    Env(env::EnvArgs),
+    /// End an amb serve, and wait until it is gone
+    Stop(stop::StopArgs),
     /// Show what amb does, with a server and a client of its own
     #[command(help_template = HELP_TEMPLATE)]
     Demo(DemoArgs),
@@ -199,6 +236,23 @@ pub struct RunArgs {
         value_hint = ValueHint::CommandWithArguments
     )]
     pub command: Vec<OsString>,
+    /// Show what would be done; start nothing
+    #[arg(short = 'n', long, help_heading = "Configuration")]
+    pub dry_run: bool,
+    /// What amb is to be.
+    #[command(flatten)]
+    pub setup: SetupArgs,
+    /// Whether it is `amb shell`.
+    #[arg(skip)]
+    pub is_shell: bool,
+    /// How amb speaks; the same as in [`Cli`].
+    #[arg(skip)]
+    pub console: Console,
+}
+
+/// What amb is to be, whatever it is for.
+#[derive(Debug, Args)]
+pub struct SetupArgs {
     /// Which layers there are.
     #[command(flatten)]
     pub layers: LayerArgs,
@@ -207,12 +261,30 @@ pub struct RunArgs {
     /// The run is ended when the time is over that the policy gives. The system's log, the report and the summary tell of it.
     #[arg(long, value_name = "REASON", help_heading = "Configuration")]
     pub break_glass: Option<String>,
-    /// Show what would be done; start nothing
-    #[arg(short = 'n', long, help_heading = "Configuration")]
-    pub dry_run: bool,
     /// Everything that can also be configured.
     #[command(flatten)]
     pub options: Options,
+}
+
+/// `amb shell`: the flags of `amb run`, and the shell.
+#[derive(Debug, Args)]
+#[command(
+    help_template = HELP_TEMPLATE,
+    before_help = SHELL_EXAMPLES,
+    after_help = SHELL_EXIT_STATUS,
+    args_override_self = true,
+    override_usage = "amb shell [OPTIONS] [-- <SHELL> [ARGS]...]"
+)]
+pub struct ShellArgs {
+    /// Another shell, with its arguments as they stand here [default: that of the variable SHELL with -i]
+    #[arg(trailing_var_arg = true, num_args = 1.., value_name = "SHELL", value_hint = ValueHint::CommandWithArguments)]
+    pub shell: Vec<OsString>,
+    /// Show what would be done; start nothing
+    #[arg(short = 'n', long, help_heading = "Configuration")]
+    pub dry_run: bool,
+    /// What amb is to be.
+    #[command(flatten)]
+    pub setup: SetupArgs,
     /// How amb speaks; the same as in [`Cli`].
     #[arg(skip)]
     pub console: Console,
@@ -236,17 +308,44 @@ pub struct GenerateArgs {
     pub directory: PathBuf,
 }
 
-impl RunArgs {
+impl SetupArgs {
     /// What is asked of [`load`](crate::config::load), with the surroundings taken from this process.
-    pub fn request(&self) -> Request {
+    fn request(&self) -> Request {
         let mut request = self.layers.request();
         request.flags = self.options.clone();
         request.flags.run = request.flags.run.settle();
         request.flags.tls = request.flags.tls.settle();
         request.flags.circuit_breaker = request.flags.circuit_breaker.settle();
         request.break_glass.clone_from(&self.break_glass);
-        request.program = self.command.first().cloned().unwrap_or_default();
         request
+    }
+}
+
+impl RunArgs {
+    /// What is asked of [`load`](crate::config::load), with the surroundings taken from this process.
+    pub fn request(&self) -> Request {
+        Request {
+            program: self.command.first().cloned().unwrap_or_default(),
+            ..self.setup.request()
+        }
+    }
+}
+
+impl ShellArgs {
+    /// The same as `amb run` has it; `of_user` finds the shell, if none is named, by amb's environment.
+    pub fn command(self, of_user: impl FnOnce(&[(OsString, OsString)]) -> Vec<OsString>) -> RunArgs {
+        let command = if self.shell.is_empty() {
+            of_user(&std::env::vars_os().collect::<Vec<_>>())
+        } else {
+            self.shell
+        };
+        RunArgs {
+            command,
+            dry_run: self.dry_run,
+            setup: self.setup,
+            is_shell: true,
+            console: self.console,
+        }
     }
 }
 
@@ -267,7 +366,17 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit>
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match read {
         Ok(mut cli) => {
+            if let Command::Serve(args) = &cli.command
+                && let Some(flag) = args.misplaced()
+            {
+                say(&format_args!("{flag} is about a command, and amb serve has none"));
+                return Err(Exit::Failed);
+            }
             match &mut cli.command {
+                Command::Shell(args) => args.console = cli.console.clone(),
+                Command::Serve(args) => args.console = cli.console.clone(),
+                Command::Env(args) => args.console = cli.console.clone(),
+                Command::Stop(args) => args.console = cli.console.clone(),
                 Command::Run(args) => args.console = cli.console.clone(),
                 Command::Config(args) => args.console = cli.console.clone(),
                 Command::Policy(args) => args.console = cli.console.clone(),
@@ -366,7 +475,8 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
         }
         _ => say(&usage_error(&error.render().to_string())),
     }
-    if names_run(arguments) {
+    let starts = ["run", "shell", "serve"].map(OsStr::new);
+    if subcommand(arguments).is_some_and(|subcommand| starts.contains(&subcommand)) {
         Exit::Failed
     } else {
         Exit::Usage
@@ -515,7 +625,7 @@ mod tests {
         let Command::Run(args) = parsed(&words).unwrap().command else {
             panic!("{words:?}");
         };
-        assert_eq!(args.options.run.no_proxy.unwrap(), ["a", "b", "c"]);
+        assert_eq!(args.setup.options.run.no_proxy.unwrap(), ["a", "b", "c"]);
     }
 
     #[test]

@@ -453,18 +453,23 @@ fn build(
         parent: trace.run.to_string(),
         keeps_state: trace.joined,
     });
+    let name = run.name.unwrap_or_else(|| {
+        let program = Path::new(&request.program);
+        program
+            .file_name()
+            .unwrap_or(program.as_os_str())
+            .to_string_lossy()
+            .into_owned()
+    });
     let config = Config {
-        name: run.name.unwrap_or_else(|| {
-            let program = Path::new(&request.program);
-            program
-                .file_name()
-                .unwrap_or(program.as_os_str())
-                .to_string_lossy()
-                .into_owned()
-        }),
+        inject: inject::Settings {
+            name: Some(name.clone()),
+            trace,
+            ..run.inject
+        },
+        name,
         listen: run.listen,
         threads: run.threads,
-        inject: inject::Settings { trace, ..run.inject },
         supervise: run.supervise,
         drain: run.drain,
         control: run.control,

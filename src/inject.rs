@@ -13,6 +13,7 @@
 mod difference;
 mod families;
 mod java;
+pub mod memory;
 mod no_proxy;
 
 use std::{
@@ -21,6 +22,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use serde::{Deserialize, Serialize};
+
 pub use difference::difference;
 pub use families::{Family, FamilyList};
 
@@ -28,6 +31,9 @@ use crate::trust;
 
 /// The marker that tells a nested amb, or a script, that it runs under amb, and in which run.
 pub const RUN_ID: &str = "AMB_RUN_ID";
+
+/// The marker that holds what the user calls the run: for prompts.
+pub const NAME: &str = "AMB_NAME";
 
 /// The marker that holds the proxy's address, as `http://127.0.0.1:PORT`.
 pub const PROXY_URL: &str = "AMB_PROXY_URL";
@@ -46,6 +52,8 @@ pub fn environment(variables: &[(OsString, OsString)]) -> Environment<'_> {
 /// What is to be put in the child's environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// The value of [`NAME`]; none leaves it as it was inherited.
+    pub name: Option<String>,
     /// The families of variables to set; the markers are set whatever stands here.
     pub families: Vec<Family>,
     /// Entries to add to the child's `NO_PROXY`, in the form in which they are to appear there.
@@ -68,6 +76,7 @@ pub struct TraceContext {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            name: None,
             families: FamilyList::default().0,
             no_proxy: Vec::new(),
             loopback: Loopback::Direct,
@@ -79,7 +88,8 @@ impl Default for Settings {
 /// Whether the child's requests to `localhost`, `127.0.0.1` and `::1` go to the proxy.
 ///
 /// Go never sends them to a proxy, whatever the environment says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Loopback {
     /// They go direct, as local test servers expect.
     #[default]
@@ -106,7 +116,7 @@ pub struct Change {
 pub enum Origin {
     /// A family the user can choose.
     Family(Family),
-    /// [`RUN_ID`] and [`PROXY_URL`], which every run sets, and [`CA_FILE`].
+    /// [`RUN_ID`], [`NAME`] and [`PROXY_URL`], which every run sets, and [`CA_FILE`].
     Marker,
 }
 
@@ -145,6 +155,9 @@ pub fn changes(
         }
     }
     wanted.insert(RUN_ID.to_owned(), (Some(run_id.into()), Origin::Marker));
+    if let Some(name) = &settings.name {
+        wanted.insert(NAME.to_owned(), (Some(name.into()), Origin::Marker));
+    }
     wanted.insert(PROXY_URL.to_owned(), (Some(url.clone().into()), Origin::Marker));
     if let Some(files) = certificates {
         wanted.insert(

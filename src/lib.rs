@@ -9,7 +9,7 @@
 //!
 //! | Module | What is in it |
 //! | --- | --- |
-//! | [`run`] | `amb run`: the life of the program on one page |
+//! | [`run`] | `amb run` and `amb shell`: the life of the program on one page; `run/serve.rs`, the same without a command |
 //! | [`proxy`] | the proxy; then `proxy/exchange.rs`, one HTTP exchange from the child's request to its answer, `proxy/wire.rs`, the bytes, and `proxy/intercept.rs`, TLS that is decrypted |
 //! | [`supervise`] | the child: its start, its signals, its end; then `supervise/decide.rs`, what is done about a signal |
 //! | [`inject`] | which variables change in the child's environment |
@@ -121,8 +121,8 @@ pub mod assert;
 
 pub mod monitor;
 
-pub mod top;
 pub mod otlp;
+pub mod top;
 
 pub mod report;
 

@@ -53,6 +53,24 @@ fn outcome() -> Exit {
                 Err(mistakes) => cli::refuse_to_start(&mistakes),
             }
         }
+        Command::Shell(args) => {
+            let args = args.command(run::shell::of_user);
+            let request = args.request();
+            match config::load(&request) {
+                Ok((config, sources)) => run::run(&args, &request.environment, &config, &sources).leave(),
+                Err(mistakes) => cli::refuse_to_start(&mistakes),
+            }
+        }
+        Command::Serve(args) if args.detach && !args.detached => run::serve::launch(),
+        Command::Serve(args) => {
+            let request = args.request();
+            match config::load(&request) {
+                Ok((config, sources)) => run::serve::run(&args, &request.environment, &config, &sources).leave(),
+                Err(mistakes) => cli::refuse_to_start(&mistakes),
+            }
+        }
+        Command::Env(args) => cli::env::run(&args),
+        Command::Stop(args) => cli::stop::run(&args),
         Command::Init(args) => cli::config::init(&args),
         Command::Config(args) => cli::config::run(&args),
         Command::Policy(args) => cli::policy::run(&args),

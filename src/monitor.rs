@@ -7,6 +7,7 @@ pub mod client;
 mod control;
 mod endpoint;
 pub mod metrics;
+pub mod offer;
 mod page;
 pub mod place;
 pub mod view;
@@ -31,6 +32,7 @@ use tokio::{
 
 use self::{endpoint::Socket, metrics::Scraped, place::Control};
 pub use self::{
+    offer::Offer,
     page::{Feed, Page},
     view::{Kind, View},
 };

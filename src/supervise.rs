@@ -4,6 +4,7 @@
 //! child has ended, [`Signals::end_on_request`] while amb finishes. All of it on the main thread, which does nothing else:
 //! one `poll(2)` waits for signals, for the child's end and for deadlines.
 
+mod attend;
 mod child;
 mod confine;
 mod decide;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use tracing::debug;
 
 pub use self::{
+    attend::{Dismissal, Term, attend},
     child::{Child, Spawn},
     confine::{Confine, ConfineError, Confinement},
     leftover::Leftovers,
@@ -40,7 +42,7 @@ pub use self::{
     parting::before_a_signal_ends_it,
     signal::{Signal, Signals, Woken},
     spawn_error::SpawnError,
-    startup::{forget_variables, keep_memory_private, settle_in},
+    startup::{close_inherited, forget_variables, keep_memory_private, settle_in},
     terminal::write_stderr,
 };
 use self::{

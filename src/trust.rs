@@ -21,6 +21,7 @@ mod settings;
 mod source;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     io,
@@ -43,7 +44,7 @@ pub struct Files {
     /// The authority's certificate and nothing else, in PEM.
     pub authority: PathBuf,
     /// The variables with their values in the child; `None` removes one.
-    pub variables: BTreeMap<&'static str, Option<OsString>>,
+    pub variables: BTreeMap<Cow<'static, str>, Option<OsString>>,
     /// Options for every JVM, none of which needs quotes; none if the user's own trust store cannot be understood.
     pub java_options: Vec<String>,
     /// What the user should know: what a variable names and cannot be read, and what follows from it.

@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     policy::condition::{self, MOST_INSIDE, Mistake},
-    traffic::assertion::{Actual, Figure, Verdict},
+    traffic::{
+        assertion::{Actual, Figure, Verdict},
+        summary::ChildOutcome,
+    },
 };
 
 /// Values that are told of, of those that an expression looked at.
@@ -397,6 +400,9 @@ fn missing(looked: &[&IdedExpr], key: &str, context: &Context<'_, '_>, facts: &F
         ("hosts", Some(host)) => format!("nothing was sent to {host}"),
         ("routes", Some(route)) => format!("nothing went by {route}"),
         ("replay", _) => "nothing is replayed".to_owned(),
+        ("child", _) if facts.child.is_some_and(|child| child.outcome == ChildOutcome::Absent) => {
+            "there is no command".to_owned()
+        }
         ("child", Some("exit_code")) if facts.child.is_some() => "a signal ended the command".to_owned(),
         ("child", _) if facts.child.is_some() => "no signal ended the command".to_owned(),
         ("child", _) => "the command still runs".to_owned(),

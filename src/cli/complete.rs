@@ -155,9 +155,9 @@ struct Options<'a> {
 }
 
 impl Options<'_> {
-    /// Whether it is the one that wraps a command.
+    /// Whether it is one that wraps a command.
     fn is_run(&self) -> bool {
-        self.command.get_name() == "run"
+        ["run", "shell"].contains(&self.command.get_name())
     }
 
     /// Whether what follows `--` is a command.
@@ -222,6 +222,7 @@ mod tests {
             ("amb run -nc amb.toml git -", 4),
             ("amb run -camb.toml git -", 3),
             ("amb run --dry-run git run --con", 3),
+            ("amb shell --name x -- zsh -", 5),
         ] {
             assert_eq!(at_end(line), Err(begin), "{line:?}");
         }

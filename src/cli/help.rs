@@ -31,7 +31,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 16] = [
+pub(super) const TOPICS: [Topic; 17] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -103,6 +103,12 @@ pub(super) const TOPICS: [Topic; 16] = [
         about: "jobs of GitHub Actions and GitLab",
         heading: "In CI",
         page: "amb-ci",
+    },
+    Topic {
+        name: "shells",
+        about: "amb for a shell, and one for many processes",
+        heading: "In dev shells and beside services",
+        page: "amb-shells",
     },
     Topic {
         name: "metrics",

@@ -60,7 +60,7 @@ pub fn run(args: &StatusArgs) -> Exit {
         .filter(|found| args.run.as_ref().is_none_or(|run| is_called(&found.status, run)))
         .collect();
     if args.json {
-        let all: Vec<_> = found.iter().map(|found| &found.status).collect();
+        let all: Vec<_> = found.iter().map(with_socket).collect();
         let Ok(text) = serde_json::to_string_pretty(&all) else {
             return Exit::Negative;
         };
@@ -75,6 +75,13 @@ pub fn run(args: &StatusArgs) -> Exit {
         return Exit::Negative;
     }
     print(table(&found))
+}
+
+/// What it says of itself, and where it can be asked.
+fn with_socket(found: &Found) -> serde_json::Value {
+    let mut told = serde_json::to_value(&found.status).unwrap_or_default();
+    told["socket"] = found.socket.display().to_string().into();
+    told
 }
 
 /// Whether this is what the run is called.

@@ -264,6 +264,7 @@ impl RunOptions {
             listen: self.listen.unwrap_or_default().0,
             threads: self.threads.unwrap_or(1).into(),
             inject: inject::Settings {
+                name: None,
                 families: self.inject.map_or(injected.families, |list| list.0),
                 no_proxy: self.no_proxy.unwrap_or(injected.no_proxy),
                 loopback: match (confine, self.proxy_loopback) {

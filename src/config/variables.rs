@@ -17,11 +17,13 @@ use super::{
 const LOG: &str = "AMB_LOG";
 
 /// The variables that steer amb, or that it gives its child, and are no keys.
-const CONTROLS: [&str; 6] = [
+const CONTROLS: [&str; 8] = [
     "AMB_CONFIG",
     super::stack::PROFILE_VARIABLE,
     super::trust::VARIABLE,
     crate::inject::RUN_ID,
+    crate::inject::NAME,
+    crate::inject::memory::BEFORE,
     crate::inject::PROXY_URL,
     crate::inject::CA_FILE,
 ];

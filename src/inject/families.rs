@@ -171,7 +171,7 @@ impl Family {
         };
         let known = names
             .iter()
-            .filter_map(|name| Some((*name, files.variables.get(name)?)));
+            .filter_map(|name| Some((*name, files.variables.get(*name)?)));
         known
             .flat_map(|(name, value)| {
                 let spellings = match self {

@@ -616,7 +616,11 @@ fn certificates() -> trust::Files {
     let leading = names.map(|name| (name, Some(OsString::from(format!("/run/{name}")))));
     trust::Files {
         authority: "/run/amb.pem".into(),
-        variables: leading.into_iter().chain([("SSL_CERT_DIR", None)]).collect(),
+        variables: leading
+            .into_iter()
+            .chain([("SSL_CERT_DIR", None)])
+            .map(|(name, value)| (name.into(), value))
+            .collect(),
         java_options: vec!["-Djavax.net.ssl.trustStore=/run/java.jks".to_owned()],
         notes: Vec::new(),
     }

@@ -15,6 +15,10 @@ use hyper::{
     header::HOST,
 };
 use hyper_util::rt::TokioIo;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 use serde::de::DeserializeOwned;
 use tokio::{
     net::UnixStream,
@@ -122,12 +126,24 @@ impl Client {
         self.runtime.block_on(ask(socket, &Method::GET, path)).and_then(read)
     }
 
-    /// Tells a run to do what `path` names.
+    /// Tells a run to end, and waits for that as long as `patience`; whether it has.
     ///
     /// # Errors
     /// It does not answer, or does not want to.
-    pub fn post(&self, socket: &Path, path: &str) -> Result<(), AskError> {
-        self.runtime.block_on(ask(socket, &Method::POST, path)).map(|_| ())
+    pub fn stop(&self, socket: &Path, patience: Duration) -> Result<bool, AskError> {
+        let process = self.runtime.block_on(async {
+            // Before it is told: its number may be another's afterwards.
+            let stream = UnixStream::connect(socket).await.map_err(AskError::Silent)?;
+            let process = stream.peer_cred().ok().and_then(|peer| Pid::from_raw(peer.pid()?));
+            let process = process.and_then(|process| pidfd_open(process, PidfdFlags::empty()).ok());
+            ask(socket, &Method::POST, "/v1/stop").await.map(|_| process)
+        })?;
+        let Some(process) = process else {
+            return Ok(true);
+        };
+        let patience = Timespec::try_from(patience).ok();
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], patience.as_ref());
+        Ok(ended == Ok(1))
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) async fn answer(view: Arc<View>, request: Request<Incoming>) -> Respo
         (&Method::GET, "/v1/status") => json(&view.status().await),
         (&Method::GET, "/v1/live") => json(&view.live().await),
         (&Method::GET, "/v1/report") => json(&view.document().await),
+        (&Method::GET, "/v1/environment") => json(&view.offer),
         (&Method::POST, "/v1/stop") => match &view.stop {
             Some(stop) => {
                 stop();
@@ -25,7 +26,7 @@ pub(super) async fn answer(view: Arc<View>, request: Request<Incoming>) -> Respo
             }
             None => endpoint::refuse(StatusCode::CONFLICT, "this amb ends with its command: end that"),
         },
-        (_, "/v1/status" | "/v1/live" | "/v1/report" | "/v1/stop") => {
+        (_, "/v1/environment" | "/v1/status" | "/v1/live" | "/v1/report" | "/v1/stop") => {
             endpoint::refuse(StatusCode::METHOD_NOT_ALLOWED, "not by this method")
         }
         _ => endpoint::refuse(StatusCode::NOT_FOUND, "there is no such thing"),

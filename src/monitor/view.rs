@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::Offer;
 use crate::{
     proxy::{Look, Lookout},
     report::{
@@ -44,6 +45,8 @@ pub struct View {
     pub egress: Option<&'static str>,
     /// The workers.
     pub lookout: Lookout,
+    /// What others need to use the proxy.
+    pub offer: Offer,
     /// Ends the run; none if it ends with its child.
     pub stop: Option<Box<dyn Fn() + Send + Sync>>,
 }

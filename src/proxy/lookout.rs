@@ -27,6 +27,8 @@ pub struct Look {
     pub meter: Meter,
     /// Exchanges and tunnels that have begun and not ended.
     pub open: usize,
+    /// How long ago the last that has ended did; none if none has.
+    pub quiet: Option<Duration>,
     /// Those of them that are tunnels.
     pub tunnels: usize,
     /// Workers that have ended or did not answer, whose sums are missing here.
@@ -93,6 +95,7 @@ impl Lookout {
             all.meter.merge(look.meter);
             all.missing -= 1;
             all.open += look.open;
+            all.quiet = all.quiet.into_iter().chain(look.quiet).min();
             all.tunnels += look.tunnels;
             all.under_way.extend(look.under_way);
         }

@@ -38,6 +38,8 @@ pub(crate) struct Recorder {
     listener: Option<Listener>,
     /// Exchanges and tunnels that have begun and not ended.
     open: Cell<usize>,
+    /// When the last of them ended; none as long as none has.
+    ended: Cell<Option<Instant>>,
     /// Those of them that are tunnels.
     tunnels: Cell<usize>,
     /// Told when `open` falls to nothing.
@@ -66,6 +68,7 @@ impl Recorder {
             meter: RefCell::default(),
             listener,
             open: Cell::new(0),
+            ended: Cell::new(None),
             tunnels: Cell::new(0),
             idle: Notify::new(),
             closing: Cell::new(false),
@@ -153,6 +156,7 @@ impl Recorder {
         Look {
             meter: self.meter.borrow().clone(),
             open: self.open.get(),
+            quiet: self.ended.get().map(|ended| ended.elapsed()),
             tunnels: self.tunnels.get(),
             under_way: under_way.collect(),
             ..Look::default()
@@ -312,6 +316,7 @@ impl Open {
     fn enter(&mut self) {
         self.ended = true;
         self.record.duration = self.started.elapsed();
+        self.recorder.ended.set(Some(self.started + self.record.duration));
         if self.record.outcome != Outcome::Ok || self.recorder.is_listened_to() {
             self.record.request_id = self.request_id();
         }

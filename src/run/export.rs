@@ -30,16 +30,16 @@ pub(super) fn prepare(config: &Config) -> Option<Exporter> {
 /// Begins to export this run, whose child and proxy these are.
 pub(super) fn begin(
     exporter: Option<&mut Exporter>,
-    run: impl FnOnce() -> summary::Run,
-    (child, proxy): (i32, SocketAddr),
+    run: summary::Run,
+    (child, proxy): (Option<i32>, SocketAddr),
     tls: &Arc<Tls>,
     lookout: &Lookout,
     secrets: &Store,
 ) {
     let Some(exporter) = exporter else { return };
     exporter.begin(Begun {
-        run: run(),
-        child: u32::try_from(child).ok(),
+        run,
+        child: child.and_then(|child| u32::try_from(child).ok()),
         proxy,
         tls,
         lookout: lookout.clone(),

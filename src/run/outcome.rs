@@ -6,15 +6,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::learn;
+use super::{Kind, Purpose, learn};
 use crate::{
     assert::Facts,
-    cli::RunArgs,
     config::{Config, Governed, Sources},
     exit::Exit,
     policy::retry::Level,
     proxy::Drained,
     report::{
+        SummaryMode,
         access_log::AccessLogEnd,
         color::Stream,
         document::Document,
@@ -23,17 +23,63 @@ use crate::{
         human,
         kept::Kept,
     },
-    supervise::{ChildExit, Confine, Ended, Signal, Stopped, write_stderr},
+    supervise::{ChildExit, Confine, Dismissal, Ended, Signal, Stopped, write_stderr},
     traffic::{
         assertion::Assertion,
         summary::{self, ChildOutcome, ExitReason, Summary, Warning},
     },
 };
 
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    /// The child has ended.
+    Child {
+        /// Its process id.
+        pid: i32,
+        /// How it ended.
+        ended: Ended,
+    },
+    /// There was no child, and amb was to end.
+    Dismissed(Dismissal),
+}
+
+impl End {
+    /// How amb is to end if nothing else is found.
+    pub(super) fn exit(self) -> Exit {
+        match self {
+            Self::Child { ended, .. } => ended.into(),
+            Self::Dismissed(Dismissal::TimedOut) => Exit::TimedOut,
+            Self::Dismissed(_) => Exit::Done,
+        }
+    }
+
+    /// Whether an assertion has stopped it.
+    fn is_by_watch(self) -> bool {
+        match self {
+            Self::Child { ended, .. } => ended.stopped == Some(Stopped::ByWatch),
+            Self::Dismissed(dismissal) => dismissal == Dismissal::ByWatch,
+        }
+    }
+
+    /// The child as the reports see it.
+    pub(super) fn child(self) -> summary::Child {
+        match self {
+            Self::Child { pid, ended } => child(pid, ended),
+            Self::Dismissed(_) => summary::Child {
+                pid: None,
+                exit_code: None,
+                signal: None,
+                outcome: ChildOutcome::Absent,
+            },
+        }
+    }
+}
+
 /// A run that is over.
 pub(super) struct Outcome<'a> {
-    /// The command line.
-    pub(super) args: &'a RunArgs,
+    /// What it was for.
+    pub(super) purpose: Purpose<'a>,
     /// What was configured.
     pub(super) config: &'a Config,
     /// Where that came from.
@@ -44,10 +90,8 @@ pub(super) struct Outcome<'a> {
     pub(super) started_at: SystemTime,
     /// From then to the child's end.
     pub(super) duration: Duration,
-    /// The child's process id.
-    pub(super) pid: i32,
-    /// How the child ended.
-    pub(super) ended: Ended,
+    /// How it came to its end.
+    pub(super) end: End,
     /// What passed.
     pub(super) drained: Drained,
     /// Tasks of the proxy that panicked.
@@ -67,13 +111,17 @@ impl Outcome<'_> {
     /// not be written. Returns how amb is to end.
     pub(super) fn report(
         self,
-        files: Vec<ReportFile>,
+        reports: Vec<ReportFile>,
         learned: Option<OutputFile>,
         tell: impl FnOnce(&Summary) -> Vec<Warning>,
         stderr: &Stream,
     ) -> Exit {
-        let mode = self.config.report.summary;
-        let quiet = self.args.console.quiet;
+        let mode = match self.config.report.summary {
+            // Who leaves a shell wants to know what came of it, even if all went well.
+            SummaryMode::Auto if self.purpose.kind == Kind::Shell && stderr.terminal => SummaryMode::Full,
+            mode => mode,
+        };
+        let quiet = self.purpose.console.quiet;
         let keep = self.config.report.keep;
         let requests = self.requests.as_ref().map(Keeper::take).unwrap_or_default();
         let service = self.config.report.ci.service(|name| std::env::var_os(name));
@@ -84,8 +132,8 @@ impl Outcome<'_> {
             summary.warnings.push(warning);
         }
         summary.warnings.extend(requests.warning());
-        summary.reports = files.iter().map(|file| file.path().display().to_string()).collect();
-        for file in files {
+        summary.reports = reports.iter().map(|file| file.path().display().to_string()).collect();
+        for file in reports {
             let path = file.path().display().to_string();
             let written = Document::of(&summary)
                 .veiled()
@@ -128,10 +176,10 @@ impl Outcome<'_> {
     /// How amb is to end: as the child did, unless that ended well and a rule was broken, or something does not hold, that is to
     /// fail the run.
     fn exit(&self, breaks_rules: bool, assertions: &[Assertion]) -> Exit {
-        let ended = Exit::from(self.ended);
+        let ended = self.end.exit();
         let policy_fails = self.config.policy.egress.as_ref().is_some_and(|egress| egress.fails);
         let fails = !self.config.report.no_fail && assertions.iter().any(Assertion::fails);
-        if self.ended.stopped == Some(Stopped::ByWatch) {
+        if self.end.is_by_watch() {
             Exit::AssertionFailed
         } else if ended.status() != 0 {
             ended
@@ -163,7 +211,7 @@ impl Outcome<'_> {
                 .into_iter()
                 .map(|said| Warning::new("credential_withheld", said)),
         );
-        let child = child(self.pid, self.ended);
+        let child = self.end.child();
         let assertions = if self.config.assertions.is_empty() {
             Vec::new()
         } else {
@@ -180,7 +228,7 @@ impl Outcome<'_> {
             judged
         };
         let ends = self.exit(breaks_rules, &assertions);
-        let exit = exit(self.ended, ends);
+        let exit = exit(self.end, ends);
         if self.config.policy.rules.retry.level == Level::All && traffic.retries.retries > 0 {
             let message = format!(
                 "--retry all: {} requests were tried again, and may have been executed more than once",
@@ -206,7 +254,7 @@ impl Outcome<'_> {
                 } else {
                     self.sources.places()
                 },
-                ..description(self.args, self.config, self.sources, self.run_id, self.started_at)
+                ..description(&self.purpose, self.config, self.sources, self.run_id, self.started_at)
             },
             child,
             exit,
@@ -215,7 +263,10 @@ impl Outcome<'_> {
             warnings,
             panicked_tasks: self.panicked,
             egress: egress(self.config),
-            leftovers: Some(self.ended.leftovers.count(marker.as_bytes())).filter(|count| *count > 0),
+            leftovers: match self.end {
+                End::Child { ended, .. } => Some(ended.leftovers.count(marker.as_bytes())).filter(|count| *count > 0),
+                End::Dismissed(_) => None,
+            },
             reports: Vec::new(),
         };
         (summary, ends)
@@ -224,13 +275,13 @@ impl Outcome<'_> {
 
 /// The run itself, as the reports see it, before it is known how long it takes.
 pub(super) fn description(
-    args: &RunArgs,
+    purpose: &Purpose<'_>,
     config: &Config,
     sources: &Sources,
     id: String,
     started_at: SystemTime,
 ) -> summary::Run {
-    let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
+    let words: Vec<_> = purpose.command.iter().map(|word| word.to_string_lossy()).collect();
     summary::Run {
         id,
         trace_id: config.policy.trace.as_ref().map(|trace| trace.run.trace_id()),
@@ -283,7 +334,7 @@ fn central_policy(governed: &Governed) -> summary::CentralPolicy {
 }
 
 /// How the child ended.
-pub(super) fn child(pid: i32, ended: Ended) -> summary::Child {
+fn child(pid: i32, ended: Ended) -> summary::Child {
     let (exit_code, signal) = match ended.status {
         ChildExit::Code(code) => (Some(code), None),
         ChildExit::Signal(number) => (
@@ -308,13 +359,16 @@ pub(super) fn child(pid: i32, ended: Ended) -> summary::Child {
 }
 
 /// How amb is going to end.
-fn exit(ended: Ended, exit: Exit) -> summary::Exit {
-    let reason = match (ended.stopped == Some(Stopped::TimedOut), ended.status) {
-        _ if exit == Exit::PolicyViolated => ExitReason::PolicyViolation,
-        _ if exit == Exit::AssertionFailed => ExitReason::AssertionFailed,
-        (true, _) => ExitReason::RunTimeout,
-        (false, ChildExit::Signal(_)) => ExitReason::Signal,
-        (false, ChildExit::Code(_)) => ExitReason::Child,
+fn exit(end: End, exit: Exit) -> summary::Exit {
+    let reason = match (exit, end) {
+        (Exit::PolicyViolated, _) => ExitReason::PolicyViolation,
+        (Exit::AssertionFailed, _) => ExitReason::AssertionFailed,
+        (Exit::TimedOut, _) => ExitReason::RunTimeout,
+        (_, End::Dismissed(_)) => ExitReason::Stopped,
+        (_, End::Child { ended, .. }) => match ended.status {
+            ChildExit::Signal(_) => ExitReason::Signal,
+            ChildExit::Code(_) => ExitReason::Child,
+        },
     };
     summary::Exit {
         code: exit.status(),

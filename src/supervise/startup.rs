@@ -98,6 +98,27 @@ pub fn forget_variables(names: &[&str]) {
     }
 }
 
+/// Closes every descriptor above the standard streams that amb was started with: those that a command would inherit, which
+/// amb's own are never among. To be called by an amb that lives on without the one who has started it.
+pub fn close_inherited() {
+    let Ok(listed) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let open: Vec<i32> = listed
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|descriptor| *descriptor > libc::STDERR_FILENO)
+        .collect();
+    for descriptor in open {
+        // SAFETY: both take integers. What is not closed on exec belongs to nothing in this process, as all that is opened here is.
+        unsafe {
+            let flags = libc::fcntl(descriptor, libc::F_GETFD);
+            if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
+                libc::close(descriptor);
+            }
+        }
+    }
+}
+
 /// From now on no dump of this process is written and no other process of the same user can look into it: neither trace it nor
 /// read its memory. The command is not affected: exec(2) begins anew ([prctl(2)], `PR_SET_DUMPABLE`).
 ///

@@ -195,17 +195,20 @@ pub enum ChildOutcome {
     Lost,
     /// It has not ended: what is told is the run so far.
     Running,
+    /// There was none: amb has served others.
+    Absent,
 }
 
 impl ChildOutcome {
     /// All.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Exited,
         Self::Signalled,
         Self::TimedOut,
         Self::NotStarted,
         Self::Lost,
         Self::Running,
+        Self::Absent,
     ];
 
     /// Its word.
@@ -217,6 +220,7 @@ impl ChildOutcome {
             Self::NotStarted => "not_started",
             Self::Lost => "lost",
             Self::Running => "running",
+            Self::Absent => "absent",
         }
     }
 }
@@ -248,11 +252,13 @@ pub enum ExitReason {
     Startup,
     /// Nothing yet: what is told is the run so far.
     Running,
+    /// There was no child, and amb ended when it was to.
+    Stopped,
 }
 
 impl ExitReason {
     /// All.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Child,
         Self::Signal,
         Self::RunTimeout,
@@ -260,6 +266,7 @@ impl ExitReason {
         Self::AssertionFailed,
         Self::Startup,
         Self::Running,
+        Self::Stopped,
     ];
 
     /// Its word.
@@ -272,6 +279,7 @@ impl ExitReason {
             Self::AssertionFailed => "assertion_failed",
             Self::Startup => "startup",
             Self::Running => "running",
+            Self::Stopped => "stopped",
         }
     }
 }

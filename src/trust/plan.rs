@@ -226,7 +226,7 @@ impl<'a> Plan<'a> {
 
     /// Where a variable is to lead.
     pub(super) fn set(&mut self, name: &'static str, value: Option<OsString>) {
-        self.files.variables.insert(name, value);
+        self.files.variables.insert(name.into(), value);
     }
 
     /// Says what the user should know of something that a variable names; once, however many variables name it.

@@ -13,7 +13,9 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("demo", &["*"]),
     (
         "cli",
-        &["config", "exit", "monitor", "report", "spelling", "units", "veil"],
+        &[
+            "config", "exit", "inject", "monitor", "report", "spelling", "units", "veil",
+        ],
     ),
     (
         "config",
@@ -48,7 +50,10 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("trust", &[]),
     ("supervise", &["sabotage", "units", "veil"]),
     ("proxy", &["policy", "sabotage", "secret", "traffic", "units", "veil"]),
-    ("monitor", &["proxy", "report", "traffic", "units", "veil"]),
+    (
+        "monitor",
+        &["inject", "proxy", "report", "traffic", "trust", "units", "veil"],
+    ),
     (
         "top",
         &["cli", "exit", "monitor", "report", "supervise", "traffic", "units"],

@@ -24,6 +24,8 @@ mod records;
 mod reports;
 mod resilience;
 mod routes;
+mod serve;
+mod shell;
 mod status;
 mod supervise;
 mod support;

@@ -114,6 +114,25 @@ fn the_table_of_options_is_that_of_the_help() {
 }
 
 #[test]
+fn the_table_of_serve_has_what_run_has_not() {
+    let mut amb = cli::command();
+    amb.build();
+    let shown = |name: &str| -> BTreeSet<String> {
+        let command = amb.find_subcommand(name).unwrap();
+        let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+        shown
+            .filter_map(|argument| argument.get_long().map(ToOwned::to_owned))
+            .collect()
+    };
+    let readme = read("README.md");
+    let table = section(&readme, "serve");
+    let told: BTreeSet<String> = rows(table).iter().flat_map(|row| flags(&row[0])).collect();
+    let (run, serve) = (shown("run"), shown("serve"));
+    assert_eq!(serve.difference(&run).cloned().collect::<BTreeSet<_>>(), told);
+    assert_eq!(shown("shell"), run);
+}
+
+#[test]
 fn every_key_in_the_table_of_options_is_a_key() {
     let readme = read("README.md");
     let table = section(&readme, "options");
@@ -198,6 +217,7 @@ fn the_table_of_families_is_that_of_the_program() {
     for family in Family::value_variants() {
         let row = &rows[&family.to_string()];
         let settings = Settings {
+            name: Some("x".to_owned()),
             families: vec![*family],
             no_proxy: Vec::new(),
             loopback: Loopback::Direct,
@@ -231,7 +251,13 @@ fn the_table_of_families_is_that_of_the_program() {
         assert_eq!(told(&row[2]), certificates.into_keys().collect(), "{family}");
         assert_eq!(row[3].starts_with("yes"), default.contains(family), "{row:?}");
     }
-    for marker in [inject::RUN_ID, inject::PROXY_URL, inject::CA_FILE] {
+    for marker in [
+        inject::RUN_ID,
+        inject::NAME,
+        inject::memory::BEFORE,
+        inject::PROXY_URL,
+        inject::CA_FILE,
+    ] {
         assert!(readme.contains(&format!("`{marker}`")), "{marker}");
     }
 }

@@ -1,6 +1,6 @@
 //! Values that are known elsewhere than in the definition of the command line: keys, profiles, hosts.
 
-use std::{ffi::OsStr, fs};
+use std::{env, ffi::OsStr, fs};
 
 use clap::{Arg, Command};
 use clap_complete::{CompletionCandidate, engine::ArgValueCompleter};
@@ -8,6 +8,7 @@ use clap_complete::{CompletionCandidate, engine::ArgValueCompleter};
 use crate::{
     cli::{config::LayerArgs, generate, help::TOPICS},
     config::{self, schema},
+    monitor::client::{Client, Found},
 };
 
 /// Completes the values of an option or argument from what is typed of them.
@@ -29,6 +30,7 @@ fn completer(argument: &Arg) -> Option<Completer> {
         "key" => Some(keys),
         "profiles" => Some(profiles),
         "words" => Some(subjects),
+        "run" if argument.is_positional() => Some(runs),
         _ if matches!(argument.get_long(), Some("connect-to" | "resolve" | "no-proxy")) => Some(hosts),
         _ => None,
     }
@@ -97,6 +99,16 @@ fn subjects(typed: &OsStr) -> Vec<CompletionCandidate> {
 fn profiles(typed: &OsStr) -> Vec<CompletionCandidate> {
     let names = config::profiles(&LayerArgs::default().request());
     beginning(typed, names.into_iter().map(CompletionCandidate::new))
+}
+
+/// The runs of this user, by name.
+fn runs(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let found = Client::new(|name| env::var_os(name)).map(|client| client.runs());
+    let candidates = found.into_iter().flatten().map(|Found { status, .. }| {
+        let help = format!("{} {}", status.id, status.proxy);
+        CompletionCandidate::new(status.name).help(Some(help.into()))
+    });
+    beginning(typed, candidates)
 }
 
 /// The hosts that this machine knows by name.

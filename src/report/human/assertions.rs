@@ -119,6 +119,15 @@ pub(super) fn verdict(summary: &Summary) -> String {
     let code = summary.exit.code;
     let fate = match (summary.child.outcome, summary.child.exit_code, &summary.child.signal) {
         (ChildOutcome::Exited, Some(status), _) => format!("the command itself exited {status}"),
+        (ChildOutcome::Absent, ..) if summary.assertions.iter().any(|assertion| assertion.aborted) => {
+            let aborted = summary.assertions.iter().find(|assertion| assertion.aborted);
+            let name = aborted.map(|assertion| escape(&assertion.name, Charset::Unicode));
+            return format!(
+                "exit {code}: assertion `{}` failed, and ended amb",
+                name.unwrap_or_default()
+            );
+        }
+        (ChildOutcome::Absent, ..) => return format!("exit {code}: {}", failed(summary)),
         (_, _, Some(signal)) => format!("the command was killed by {}", signal.name),
         _ => "the command was stopped".to_owned(),
     };

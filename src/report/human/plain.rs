@@ -4,7 +4,7 @@ use crate::{
     report::{
         human::{
             self, assertions, circuits, egress, failures, fate, label, label::Labels, leftovers, name, ran, retries,
-            verdict, volume,
+            verb, verdict, volume,
         },
         text::{self, Charset, escape},
     },
@@ -13,7 +13,7 @@ use crate::{
         held::Held,
         latency::Latency,
         meter::{Bytes, HostTraffic, Requests, Tunnels, route::RouteTraffic},
-        summary::Summary,
+        summary::{ChildOutcome, Summary},
     },
     units::ByteSize,
 };
@@ -22,16 +22,19 @@ use crate::{
 pub(super) fn lines(summary: &Summary) -> Vec<String> {
     let traffic = &summary.traffic;
     let mut story = vec![format!(
-        "{} ran {}, {}",
+        "{} {} {}, {}",
         name(summary, Charset::Ascii),
+        verb(summary),
         ran(summary, Charset::Ascii),
         fate(summary, Charset::Ascii)
     )];
     let mut lines = Vec::new();
     if traffic.is_empty() {
         story.push(human::NOTHING_SEEN.to_owned());
-        let hint = format!("{}; {}", human::NOTHING_SEEN_WHY, human::NOTHING_SEEN_HINT);
-        lines.push(format!("amb: hint {hint}"));
+        if summary.child.outcome != ChildOutcome::Absent {
+            let hint = format!("{}; {}", human::NOTHING_SEEN_WHY, human::NOTHING_SEEN_HINT);
+            lines.push(format!("amb: hint {hint}"));
+        }
     } else {
         story.push(volume(summary));
         let endings = human::endings(summary).into_iter().filter(|(count, ..)| *count > 0);

@@ -148,7 +148,7 @@ fn unset_variables_get_the_systems_roots_or_the_authority_alone() {
     for name in ADDING {
         assert_eq!(planned.value(name), "/run/x/amb.pem", "{name}");
     }
-    let others: Vec<_> = planned.files.variables.keys().copied().collect();
+    let others: Vec<_> = planned.files.variables.keys().map(|name| &**name).collect();
     let others: Vec<_> = others
         .into_iter()
         .filter(|name| !REPLACING.contains(name) && !ADDING.contains(name))
