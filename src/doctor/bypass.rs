@@ -277,12 +277,12 @@ fn text(findings: &Findings, stream: &Stream, quiet: bool) -> String {
         1 => "1 connection went around amb".to_owned(),
         many => format!("{many} connections went around amb"),
     };
-    text.push_str(&format!(
+    let last = format!(
         "{} {words}; the command ended with {}\n",
         state.mark(stream),
         run.status
-    ));
-    text
+    );
+    text + &last
 }
 
 #[cfg(test)]
@@ -300,7 +300,7 @@ mod tests {
                 ..Seen::default()
             },
             &BTreeMap::new(),
-            |words| words.to_vec(),
+            <[String]>::to_vec,
         );
         let checks = around.iter().map(Around::check).collect();
         let run = RunFindings {

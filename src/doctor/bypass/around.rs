@@ -83,25 +83,24 @@ pub(super) fn around(
                 && (around.kind, around.transport, around.destination) == (kind, socket.transport, socket.remote)
                 && around.reason == text
         });
-        let around = match same {
-            Some((_, around)) => around,
-            None => {
-                let around = Around {
-                    state: kind.state(),
-                    kind,
-                    transport: socket.transport,
-                    destination: socket.remote,
-                    names,
-                    connections: 0,
-                    processes: Vec::new(),
-                    runtime: runtime.word(),
-                    reason: text,
-                    remedy,
-                };
-                found.push((program, around));
-                let Some((_, around)) = found.last_mut() else { continue };
-                around
-            }
+        let around = if let Some((_, around)) = same {
+            around
+        } else {
+            let around = Around {
+                state: kind.state(),
+                kind,
+                transport: socket.transport,
+                destination: socket.remote,
+                names,
+                connections: 0,
+                processes: Vec::new(),
+                runtime: runtime.word(),
+                reason: text,
+                remedy,
+            };
+            found.push((program, around));
+            let Some((_, around)) = found.last_mut() else { continue };
+            around
         };
         around.connections += 1;
         if around.processes.iter().all(|known| known.pid != process.pid) {
@@ -274,7 +273,7 @@ pub(super) mod tests {
             ..Seen::default()
         };
         let table = named("# none\n10.0.0.2 db.test db # yes\n127.0.0.1 localhost\n");
-        let around = around(&seen, &table, |words| words.to_vec());
+        let around = around(&seen, &table, <[String]>::to_vec);
         let shown: Vec<_> = around
             .iter()
             .map(|it| (it.kind, it.destination.to_string(), it.connections, it.processes.len()))
