@@ -8,6 +8,7 @@ use super::{Console, config::LayerArgs};
 use crate::units::Period;
 
 /// `amb doctor`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
 #[command(
     override_usage = "amb doctor [OPTIONS] [PROGRAM]...\n       amb doctor [OPTIONS] --run -- <COMMAND> [ARGS]..."

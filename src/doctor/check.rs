@@ -119,7 +119,7 @@ pub(super) fn section(heading: &str, checks: &[Check], stream: &Stream) -> Strin
                 lines.remove(0);
             }
         } else {
-            text.push_str(&format!("{mark} {title}\n"));
+            text.extend([&*mark, " ", &*title, "\n"]);
         }
         let indent = if stream.columns >= BESIDE {
             beside

@@ -11,8 +11,8 @@ use std::{
 use super::check::Check;
 use crate::{config, monitor::place::Place, report::document};
 
-/// No clock is right that shows less: seconds since 1970 of 1 November 2026, when this was written.
-const WRITTEN: Duration = Duration::from_secs(1_793_491_200);
+/// No clock is right that shows less: hours since 1970 of 1 November 2026, when this was written.
+const WRITTEN: Duration = Duration::from_hours(498_192);
 /// By how much a file system's clock may be off.
 const DRIFT: Duration = Duration::from_secs(5);
 /// What should be free in the directory for temporary files: certificates and queues of logs are far smaller.
@@ -162,17 +162,15 @@ fn completions() -> Option<Check> {
     let home = env::var_os("HOME").map(PathBuf::from);
     let found = completed(&shell, home.as_deref(), env::var_os("FPATH").as_deref())?;
     let (id, title) = ("places.completions", "completions");
-    Some(match found {
-        Some(path) => Check::ok(id, title, format!("{shell} has them in {}", path.display())),
-        None => {
-            let help = match shell.as_str() {
-                "bash" => "amb completions bash > ~/.local/share/bash-completion/completions/amb",
-                "zsh" => "amb completions zsh > ~/.zfunc/_amb, with ~/.zfunc in $fpath",
-                _ => "amb completions fish > ~/.config/fish/completions/amb.fish",
-            };
-            Check::ok(id, title, format!("{shell} has none in the usual places")).with_remedy(help)
-        }
-    })
+    if let Some(path) = found {
+        return Some(Check::ok(id, title, format!("{shell} has them in {}", path.display())));
+    }
+    let help = match shell.as_str() {
+        "bash" => "amb completions bash > ~/.local/share/bash-completion/completions/amb",
+        "zsh" => "amb completions zsh > ~/.zfunc/_amb, with ~/.zfunc in $fpath",
+        _ => "amb completions fish > ~/.config/fish/completions/amb.fish",
+    };
+    Some(Check::ok(id, title, format!("{shell} has none in the usual places")).with_remedy(help))
 }
 
 /// Where a shell finds what completes amb, by name; none for a shell that amb knows nothing of.

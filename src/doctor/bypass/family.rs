@@ -132,8 +132,8 @@ impl Family {
         if self.run_id.is_none() {
             // A process that has not become its program yet has amb's own environment.
             let outer = env::var(RUN_ID).ok();
-            let ids = members.iter().filter_map(|pid| run_id(*pid));
-            self.run_id = ids.filter(|id| Some(id) != outer.as_ref()).last();
+            let mut ids = members.iter().filter_map(|pid| run_id(*pid));
+            self.run_id = ids.rfind(|id| Some(id) != outer.as_ref());
         }
         if let Some(id) = &self.run_id {
             let strays = parents

@@ -95,11 +95,10 @@ pub(super) fn is_around(socket: &Socket, proxies: &[SocketAddr], listening: &[So
     let accepted = |listener: &SocketAddr| {
         listener.port() == socket.local.port() && (listener.ip().is_unspecified() || listener.ip() == socket.local.ip())
     };
-    socket.remote.port() != 0
-        && !socket.listens
-        && !socket.remote.ip().is_unspecified()
-        && !(socket.transport == Transport::Tcp && listening.iter().any(accepted))
-        && !proxies.contains(&socket.remote)
+    let leads_nowhere = socket.listens || socket.remote.port() == 0 || socket.remote.ip().is_unspecified();
+    let is_accepted = socket.transport == Transport::Tcp && listening.iter().any(accepted);
+    let leads_to_amb = proxies.contains(&socket.remote);
+    !leads_nowhere && !is_accepted && !leads_to_amb
 }
 
 /// Whether a socket says enough when it was seen in one look alone.

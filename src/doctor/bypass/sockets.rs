@@ -1,4 +1,4 @@
-//! The sockets of this machine, as the kernel lists them: by sock_diag(7), or where that is not to be had by `/proc/net`.
+//! The sockets of this machine, as the kernel lists them: by `sock_diag(7)`, or where that is not to be had by `/proc/net`.
 
 use std::{
     fs, io,

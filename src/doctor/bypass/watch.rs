@@ -91,6 +91,7 @@ impl Watcher {
     ///
     /// # Errors
     /// There is no thread to be had.
+    #[expect(clippy::disallowed_methods, reason = "what it looks at is not on tokio's clock")]
     pub(super) fn start(amb: u32, aloud: bool) -> io::Result<Self> {
         let (end, ended) = mpsc::channel();
         let thread = thread::Builder::new().name("amb-watch".to_owned()).spawn(move || {
