@@ -69,7 +69,6 @@ use self::{
     metrics::{Metrics, MetricsOptions},
     run_table::RunOptions,
     stack::Stack,
-    ui_table::UiOptions,
 };
 use crate::{
     assert::{AssertOptions, Assertions},
@@ -205,7 +204,7 @@ pub struct Options {
     pub log: LogOptions,
     /// The live page
     #[command(flatten)]
-    pub ui: UiOptions,
+    pub ui: ui_table::UiOptions,
     /// To whom the figures of a run are told
     #[command(flatten)]
     pub metrics: MetricsOptions,
