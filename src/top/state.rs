@@ -262,9 +262,8 @@ impl State {
     /// What a key leads to.
     pub(super) fn press(&mut self, key: Key) -> Wish {
         match key {
-            Key::Leave => return Wish::Leave,
             Key::Back | Key::Help if self.help => self.help = false,
-            Key::Back => return Wish::Leave,
+            Key::Leave | Key::Back => return Wish::Leave,
             Key::Help => self.help = true,
             Key::Sort => self.sort = self.sort.next(),
             Key::Next => return self.turn(1),

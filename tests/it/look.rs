@@ -51,8 +51,8 @@ impl Looked {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
-        for (name, value) in fields {
-            head.push_str(&format!("{name}: {value}\r\n"));
+        for &(name, value) in fields {
+            head.extend([name, ": ", value, "\r\n"]);
         }
         stream.write_all((head + "\r\n").as_bytes()).unwrap();
         stream

@@ -167,12 +167,13 @@ fn a_collector_that_is_not_there_costs_one_warning_and_no_time() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it is the time that counts here")]
 fn a_collector_that_does_not_answer_is_not_waited_for_by_the_command() {
     let server = Upstream::script([ok("hello"), ok("world")]);
-    let (hold, held) = std::sync::mpsc::channel::<()>();
-    let held = std::sync::Arc::new(std::sync::Mutex::new(held));
+    let (silence, end) = std::sync::mpsc::channel::<()>();
+    let end = std::sync::Arc::new(std::sync::Mutex::new(end));
     let silent = Upstream::serve(move |stream, _| {
-        assert!(held.lock().unwrap().recv().is_err());
+        assert!(end.lock().unwrap().recv().is_err());
         drop(stream);
     });
     let run = getting(
@@ -192,7 +193,7 @@ fn a_collector_that_does_not_answer_is_not_waited_for_by_the_command() {
         "{}",
         outcome.stderr()
     );
-    drop(hold);
+    drop(silence);
 }
 
 #[test]
