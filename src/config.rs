@@ -13,6 +13,7 @@
 //! To add a key, add a field to the options of its policy, with its documentation; to add a table, a field to
 //! [`Options`]. [`schema`] says what can stand beside a field.
 
+mod across;
 pub mod break_glass;
 pub mod cases;
 pub mod central;
@@ -481,7 +482,7 @@ fn build(
         policy: Arc::new(policy),
         secrets,
     };
-    check_across(&config, problems);
+    across::check(&config, problems);
     config
 }
 
@@ -490,47 +491,6 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     fs::File::open(path)?.take(MOST_READ).read_to_end(&mut content)?;
     Ok(content)
-}
-
-/// Finds values that are at odds with each other.
-fn check_across(config: &Config, problems: &mut Vec<Problem>) {
-    if let Some(egress) = &config.policy.egress
-        && egress.learn.is_some()
-        && egress.is_locked()
-    {
-        let reason = "what is held to a lockfile learns nothing: leave out one of the two";
-        problems.push(Problem::between(&["egress", "learn"], &["egress", "locked"], reason));
-    }
-    let log = config.access_log.as_ref().and_then(|target| target.file.as_deref());
-    let plain = |path: &Path| path.strip_prefix("./").unwrap_or(path).to_owned();
-    if let Some(textfile) = &config.metrics.textfile {
-        let is_same = |path: &Path| plain(path) == plain(textfile);
-        let reports = &config.report.files;
-        let other: Option<&[&str]> = if log.is_some_and(is_same) {
-            Some(&["access-log", "file"])
-        } else if reports.iter().any(|report| is_same(&report.path)) {
-            Some(&["report", "files"])
-        } else {
-            None
-        };
-        if let Some(other) = other {
-            let reason = format!("`{}` cannot be two files at once", textfile.display());
-            problems.push(Problem::between(&["metrics", "textfile"], other, reason));
-        }
-    }
-    if let Some(log) = log
-        && config
-            .report
-            .files
-            .iter()
-            .any(|report| plain(&report.path) == plain(log))
-    {
-        let reason = format!(
-            "`{}` is the access log's file too, and a report replaces it",
-            log.display()
-        );
-        problems.push(Problem::between(&["report", "files"], &["access-log", "file"], reason));
-    }
 }
 
 /// The value, or its default and a problem.

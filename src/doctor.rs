@@ -1,6 +1,6 @@
 //! `amb doctor`: what stands between amb and its work on this machine, each thing with what helps: the configuration, the
-//! network, the kernel, and the programs that would go through amb ([`programs`]). With `--run`, what goes around amb while a
-//! command runs ([`bypass`]).
+//! network, the kernel, and the programs that would go through amb (`doctor/programs.rs`). With `--run`, what goes around
+//! amb while a command runs (`doctor/bypass.rs`).
 
 mod bypass;
 mod check;

@@ -1,7 +1,7 @@
 //! `amb top`: a run as it goes on, on a terminal.
 //!
 //! One thread asks the runs once a second, the main one waits for keys and draws. What is drawn is a pure function of a
-//! [`State`](state::State) and the terminal's size.
+//! state and the terminal's size.
 
 mod draw;
 mod failing;

@@ -142,7 +142,15 @@ fn with_nothing_configured_the_defaults_hold() {
     assert_eq!(config.listen, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     assert_eq!(config.threads, 1);
     assert_eq!(config.drain, Duration::from_secs(1));
-    assert_eq!(config.inject, inject::Settings::default());
+    let named = Some("app".to_owned());
+    let defaults = inject::Settings::default();
+    assert_eq!(
+        config.inject,
+        inject::Settings {
+            name: named,
+            ..defaults
+        }
+    );
     assert_eq!(config.supervise, supervise::Settings::default());
 }
 

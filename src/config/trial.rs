@@ -25,7 +25,7 @@ use crate::policy::{
 };
 
 /// The tables that are not shown: those about the run, and those about requests whose meaning for this one is told.
-const NOT_SHOWN: [&str; 11] = [
+const NOT_SHOWN: [&str; 12] = [
     "access-log",
     "assert",
     "auth",
@@ -37,6 +37,7 @@ const NOT_SHOWN: [&str; 11] = [
     "route",
     "run",
     "secret",
+    "ui",
 ];
 
 /// A request that somebody wants to know about.

@@ -30,7 +30,7 @@ pub struct OtelOptions {
     /// Send traces and metrics by OTLP to the collector at this URL, or else where OTEL_EXPORTER_OTLP_ENDPOINT says [default: off]
     ///
     /// Without a URL, and where that variable is not set, it is http://localhost:4318, or port 4317 for grpc. OTEL_* variables
-    /// fill in the rest and win over [otel], though not over a URL here; by themselves they turn nothing on, since they are the
+    /// fill in the rest and win over files, though not over a URL here; by themselves they turn nothing on, since they are the
     /// command's. In files, auto stands for a missing URL, and off for no export. What is sent never goes through amb's own proxy.
     #[expect(
         clippy::doc_markdown,

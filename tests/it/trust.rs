@@ -51,7 +51,8 @@ fn clean(mut run: Amb) -> Amb {
 
 /// `amb run` that decrypts everything, and so has an authority that its command is to trust.
 fn opening() -> Amb {
-    clean(Amb::run(["--summary=off", "--intercept"]))
+    // Without a control socket, which may be in the directory that is looked at.
+    clean(Amb::run(["--summary=off", "--intercept", "--no-control"]))
 }
 
 /// The same, which itself believes servers that `authority` has signed for, and knows this machine by every name.

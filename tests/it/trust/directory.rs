@@ -123,7 +123,7 @@ fn what_would_be_set_is_shown_with_a_stand_in() {
 #[test]
 fn a_run_that_opens_nothing_sets_and_writes_nothing() {
     let place = place();
-    let run = clean(Amb::run(["--summary=off"])).env("TMPDIR", place.path());
+    let run = clean(Amb::run(["--summary=off", "--no-control"])).env("TMPDIR", place.path());
     let names = super::VARIABLES.join("|");
     let script = format!("env | cut -d= -f1 | grep -xE 'AMB_CA_FILE|{names}'; ls $TMPDIR");
     run.shell(&script).outcome().assert_stdout("JAVA_TOOL_OPTIONS\n");
