@@ -142,6 +142,10 @@ impl Exchange<'_> {
                 client.outbox.consume(unsent);
                 self.answered = false;
             }
+            if matches!((&broken, &outcome), (PumpError::Write(_), Outcome::Failed(_))) {
+                // The head has told the client that the server failed; many leave then, and do not read why.
+                return Ok((Next::Reset, outcome, false));
+            }
             if let PumpError::Read(reason) = &broken {
                 client.breaks_like(reason);
             }

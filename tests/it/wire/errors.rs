@@ -254,6 +254,27 @@ fn a_client_that_leaves_cancels_its_request() {
     }
 }
 
+/// Many leave when they have read that the server failed, and do not read why.
+#[test]
+fn a_client_that_leaves_at_the_head_of_a_server_error_has_seen_it_fail() {
+    let (gone, is_gone) = std::sync::mpsc::channel();
+    let origin = by_hand(move |mut peer, _| {
+        peer.until(b"\r\n\r\n").unwrap();
+        peer.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\n\r\nsorry");
+        peer.rest();
+        gone.send(()).unwrap();
+    });
+    let proxy = Proxy::start();
+    let mut client = proxy.connect();
+    client.send(get(&origin));
+    client.until(b"sorry").unwrap();
+    drop(client);
+    is_gone.recv_timeout(crate::support::PATIENCE).unwrap();
+    let records = proxy.end();
+    records.assert_exchanges(&[("failed", 1)]);
+    records.assert_failure("the server answered 503 Service Unavailable");
+}
+
 /// Checklist 103, decided as: a half-close is not a departure.
 #[test]
 fn a_client_that_only_half_closes_gets_its_answer() {
