@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The version of the report's schema.
-pub const SCHEMA_VERSION: &str = "1.3";
+pub const SCHEMA_VERSION: &str = "1.4";
 
 /// What names the schema.
 pub(super) const SCHEMA: &str = "urn:amb:report:1";
@@ -520,7 +520,7 @@ impl Document {
         /// What every version of the schema has.
         #[derive(Deserialize)]
         struct Versioned {
-            /// `1.3`.
+            /// `1.4`.
             schema_version: Option<String>,
         }
         let json = |reason: serde_json::Error| ReadError::Json(reason.to_string());
