@@ -611,7 +611,7 @@ mod tests {
     fn what_is_no_report_is_refused_with_the_reason() {
         assert_eq!(
             refused(r#"{"schema_version": "2.0", "runs": []}"#),
-            "its schema is 2.0, and this amb reads 1.3: a newer amb can read it"
+            format!("its schema is 2.0, and this amb reads {SCHEMA_VERSION}: a newer amb can read it")
         );
         assert!(refused(r#"{"schema_version": "next"}"#).starts_with("its schema is next"));
         for foreign in ["{}", "[]", "7", r#"{"schema_version": 1}"#] {
