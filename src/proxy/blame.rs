@@ -8,7 +8,7 @@ use super::{
     tls,
     wire::{connection::Connection, head::ResponseHead, http1::ReadHeadError, http2::Broken, pump::PumpError},
 };
-use crate::traffic::{Blame, Failure};
+use crate::traffic::{Blame, Failure, Outcome};
 
 /// A server that could not be written to or read from before its answer.
 pub(super) fn closed_early(reason: &io::Error) -> ExchangeError {
@@ -92,8 +92,17 @@ pub(super) fn response_body_error(broken: PumpError) -> ExchangeError {
     }
 }
 
+/// How an exchange ends that a server answers in full with this head.
+pub(super) fn outcome(head: &ResponseHead) -> Outcome {
+    if head.status >= 500 {
+        Outcome::Failed(server_error(head))
+    } else {
+        Outcome::Ok
+    }
+}
+
 /// A server's own error, as OpenTelemetry names it: by its status.
-pub(super) fn server_error(head: &ResponseHead) -> Failure {
+fn server_error(head: &ResponseHead) -> Failure {
     let detail = format!(
         "the server answered {} {}",
         head.status,

@@ -192,7 +192,7 @@ fn the_command_may_still_listen_and_be_called() {
     let run = Amb::run(["--confine=tcp"]).command([python.as_os_str(), "-c".as_ref(), code.as_ref()]);
     let running = run.start();
     let port: u16 = running.wait_for_rest("port ").trim().parse().unwrap();
-    let mut peer = Peer::new(std::net::TcpStream::connect(("127.0.0.1", port)).unwrap());
+    let mut peer = Peer::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
     assert_eq!(peer.rest().0, b"hello");
     running.wait().assert_status(0);
 }

@@ -74,11 +74,7 @@ impl Exchange<'_> {
         let server_said = hop::strip(&mut head.fields, head.version, false);
         let contradicts = framing == Framing::Chunked && head.fields.contains("content-length");
         // By what the server said, whatever the client is told.
-        let outcome = if head.status >= 500 {
-            Outcome::Failed(blame::server_error(&head))
-        } else {
-            Outcome::Ok
-        };
+        let outcome = blame::outcome(&head);
         let edits = self.rules.edits.clone().filter(|edits| edits.is_about_responses());
         let reply = match &edits {
             Some(edits) => Box::pin(self.change_reply(edits, client, server, conversation, &mut head, framing)).await?,
