@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::error::ConfigError;
 use crate::{
     policy::egress::{destination::Destination, lock::place},
+    report::text::plural,
     units::ByteSize,
 };
 
@@ -133,7 +134,7 @@ pub fn suggest(files: &[PathBuf], generalise: bool) -> Result<String, ConfigErro
     }
     let mut text = format!(
         "# Where {} went, by `amb policy suggest`:\n",
-        counted(reports.len() as u64, "run")
+        plural(reports.len() as u64, "run")
     );
     let mut places = Places::new();
     let mut incomplete = false;
@@ -295,10 +296,10 @@ impl Evidence {
     fn told(&self, runs: usize) -> String {
         let mut parts = Vec::new();
         if self.requests > 0 {
-            parts.push(counted(self.requests, "request"));
+            parts.push(plural(self.requests, "request"));
         }
         if self.tunnels > 0 {
-            parts.push(counted(self.tunnels, "tunnel"));
+            parts.push(plural(self.tunnels, "tunnel"));
         }
         if self.failed > 0 {
             parts.push(format!("{} failed", self.failed));
@@ -326,12 +327,6 @@ impl Evidence {
         }
         told
     }
-}
-
-/// A number of things.
-fn counted(number: u64, thing: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {thing}{plural}")
 }
 
 #[cfg(test)]
