@@ -12,6 +12,8 @@ pub mod doctor;
 pub mod env;
 pub mod generate;
 pub mod help;
+#[cfg(feature = "keyring")]
+pub mod keyring;
 pub mod policy;
 pub mod report;
 pub mod serve;
@@ -20,10 +22,7 @@ pub mod stop;
 pub mod top;
 pub mod variables;
 
-use std::{
-    ffi::{OsStr, OsString},
-    path::PathBuf,
-};
+use std::ffi::{OsStr, OsString};
 
 use clap::{
     Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint,
@@ -212,13 +211,20 @@ pub enum Command {
     /// Be the program of the demo
     #[command(hide = true)]
     DemoProgram,
+    /// Let connect what a run with --capture has left behind
+    #[command(hide = true)]
+    KeepConnecting,
+    /// Print a secret that the desktop's keyring holds, for the run that has asked
+    #[cfg(feature = "keyring")]
+    #[command(hide = true)]
+    Keyring(keyring::KeyringArgs),
     /// Write the man pages or the completion scripts
     #[command(hide = true)]
-    Generate(GenerateArgs),
+    Generate(generate::GenerateArgs),
 }
 
 /// `amb run`: its flags, and the command.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(
     help_template = HELP_TEMPLATE,
     before_help = RUN_EXAMPLES,
@@ -251,7 +257,7 @@ pub struct RunArgs {
 }
 
 /// What amb is to be, whatever it is for.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct SetupArgs {
     /// Which layers there are.
     #[command(flatten)]
@@ -264,6 +270,9 @@ pub struct SetupArgs {
     /// Everything that can also be configured.
     #[command(flatten)]
     pub options: Options,
+    /// Whether there is no flag at all.
+    #[arg(skip)]
+    pub is_bare: bool,
 }
 
 /// `amb shell`: the flags of `amb run`, and the shell.
@@ -298,24 +307,17 @@ pub struct DemoArgs {
     pub console: Console,
 }
 
-/// `amb generate`.
-#[derive(Debug, Args)]
-pub struct GenerateArgs {
-    /// What to write.
-    pub what: generate::What,
-    /// The directory that it is written to.
-    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub directory: PathBuf,
-}
-
 impl SetupArgs {
     /// What is asked of [`load`](crate::config::load), with the surroundings taken from this process.
     fn request(&self) -> Request {
         let mut request = self.layers.request();
-        request.flags = self.options.clone();
-        request.flags.run = request.flags.run.settle();
-        request.flags.tls = request.flags.tls.settle();
-        request.flags.circuit_breaker = request.flags.circuit_breaker.settle();
+        request.flags = (!self.is_bare).then(|| {
+            let mut flags = self.options.clone();
+            flags.run = flags.run.settle();
+            flags.tls = flags.tls.settle();
+            flags.circuit_breaker = flags.circuit_breaker.settle();
+            Box::new(flags)
+        });
         request.break_glass.clone_from(&self.break_glass);
         request
     }
@@ -415,6 +417,20 @@ enum RunCommand {
 
 /// `amb run` without a mistake; none for everything else, help included, which is for those to say who know all subcommands.
 fn parse_run(arguments: &[OsString]) -> Option<Cli> {
+    if let Some(command) = bare_run(arguments) {
+        let args = RunArgs {
+            command: command.to_vec(),
+            setup: SetupArgs {
+                is_bare: true,
+                ..SetupArgs::default()
+            },
+            ..RunArgs::default()
+        };
+        return Some(Cli {
+            command: Command::Run(Box::new(args)),
+            console: Console::default(),
+        });
+    }
     if !names_run(arguments) {
         return None;
     }
@@ -425,6 +441,19 @@ fn parse_run(arguments: &[OsString]) -> Option<Cli> {
         command: Command::Run(args),
         console,
     })
+}
+
+/// The command of an `amb run` without options, as most are that run in production. There is nothing in it for clap to read, and
+/// to tell clap of all options would be a fifth of what a start does.
+fn bare_run(arguments: &[OsString]) -> Option<&[OsString]> {
+    let (subcommand, rest) = arguments.get(1..)?.split_first()?;
+    let (first, behind) = rest.split_first()?;
+    let command = match first.as_encoded_bytes() {
+        b"--" => behind,
+        [b'-', ..] => return None,
+        _ => rest,
+    };
+    (subcommand == "run" && !command.is_empty()).then_some(command)
 }
 
 /// How clap may colour its help, by `--color` among arguments that it has not read yet. By itself it knows all variables
@@ -559,6 +588,37 @@ mod tests {
     }
 
     #[test]
+    fn a_run_without_options_is_what_clap_would_make_of_it() {
+        for bare in [
+            &["amb", "run", "ls"][..],
+            &["amb", "run", "--", "ls", "-la", "--quiet"],
+            &["amb", "run", "ls", "--", "-x"],
+            &["amb", "run", "--", "--weird", "-n"],
+            &["amb", "run", "--", "--"],
+            &["amb", "run", "", "x"],
+        ] {
+            let arguments: Vec<OsString> = bare.iter().map(OsString::from).collect();
+            assert!(bare_run(&arguments).is_some(), "{bare:?}");
+            let by_clap = format!("{:?}", parsed(bare).unwrap());
+            let by_hand = format!("{:?}", parse(arguments).unwrap());
+            // All that it says besides is that there is no flag.
+            assert_eq!(by_hand.replace("is_bare: true", "is_bare: false"), by_clap, "{bare:?}");
+            assert!(by_hand.contains("is_bare: true"), "{by_hand}");
+        }
+        for other in [
+            &["amb", "run"][..],
+            &["amb", "run", "--"],
+            &["amb", "run", "-q", "ls"],
+            &["amb", "run", "-", "ls"],
+            &["amb", "-q", "run", "ls"],
+            &["amb", "shell", "ls"],
+        ] {
+            let arguments: Vec<OsString> = other.iter().map(OsString::from).collect();
+            assert!(bare_run(&arguments).is_none(), "{other:?}");
+        }
+    }
+
+    #[test]
     fn everything_behind_the_command_belongs_to_it() {
         assert_eq!(wrapped(&["amb", "run", "ls", "-la", "--help"]), ["ls", "-la", "--help"]);
         assert_eq!(wrapped(&["amb", "run", "ls", "--", "-x"]), ["ls", "--", "-x"]);
@@ -604,7 +664,7 @@ mod tests {
             let Command::Run(args) = parsed(&words).unwrap().command else {
                 panic!("{words:?}");
             };
-            assert_eq!(args.request().flags.run.proxy_loopback, expected, "{words:?}");
+            assert_eq!(args.request().flags.unwrap().run.proxy_loopback, expected, "{words:?}");
         }
         for (arguments, expected) in [
             (vec!["--circuit-breaker"], Some(true)),
@@ -615,7 +675,11 @@ mod tests {
             let Command::Run(args) = parsed(&words).unwrap().command else {
                 panic!("{words:?}");
             };
-            assert_eq!(args.request().flags.circuit_breaker.enabled, expected, "{words:?}");
+            assert_eq!(
+                args.request().flags.unwrap().circuit_breaker.enabled,
+                expected,
+                "{words:?}"
+            );
         }
     }
 

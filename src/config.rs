@@ -217,8 +217,8 @@ pub struct Options {
 /// What [`load`] looks at; nothing else of the surroundings is read.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// The flags that are keys.
-    pub flags: Options,
+    /// The flags that are keys; none if there is no flag at all.
+    pub flags: Option<Box<Options>>,
     /// `--set`, in their order: the strongest layers of all.
     pub overrides: Vec<String>,
     /// `--profile`, the weakest first; none falls back to `AMB_PROFILE`, which separates them by commas.
@@ -254,6 +254,8 @@ pub struct Config {
     pub inject: inject::Settings,
     /// How the child is looked after.
     pub supervise: supervise::Settings,
+    /// Whether connections are captured that no proxy was asked for.
+    pub capture: bool,
     /// How long open exchanges may go on when the child has ended. Default: 1 s; zero waits for none.
     pub drain: Duration,
     /// Whether the run can be looked at while it goes on.
@@ -393,9 +395,10 @@ fn build(
 ) -> Config {
     let run = options.run.build(problems);
     let (secrets, bindings) = options.secret.build(problems);
+    let flags = request.flags.as_deref();
     let given = Given {
         environment: &request.environment,
-        flag: request.flags.otel.endpoint.as_deref(),
+        flag: flags.and_then(|flags| flags.otel.endpoint.as_deref()),
         governed,
         secrets: &bindings,
     };
@@ -472,6 +475,7 @@ fn build(
         threads: run.threads,
         supervise: run.supervise,
         drain: run.drain,
+        capture: run.capture,
         control: run.control,
         ui: options.ui.listen.map(|address| address.0),
         assertions: options.assert.build(problems),

@@ -141,6 +141,7 @@ pub fn changes(
         proxy,
         url: &url,
         no_proxy: &no_proxy,
+        no_proxy_value: &no_proxy.join(","),
         loopback: settings.loopback,
         certificates,
         trace: settings.trace.as_ref(),
@@ -170,6 +171,11 @@ pub fn changes(
         .filter(|(name, (value, _))| inherited.get(OsStr::new(name)).copied() != value.as_deref())
         .map(|(name, (value, origin))| Change { name, value, origin })
         .collect()
+}
+
+/// The value of the child's `NO_PROXY`, whether or not it gets a variable that says so; arguments as for [`changes`].
+pub fn no_proxy(inherited: &Environment<'_>, proxy: SocketAddr, settings: &Settings) -> String {
+    no_proxy::merge(inherited, reachable(proxy), &settings.no_proxy, settings.loopback).join(",")
 }
 
 /// The address under which a listener bound to `bound` is reached from this machine.

@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`run`] | `amb run` and `amb shell`: the life of the program on one page; `run/serve.rs`, the same without a command |
 //! | [`proxy`] | the proxy; then `proxy/exchange.rs`, one HTTP exchange from the child's request to its answer, `proxy/wire.rs`, the bytes, and `proxy/intercept.rs`, TLS that is decrypted |
+//! | [`mod@capture`] | connections of programs that know of no proxy, led to amb by the kernel |
 //! | [`supervise`] | the child: its start, its signals, its end; then `supervise/decide.rs`, what is done about a signal |
 //! | [`inject`] | which variables change in the child's environment |
 //! | [`trust`] | the certificates that let the child trust amb when it decrypts HTTPS |
@@ -43,7 +44,7 @@
 //!  Proxy::bind ──────────── address ──┐               ├ http   → exchange ─→ upstream
 //!  Tls::prepare                       │               │                 ↑ HTTP inside, or inside TLS: intercept
 //!  inject::changes ←──────────────────┘               │                 │
-//!  Spawn::start                                       └ CONNECT, socks → tunnel ─→ upstream
+//!  Spawn::start ─→ connect(2)? amb-capture: a thread  └ CONNECT, socks, captured → tunnel ─→ upstream
 //!  Proxy::serve ─────────── policy ──────────────→      each end: Record → Meter
 //!  Supervisor::run … the child has ended
 //!  Serving::drain ────────────────────────────→     what is open may end
@@ -74,18 +75,18 @@
 //!    Tests: `records::whatever_becomes_of_a_request_it_is_one_record`,
 //!    `records::whatever_becomes_of_a_tunnel_it_is_one_record`.
 //! 7. **stdout is the child's**: `amb run` writes nothing to it. Its own lines go to stderr, before the child starts and
-//!    after it has ended. Lints: `print_stdout`, `print_stderr`. Test: `supervise::inherited::much_data_passes_unharmed`.
+//!    after it has ended; in between only what `--progress` and the logs were asked for. Lints: `print_stdout`, `print_stderr`. Test: `supervise::inherited::much_data_passes_unharmed`.
 //! 8. **What has left [`config::load`] is valid**: no other module checks it again. Test:
 //!    `config::mistakes_in_all_layers_are_told_at_once`.
 //! 9. **The child inherits what amb inherited**: signal mask, ignored signals, limits, open files, the environment in its
 //!    order. Tests: `supervise::inherited::ignored_and_blocked_signals_stay_so`,
 //!    `supervise::inherited::open_files_are_the_same`,
 //!    `supervise::inherited::the_environment_keeps_its_order_and_gains_only_documented_names`.
-//! 10. **Crates that shape a module are named in it alone**: `command_group` and `signal_hook` in `supervise`, `figment` in
-//!     `config`, `indicatif` and `prometheus_client` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`, `cel` and `json_patch` in `policy`, `cel`
+//! 10. **Crates that shape a module are named in it alone**: `signal_hook` in `supervise`, `command_group` in `secret`,
+//!     `figment` in `config`, `indicatif` and `prometheus_client` in `report`, `httparse`, `rustls` and `rcgen` in `proxy`, `cel` and `json_patch` in `policy`, `cel`
 //!     in `assert`, too, `opentelemetry_proto` in `otlp`. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
-//! 11. **Unsafe code is in four files** of `supervise` and in `main.rs`, each of which says why. Lint: `unsafe_code`. Test:
+//! 11. **Unsafe code is in five files** of `supervise`, in one of `capture` and in `main.rs`, each of which says why. Lint: `unsafe_code`. Test:
 //!     `layers::every_module_keeps_to_its_layer`.
 //! 12. **README, man pages and completions are what the program is.** Tests:
 //!     `readme::the_table_of_options_is_that_of_the_help`, `generated::the_man_pages_are_those_of_this_command_line`.
@@ -106,6 +107,8 @@
 pub mod run;
 
 pub mod proxy;
+
+pub mod capture;
 
 pub mod supervise;
 

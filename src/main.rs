@@ -13,7 +13,7 @@
 use std::ffi::{c_char, c_int};
 
 use amb::{
-    ca,
+    ca, capture,
     cli::{self, Command},
     config, demo, doctor,
     exit::Exit,
@@ -78,10 +78,17 @@ fn outcome() -> Exit {
         Command::Status(args) => cli::status::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Ca(args) => ca::run(&args),
+        Command::KeepConnecting => {
+            supervise::close_inherited();
+            capture::keep();
+            Exit::Done
+        }
         Command::Doctor(args) => doctor::run(&args),
         Command::Trust(args) => cli::config::trust(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoProgram => demo::program::run(),
+        #[cfg(feature = "keyring")]
+        Command::Keyring(args) => cli::keyring::run(&args),
         Command::Help(args) => cli::help::run(&args, console.color),
         Command::Completions(args) => cli::complete::print_script(&args),
         Command::Complete(args) => cli::complete::print_candidates(&args),

@@ -95,6 +95,7 @@ impl Monitor {
     /// Begins to serve, unless it does already.
     pub fn begin(&mut self) {
         if self.thread.is_none() {
+            self.view.lookout.keep();
             let thread = self.serve();
             let thread = thread.inspect_err(|reason| tracing::warn!(%reason, "amb cannot be asked about this run"));
             self.thread = thread.ok();

@@ -182,6 +182,11 @@ impl Policy {
         })
     }
 
+    /// Whether anything of what holds for a connection before it is opened depends on what its place is called.
+    pub fn goes_by_names(&self) -> bool {
+        self.routes.is_some() || self.egress.is_some() || !self.reach.is_empty()
+    }
+
     /// All routes, in their order.
     pub fn routes(&self) -> &[Route] {
         self.routes.as_ref().map_or(&[], Routes::as_slice)

@@ -2,11 +2,13 @@
 //!
 //! Read `exchange.rs` first. A request's way: `worker.rs` (accept, sniff) → `http.rs` or `socks.rs` → `exchange.rs` or
 //! `tunnel.rs` → `upstream.rs`; every end is a record (`recorder.rs`). TLS in a tunnel that is to be opened goes through
-//! `intercept.rs`, which makes requests of it for `http.rs` or `http2.rs`; `tls.rs` has what that needs.
+//! `intercept.rs`, which makes requests of it for `http.rs` or `http2.rs`; `tls.rs` has what that needs. What asks for no proxy comes
+//! in by `captured.rs`.
 
 mod access;
 mod answer;
 mod blame;
+mod captured;
 mod clearance;
 mod coding;
 mod credentials;
@@ -32,14 +34,13 @@ mod tunnel;
 mod upstream;
 mod via;
 mod wire;
+mod work;
 mod worker;
 
 use std::{
-    cell::RefCell,
-    io::{self, PipeReader, PipeWriter},
+    io::{self, PipeReader},
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -51,15 +52,11 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
-use tokio::{
-    net::TcpListener,
-    runtime::LocalOptions,
-    sync::{mpsc::Receiver, oneshot},
-};
+use tokio::sync::oneshot;
 
 pub use self::{
     access::{is_of_this_user, recognises_clients},
-    lookout::{Look, Lookout, UnderWay},
+    lookout::{Asked, Glance, Look, Lookout, UnderWay},
     own::{Messenger, Question as Message, Reply},
     program::is_made_by_go,
     recorder::Listener,
@@ -67,10 +64,12 @@ pub use self::{
     tls::{CertificateAuthority, Tls, TlsErrors, kept, system_roots, trial},
 };
 use self::{
-    credentials::Credentials, crowd::Crowd, gate::Gate, lookout::Question, recorder::Recorder, upstream::Upstreams,
-    via::Via, worker::Worker,
+    credentials::Credentials,
+    gate::Gate,
+    work::{Drain, Work},
 };
 use crate::{
+    capture::Landing,
     policy::Policy,
     secret::Store,
     traffic::{circuit::Circuit, meter::Meter},
@@ -95,6 +94,8 @@ pub struct Proxy {
     listeners: Vec<Socket>,
     /// That address.
     address: SocketAddr,
+    /// Where connections arrive that are captured; none if none are.
+    landing: Option<Arc<Landing>>,
 }
 
 impl Proxy {
@@ -110,7 +111,16 @@ impl Proxy {
         for _ in 1..workers {
             listeners.push(listen(address, shared)?);
         }
-        Ok(Self { listeners, address })
+        Ok(Self {
+            listeners,
+            address,
+            landing: None,
+        })
+    }
+
+    /// Serves what is captured, too.
+    pub fn serve_captured(&mut self, landing: Arc<Landing>) {
+        self.landing = Some(landing);
     }
 
     /// Where it listens.
@@ -118,7 +128,7 @@ impl Proxy {
         self.address
     }
 
-    /// Serves as soon as somebody connects; with several workers at once, since any of their sockets may be the first.
+    /// Serves as soon as somebody connects; with several sockets at once, since any of them may be the first.
     ///
     /// The arguments are those of [`Proxy::serve`].
     pub fn stand_by(
@@ -131,7 +141,7 @@ impl Proxy {
         lookout: &Lookout,
     ) -> Standby {
         let socket = match &self.listeners[..] {
-            [only] => only.try_clone().ok(),
+            [only] if self.landing.is_none() => only.try_clone().ok(),
             _ => None,
         };
         let (policy, tls, secrets) = (Arc::clone(policy), Arc::clone(tls), Arc::clone(secrets));
@@ -173,6 +183,7 @@ impl Proxy {
             let work = Work {
                 index,
                 socket,
+                landing: self.landing.clone(),
                 own: self.address,
                 workers: count,
                 policy: Arc::clone(policy),
@@ -183,11 +194,15 @@ impl Proxy {
                 listener: listener.cloned(),
                 questions: lookout.post(policy),
             };
+            let lookout = lookout.clone();
             thread::Builder::new()
                 .name(format!("amb-proxy-{index}"))
                 .spawn(move || {
                     let mut over = None;
                     let meter = work.until(stopping, &mut over);
+                    if let Ok(meter) = &meter {
+                        lookout.leave(index, meter);
+                    }
                     if done.send(meter).is_err() {
                         tracing::debug!("nobody waited for a worker's sums");
                     }
@@ -266,19 +281,6 @@ struct Running {
     stop: oneshot::Sender<Drain>,
     /// Brings its sums.
     ended: mpsc::Receiver<Result<Meter, String>>,
-}
-
-/// How a worker is to end.
-#[derive(Debug)]
-struct Drain {
-    /// How long what is open may take.
-    limit: Duration,
-    /// Ends the wait early, by a message or by its sender's end.
-    hurry: oneshot::Receiver<()>,
-    /// Closed when the worker's sums are there.
-    done: Option<Arc<PipeWriter>>,
-    /// Gets what was open when the drain began.
-    open: Arc<AtomicUsize>,
 }
 
 /// A proxy at work.
@@ -382,119 +384,5 @@ impl Draining {
         }
         drained.meter.note_circuits(Gate::circuits(&self.policy));
         drained
-    }
-}
-
-/// What a worker gets.
-struct Work {
-    /// Which of the workers it is, from 0.
-    index: usize,
-    /// Its listening socket.
-    socket: Socket,
-    /// The address of all workers.
-    own: SocketAddr,
-    /// How many there are.
-    workers: usize,
-    /// The policies.
-    policy: Arc<Policy>,
-    /// What they share about TLS.
-    tls: Arc<Tls>,
-    /// What they share of secrets.
-    credentials: Arc<Credentials>,
-    /// The clock of all workers.
-    gate: Gate,
-    /// The run's id.
-    run_id: String,
-    /// Who else wants the records.
-    listener: Option<Listener>,
-    /// Where it is asked for what it has so far.
-    questions: Receiver<Question>,
-}
-
-impl Work {
-    /// A worker's life, on its thread, until it is told to drain; `over` is given what tells the end of that.
-    fn until(
-        mut self,
-        stopping: oneshot::Receiver<Drain>,
-        over: &mut Option<Arc<PipeWriter>>,
-    ) -> Result<Meter, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .max_blocking_threads(64)
-            .build_local(LocalOptions::default())
-            .map_err(|reason| format!("a worker could not start: {reason}"))?;
-        let recorder = Recorder::new(self.listener, &self.run_id, self.index, self.workers);
-        let served = runtime.block_on(async {
-            let worker = Rc::new(Worker {
-                recorder: Rc::clone(&recorder),
-                crowd: Crowd::of_worker(self.workers),
-                via: Via::new(&self.run_id, self.policy.via),
-                redact: Arc::clone(&self.policy.redact),
-                policy: Arc::clone(&self.policy),
-                gate: self.gate,
-                credentials: self.credentials,
-                upstreams: Upstreams::new(self.policy, self.own, Arc::clone(&self.tls)),
-                tls: self.tls,
-                stand_in: RefCell::default(),
-                run_id: self.run_id,
-                own: self.own,
-                draining: worker::Draining::default(),
-            });
-            let sockets = TcpListener::from_std(self.socket.into())
-                .map_err(|reason| format!("a worker could not listen: {reason}"))?;
-            let drain = tokio::select! {
-                // Without an order to drain the run has ended in some other way.
-                drain = stopping => drain.ok(),
-                () = worker::accept(Rc::clone(&worker), &sockets) => None,
-                () = lookout::answer(&mut self.questions, &recorder) => None,
-            };
-            if let Some(mut drain) = drain {
-                *over = drain.done.take();
-                tokio::select! {
-                    () = settle(&worker, &sockets, drain) => {}
-                    () = lookout::answer(&mut self.questions, &recorder) => {}
-                }
-            }
-            Ok::<(), String>(())
-        });
-        recorder.close();
-        // Ends what is still open; each drops its guard, and the guard enters its record.
-        runtime.shutdown_background();
-        served?;
-        Ok(recorder.take_meter())
-    }
-}
-
-/// Lets what is under way come to its end.
-async fn settle(worker: &Rc<Worker>, listener: &TcpListener, drain: Drain) {
-    // What the child sent just before it ended is still its own: take the connections that queue, and give their first
-    // bytes the turns of the event loop that reading them takes.
-    let mut took = worker.recorder.open() > 0 || tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0;
-    while let Some(Ok((stream, peer))) = now(listener.accept()).await {
-        worker::begin(worker, stream, peer);
-        took = true;
-    }
-    if !took {
-        return;
-    }
-    worker.draining.begin();
-    drain.open.fetch_add(worker.recorder.open(), Ordering::Relaxed);
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    tokio::select! {
-        () = worker.recorder.idle() => {}
-        () = tokio::time::sleep(drain.limit) => {}
-        _ = drain.hurry => {}
-    }
-}
-
-/// What `future` comes to if it is ready at once.
-async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        value = future => Some(value),
-        () = std::future::ready(()) => None,
     }
 }

@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     report::{
         access_log::LineFormat, ci::CiKind, document::Document, events::EventsTarget, file::ReportFile, log::LogFormat,
+        progress::ProgressMode,
     },
     veil,
 };
@@ -79,6 +80,21 @@ pub struct ReportOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "auto"))]
     pub ci: Option<CiKind>,
+
+    /// What to show of the run while it goes on [default: auto]
+    ///
+    /// A title is shown only in the terminal that amb was started in, while the command or amb has the foreground, and is given
+    /// back when the command has ended or stops. It overwrites a title that the command itself sets.
+    #[arg(
+        id = "report.progress",
+        long = "progress",
+        value_enum,
+        value_name = "MODE",
+        help_heading = "Observability"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "auto"))]
+    pub progress: Option<ProgressMode>,
 
     /// Write a line of JSON for each exchange and tunnel as it ends: to a file, or to a descriptor as fd:3 [default: none]
     ///
@@ -152,6 +168,8 @@ pub struct Report {
     pub no_fail: bool,
     /// For which service to write.
     pub ci: CiKind,
+    /// What is shown while the run goes on.
+    pub progress: ProgressMode,
     /// Where events go; none if nobody follows the run.
     pub events: Option<EventsTarget>,
     /// The files to write.
@@ -261,6 +279,7 @@ impl ReportOptions {
             summary: self.summary.unwrap_or_default(),
             no_fail: self.no_fail.unwrap_or_default(),
             ci: self.ci.unwrap_or_default(),
+            progress: self.progress.unwrap_or_default(),
             events,
             files,
             keep: usize::from(keep),

@@ -63,6 +63,15 @@ pub enum Source {
     Command(Vec<OsString>),
     /// What the service manager has put for amb in `$CREDENTIALS_DIRECTORY`: `LoadCredential=` of systemd.exec(5).
     Credential(String),
+    /// What the desktop's keyring holds: the [Secret Service].
+    ///
+    /// [Secret Service]: https://specifications.freedesktop.org/secret-service-spec/latest/
+    Keyring {
+        /// Its attribute `service`.
+        service: String,
+        /// Its attribute `username`.
+        user: String,
+    },
 }
 
 impl fmt::Display for Source {
@@ -76,6 +85,7 @@ impl fmt::Display for Source {
                 write!(f, "the command {program}")
             }
             Self::Credential(name) => write!(f, "the credential {name}"),
+            Self::Keyring { service, user } => write!(f, "the keyring's entry {service} of {user}"),
         }
     }
 }
@@ -139,7 +149,7 @@ impl Store {
     pub fn new(recipes: &BTreeMap<String, Recipe>, environment: &[(OsString, OsString)]) -> Self {
         let wants_all = recipes
             .values()
-            .any(|recipe| matches!(recipe.source, Source::Command(_)));
+            .any(|recipe| matches!(recipe.source, Source::Command(_) | Source::Keyring { .. }));
         let is_wanted = |name: &OsString| {
             let is_source = |recipe: &Recipe| match &recipe.source {
                 Source::Variable(known) => name == known.as_str(),

@@ -5,18 +5,21 @@
 //! one `poll(2)` waits for signals, for the child's end and for deadlines.
 
 mod attend;
+mod caught;
 mod child;
 mod confine;
 mod decide;
+mod entries;
 mod leftover;
 mod linger;
 mod parting;
-mod realtime;
 mod signal;
 mod spawn_error;
 mod startup;
 pub(crate) mod terminal;
 mod timer;
+mod title;
+mod vfork;
 
 use std::{
     fmt,
@@ -44,6 +47,7 @@ pub use self::{
     spawn_error::SpawnError,
     startup::{close_inherited, forget_variables, keep_memory_private, settle_in},
     terminal::write_stderr,
+    title::Title,
 };
 use self::{
     decide::{Action, Event, Situation, decide},
@@ -214,14 +218,31 @@ pub struct Watch<'a> {
     pub every: Duration,
     /// Looks; whether the child is to be asked to end. Not called again once it said so.
     pub look: Box<dyn FnMut() -> bool + 'a>,
+    /// Leaves the terminal to others: called before amb stops, and when the child has ended.
+    pub leave: Option<Box<dyn Fn() + 'a>>,
+}
+
+impl Watch<'_> {
+    /// Leaves the terminal to others.
+    fn leave(&self) {
+        if let Some(leave) = &self.leave {
+            leave();
+        }
+    }
 }
 
 /// Something to be done beside the supervision, once.
 pub struct Errand<'a> {
     /// It is due when this is readable.
     pub awaited: OwnedFd,
-    /// What to do; must not block.
-    pub run: Box<dyn FnOnce() + 'a>,
+    /// What to do, and what is to be done later because of it; must not block.
+    pub run: Box<dyn FnOnce() -> Option<Errand<'a>> + 'a>,
+}
+
+/// Runs the errand at `place`, whose turn it is.
+fn run_errand(errands: &mut Vec<Errand<'_>>, place: usize) {
+    let next = (errands.remove(place).run)();
+    errands.extend(next);
 }
 
 /// How long a child has to have been stopped, or amb to have gone on, before amb does the same: Ctrl-Z and `fg` reach
@@ -238,8 +259,7 @@ enum Pause {
 }
 
 /// Stands between the outside world and the child.
-#[derive(Debug)]
-pub struct Supervisor {
+pub struct Supervisor<'a> {
     /// The child.
     child: Child,
     /// Whose process group it is in.
@@ -252,6 +272,8 @@ pub struct Supervisor {
     kill_after: Option<Duration>,
     /// Why the child was asked to end.
     stopped: Option<Stopped>,
+    /// What looks at the run; none if nothing does, or it has said what it had to.
+    watch: Option<Watch<'a>>,
     /// Time left until the watch looks.
     watch_timer: Timer,
     /// Whether it is to look.
@@ -262,9 +284,9 @@ pub struct Supervisor {
     pause_timer: Timer,
 }
 
-impl Supervisor {
-    /// Supervises `child`; the time of `settings.run_timeout` begins now.
-    pub fn new(child: Child, settings: &Settings) -> Self {
+impl<'a> Supervisor<'a> {
+    /// Supervises `child`; the time of `settings.run_timeout` begins now. A `watch` looks until the child has ended.
+    pub fn new(child: Child, settings: &Settings, watch: Option<Watch<'a>>) -> Self {
         Self {
             mode: child.mode(),
             child,
@@ -272,7 +294,8 @@ impl Supervisor {
             kill_timer: Timer::default(),
             kill_after: settings.kill_after,
             stopped: None,
-            watch_timer: Timer::default(),
+            watch_timer: Timer::new(watch.as_ref().map(|watch| watch.every)),
+            watch,
             watch_due: false,
             pause: None,
             pause_timer: Timer::default(),
@@ -282,9 +305,8 @@ impl Supervisor {
     /// Passes signals on until the child has ended, and what it left behind if that is to be waited for. Without `run_timeout`
     /// or `kill_after` there is no limit in time.
     ///
-    /// Each of the `errands` is run once, when its descriptor becomes readable; a `watch` looks until the child has ended.
-    pub fn run(mut self, signals: &mut Signals, mut errands: Vec<Errand<'_>>, mut watch: Option<Watch<'_>>) -> Ended {
-        self.watch_timer = Timer::new(watch.as_ref().map(|watch| watch.every));
+    /// Each of the `errands` is run once, when its descriptor becomes readable.
+    pub fn run(mut self, signals: &mut Signals, mut errands: Vec<Errand<'_>>) -> Ended {
         let status = loop {
             // First, so that nothing is sent to a child that has ended.
             if let Some(status) = self.child.reap() {
@@ -297,8 +319,10 @@ impl Supervisor {
             }
             self.take(signals);
             self.wait(signals, &[], None, &mut errands);
-            self.look(&mut watch);
+            self.look();
         };
+        self.leave();
+        signals.release_stop();
         self.watch_timer = Timer::default();
         debug!(?status, "the child has ended");
         self.linger(signals, &mut errands);
@@ -310,18 +334,30 @@ impl Supervisor {
     }
 
     /// Lets the watch look if it is due, and ends the child if it says so.
-    fn look(&mut self, watch: &mut Option<Watch<'_>>) {
+    fn look(&mut self) {
         if !std::mem::take(&mut self.watch_due) {
             return;
         }
-        let Some(watching) = watch else { return };
-        if (watching.look)() {
-            *watch = None;
+        let Some(watch) = &mut self.watch else { return };
+        if (watch.look)() {
             self.stopped.get_or_insert(Stopped::ByWatch);
             self.act(Event::Watched);
         } else {
-            self.watch_timer = Timer::new(Some(watching.every));
+            self.watch_timer = Timer::new(Some(watch.every));
         }
+    }
+
+    /// Leaves the terminal to others.
+    fn leave(&self) {
+        if let Some(watch) = &self.watch {
+            watch.leave();
+        }
+    }
+
+    /// Stops amb by `signal`, until somebody continues it.
+    fn stop(&self, signal: i32) {
+        self.leave();
+        terminal::stop(signal);
     }
 
     /// Goes on for the processes that the child left behind, as far as they are to be waited for.
@@ -343,7 +379,12 @@ impl Supervisor {
         while let Some(received) = signals.next() {
             sabotage::strike("supervisor");
             debug!(?received, "signal");
-            self.act(Event::Signal(received));
+            if received.signal == Signal::TSTP && self.mode == Mode::Inherit {
+                // The child has had it from the terminal, if it comes from there; amb catches it only to leave first.
+                self.stop(libc::SIGTSTP);
+            } else {
+                self.act(Event::Signal(received));
+            }
         }
     }
 
@@ -367,7 +408,7 @@ impl Supervisor {
         if let Woken::Ready(place) = woken
             && place >= first
         {
-            (errands.remove(place - first).run)();
+            run_errand(errands, place - first);
         }
         let passed = before.elapsed();
         if self.run_timeout.advance(passed, asked) {
@@ -405,7 +446,7 @@ impl Supervisor {
         let still = Stat::of(self.child.id()).is_some_and(|stat| stat.is_stopped());
         match self.pause.take().filter(|_| still) {
             Some(Pause::Stop(signal)) => {
-                terminal::stop(signal);
+                self.stop(signal);
                 self.settle(Pause::Continue);
             }
             Some(Pause::Continue) => self.child.send(Signal::CONT),
@@ -432,7 +473,7 @@ impl Supervisor {
             }
             Action::ForwardAndStop(signal) => {
                 self.child.send(signal);
-                terminal::stop(libc::SIGSTOP);
+                self.stop(libc::SIGSTOP);
             }
             Action::Terminate => {
                 self.child.send(Signal::TERM);

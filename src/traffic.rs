@@ -37,6 +37,8 @@ pub struct Record {
     pub kind: Kind,
     /// How the client asked for it.
     pub protocol: Protocol,
+    /// Whether the client asked nobody to carry it: it connected to somewhere else, and amb has taken its connection.
+    pub captured: bool,
     /// How the server was asked; none for tunnels, and if the request was unreadable.
     pub scheme: Option<Scheme>,
     /// When the request's first byte was read, by the wall clock.
@@ -187,6 +189,8 @@ pub enum Protocol {
     Socks4,
     /// SOCKS5.
     Socks5,
+    /// None: the connection was captured. Of tunnels alone.
+    Captured,
 }
 
 impl fmt::Display for Protocol {
@@ -197,6 +201,7 @@ impl fmt::Display for Protocol {
             Self::Http2 => "HTTP/2.0",
             Self::Socks4 => "SOCKS4",
             Self::Socks5 => "SOCKS5",
+            Self::Captured => "TCP",
         })
     }
 }

@@ -4,12 +4,15 @@
 
 mod manual;
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use clap_mangen::Man;
 
-use super::{GenerateArgs, complete::Shell, help::TOPICS};
+use super::{complete::Shell, help::TOPICS};
 use crate::exit::Exit;
 
 /// What can be written.
@@ -19,6 +22,16 @@ pub enum What {
     Man,
     /// A script for each shell.
     Completions,
+}
+
+/// `amb generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// What to write.
+    pub what: What,
+    /// The directory that it is written to.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
 }
 
 /// Does what `amb generate` is for.

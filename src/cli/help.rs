@@ -31,7 +31,7 @@ pub(super) struct Topic {
 }
 
 /// All topics.
-pub(super) const TOPICS: [Topic; 17] = [
+pub(super) const TOPICS: [Topic; 18] = [
     Topic {
         name: "exit-codes",
         about: "how amb ends, and what its exit status says",
@@ -49,6 +49,12 @@ pub(super) const TOPICS: [Topic; 17] = [
         about: "certificates for decrypted HTTPS",
         heading: "Certificates for decrypted HTTPS",
         page: "amb-certificates",
+    },
+    Topic {
+        name: "capture",
+        about: "programs that know of no proxy",
+        heading: "Programs that know of no proxy",
+        page: "amb-capture",
     },
     Topic {
         name: "config",

@@ -112,6 +112,35 @@ pub struct RunOptions {
     #[schemars(extend("default" = "off", "x-danger" = "may let the command go around amb where a weaker layer holds it"))]
     pub confine: Option<Confine>,
 
+    /// Lead connections to amb that the command makes without asking a proxy [default: off]
+    ///
+    /// For programs that ignore proxy variables, static ones and daemons included: the kernel asks amb about every connect(2) of
+    /// the command and of all that it starts (Linux 5.9 or later, on 64-bit x86 and ARM). Given here it must be had; set in a
+    /// file or a variable, the command runs without it where it cannot, and amb says so. Without privileges setuid programs such
+    /// as sudo gain none. --no-capture undoes it; amb help capture has its limits.
+    #[arg(
+        id = "run.capture",
+        long = "capture",
+        num_args = 0,
+        default_missing_value = "true",
+        overrides_with_all = ["run.capture", "no-capture"],
+        help_heading = "Process"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false, "x-danger" = "may let the command go around amb where a weaker layer captures what it does"))]
+    pub capture: Option<bool>,
+
+    /// Lead nothing to amb that does not ask a proxy, whatever was said before
+    #[arg(
+        id = "no-capture",
+        long = "no-capture",
+        hide = true,
+        overrides_with_all = ["run.capture", "no-capture"],
+        help_heading = "Process"
+    )]
+    #[serde(skip)]
+    pub no_capture: bool,
+
     /// Which process group the command gets [default: auto]
     #[arg(
         id = "run.process-group",
@@ -220,6 +249,8 @@ pub(super) struct RunTable {
     pub(super) supervise: supervise::Settings,
     /// Zero waits for none.
     pub(super) drain: Duration,
+    /// Whether connections are captured.
+    pub(super) capture: bool,
     /// Whether there is a control socket.
     pub(super) control: bool,
 }
@@ -230,6 +261,9 @@ impl RunOptions {
     pub fn settle(mut self) -> Self {
         if self.no_proxy_loopback {
             self.proxy_loopback = Some(false);
+        }
+        if self.no_capture {
+            self.capture = Some(false);
         }
         if self.no_control {
             self.control = Some(false);
@@ -283,6 +317,7 @@ impl RunOptions {
                 confine,
             },
             drain: self.drain.unwrap_or(DEFAULT_DRAIN).0,
+            capture: self.capture.unwrap_or(false),
             control: self.control.unwrap_or(true),
         }
     }

@@ -28,7 +28,7 @@ use crate::policy::{
 };
 
 /// Where each value of a [`Config`](super::Config) came from.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sources {
     /// All layers, the weakest first.
     layers: Vec<Layer>,
@@ -124,6 +124,15 @@ impl Sources {
     ///
     /// None, if each layer can be read by itself, unless a value of one stands where another has a table.
     pub(super) fn of(layers: Vec<Layer>, warnings: Vec<ConfigError>) -> Result<(Options, Self), Box<figment::Error>> {
+        if layers.is_empty() {
+            // So it is where most commands are started, each of which waits for it.
+            let sources = Self {
+                layers,
+                warnings,
+                ..Self::default()
+            };
+            return Ok((Options::default(), sources));
+        }
         let mut merged = Figment::new();
         for (at, layer) in layers.iter().enumerate() {
             merged = merged.merge(layer);
@@ -323,6 +332,12 @@ impl Sources {
         sources.dedup();
         sources.reverse();
         sources
+    }
+
+    /// Whether a value was given on the command line, or is enforced by the central policy.
+    pub fn is_demanded(&self, key: &[String]) -> bool {
+        let strongest = self.said(key).next().and_then(|(layer, _)| layer);
+        strongest.is_some_and(|layer| matches!(layer.rank, Rank::Flag | Rank::Set | Rank::Enforced))
     }
 
     /// Every place that has a say in some value, sorted, each once.

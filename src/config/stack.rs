@@ -148,7 +148,7 @@ impl Stack {
         stack.layers.extend(variables::layers(environment, errors));
         stack.layers.extend(explicit);
         stack.layers.extend(explicit_profiles);
-        stack.layers.push(Layer::of_flags(&request.flags));
+        stack.layers.extend(request.flags.as_deref().map(Layer::of_flags));
         stack.layers.extend(overrides::layers(&request.overrides, errors));
         heads::spell_alike(&mut stack.layers);
         stack.findings.warnings.extend(variables::near_misses(environment));

@@ -9,6 +9,7 @@ mod trust;
 use std::{fs, net::Ipv4Addr};
 
 use clap::Parser;
+use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 
 use super::*;
@@ -101,9 +102,10 @@ impl Scene {
     /// The flags.
     fn flags(mut self, flags: &[&str]) -> Self {
         let flags = Flags::parse_from(std::iter::once(&"amb").chain(flags));
-        self.request.flags = flags.options;
-        self.request.flags.run = self.request.flags.run.settle();
-        self.request.flags.tls = self.request.flags.tls.settle();
+        let mut flags = flags.options;
+        flags.run = flags.run.settle();
+        flags.tls = flags.tls.settle();
+        self.request.flags = Some(Box::new(flags));
         self
     }
 
@@ -580,6 +582,16 @@ fn the_example_is_sound() {
 }
 
 #[test]
+fn no_layer_says_what_an_empty_one_says() {
+    let (nothing, _) = Sources::of(Vec::new(), Vec::new()).unwrap();
+    let scene = Scene::new().file("amb.toml", "");
+    let layers = Stack::read(&scene.request).layers;
+    assert_eq!(layers.len(), 1);
+    let (empty, _) = Sources::of(layers, Vec::new()).unwrap();
+    assert_eq!(format!("{nothing:?}"), format!("{empty:?}"));
+}
+
+#[test]
 fn loading_costs_the_run_next_to_nothing() {
     let scene = Scene::new()
         .variable("AMB_TRUST", "1")
@@ -593,19 +605,26 @@ fn loading_costs_the_run_next_to_nothing() {
         .flags(&["--drain", "2s"])
         .set("run.extend-no-proxy=y");
     // The time that this thread was at work, and the best of many: the machine may be busy with something else.
-    let worked = || -> Duration {
-        let counts = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-        Duration::from_nanos(counts.split(' ').next().unwrap().parse().unwrap())
+    let best = |of: &dyn Fn()| {
+        let worked = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
+        let once = (0..50).map(|_| {
+            let before = worked();
+            of();
+            worked().saturating_sub(before)
+        });
+        once.min().unwrap()
     };
-    let best = (0..50).map(|_| {
-        let before = worked();
-        drop(load(&scene.request).unwrap());
-        worked().saturating_sub(before)
+    let loading = best(&|| drop(load(&scene.request).unwrap()));
+    let parsing = best(&|| {
+        let parsed = include_str!("example.toml").parse::<toml_edit::ImDocument<_>>();
+        drop(parsed.unwrap());
     });
-    let best = best.min().unwrap();
-    // The budget is 1 ms with optimisation; tests are built without, which costs about ten times as much, on machines that are
-    // half as fast at times.
-    assert!(best < Duration::from_millis(30), "{best:?}");
+    // The budget is 1 ms with optimisation. Tests are built without, on machines of any speed, so the ruler is a part of the loading
+    // itself: to parse one of its four files.
+    assert!(
+        loading < 25 * parsing,
+        "{loading:?}, and one file is parsed in {parsing:?}"
+    );
 }
 
 #[test]

@@ -81,6 +81,7 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["route", "*", "tls", "client-cert-password"], false),
     (&["route", "*", "tls", "client-key"], false),
     (&["route", "*", "tls", "extra-roots"], false),
+    (&["run", "capture"], false),
     (&["run", "confine"], false),
     (&["secret"], false),
     (&["tls", "ca", "cert"], false),

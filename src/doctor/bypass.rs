@@ -43,7 +43,7 @@ const LIMITS: [&str; 3] = [
     "Not listed: a connection that came and went between two looks; UDP that is sent without connect(); sockets of processes \
      that amb may not look into (another user's).",
     "Unix sockets stay on this machine, and are not listed.",
-    "`amb run --confine tcp` lets no TCP go around amb.",
+    "`amb run --capture` leads to amb what goes around, and --confine tcp lets no TCP around it.",
 ];
 
 /// Why there was no run to look at.
@@ -92,7 +92,7 @@ pub(super) fn run(args: &DoctorArgs) -> Exit {
 fn watched(args: &DoctorArgs) -> Result<Findings, RunError> {
     let environment: Vec<(OsString, OsString)> = env::vars_os().collect();
     let config = config::inspect(&args.layers.request()).ok().map(|(config, _)| config);
-    let mut signals = Signals::listen(ProcessGroup::Auto.resolve())?;
+    let mut signals = Signals::listen(ProcessGroup::Auto.resolve(), false)?;
     let scratch = tempfile::tempdir()?;
     let report = scratch.path().join("report.json");
     let command = command(args, &report)?;
@@ -109,10 +109,11 @@ fn watched(args: &DoctorArgs) -> Result<Findings, RunError> {
         changes: Vec::new(),
         restore_nofile: None,
         confinement: None,
+        capture: None,
     };
     let child = spawn.start(&settings, &mut signals)?;
     let watcher = Watcher::start(child.id().unsigned_abs(), args.console.verbose > 0)?;
-    let ended = Supervisor::new(child, &settings).run(&mut signals, Vec::new(), None);
+    let ended = Supervisor::new(child, &settings, None).run(&mut signals, Vec::new());
     let seen = watcher.finish();
     if let Some(kept) = kept {
         dup2_stdout(kept).map_err(io::Error::from)?;

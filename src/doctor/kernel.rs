@@ -8,7 +8,11 @@ use rustix::{
 };
 
 use super::check::Check;
-use crate::{proxy, supervise::Confinement};
+use crate::{
+    capture::{self, Unavailable},
+    proxy,
+    supervise::Confinement,
+};
 
 /// Descriptors that a busy run needs, two for each connection.
 const ENOUGH: u64 = 4096;
@@ -50,11 +54,7 @@ pub(super) fn checks() -> Vec<Check> {
         Confinement::possible().err().map(|error| error.reason),
         modules.as_deref(),
     ));
-    checks.push(seccomp(
-        fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail")
-            .ok()
-            .as_deref(),
-    ));
+    checks.push(seccomp(capture::possible()));
     checks.push(match pidfd_open(getpid(), PidfdFlags::empty()) {
         Ok(_) => Check::ok("kernel.pidfd", "pidfd", "the command's end is noticed at once"),
         Err(reason) => Check::warn(
@@ -120,19 +120,17 @@ fn landlock(refused: Option<String>, modules: Option<&str>) -> Check {
     .with_remedy(remedy)
 }
 
-/// Whether a process's calls can be answered by another, by the list of what can be done about them.
-fn seccomp(actions: Option<&str>) -> Check {
+/// Whether amb can be asked about connections.
+fn seccomp(possible: Result<(), Unavailable>) -> Check {
     let (id, title) = ("kernel.seccomp", "seccomp");
-    match actions {
-        Some(actions) if actions.split_whitespace().any(|action| action == "user_notif") => Check::ok(
+    match possible {
+        Ok(()) => Check::ok(
             id,
             title,
-            "can pass calls on to another process (user_notif), which catching programs that ignore proxies takes",
+            "asks amb where a command connects to: --capture works, for programs that ignore proxies",
         ),
-        Some(_) => Check::warn(id, title, "cannot pass calls on to another process (no user_notif)")
-            .with_remedy("Linux 5.0 or later, with CONFIG_SECCOMP_FILTER"),
-        None => {
-            Check::warn(id, title, "says nothing of itself").with_remedy("Linux 4.14 or later, with /proc/sys readable")
+        Err(reason) => {
+            Check::warn(id, title, format!("{reason}: --capture captures nothing")).with_remedy(reason.remedy())
         }
     }
 }
@@ -220,13 +218,13 @@ mod tests {
                 State::Warn,
                 "6.7",
             ),
+            (seccomp(Ok(())), State::Ok, "--capture works"),
+            (seccomp(Err(Unavailable::Taken)), State::Warn, "outer amb"),
             (
-                seccomp(Some("kill_process user_notif allow\n")),
-                State::Ok,
-                "user_notif",
+                seccomp(Err(Unavailable::Blind(std::io::ErrorKind::PermissionDenied.into()))),
+                State::Warn,
+                "SYS_PTRACE",
             ),
-            (seccomp(Some("kill_process allow")), State::Warn, "5.0"),
-            (seccomp(None), State::Warn, "4.14"),
             (yama(None), State::Ok, "off"),
             (yama(Some("1\n")), State::Ok, "1: "),
             (yama(Some("2\n")), State::Warn, "sysctl"),

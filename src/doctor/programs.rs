@@ -81,7 +81,7 @@ impl Verdict {
             (Self::Works, _) => return None,
             (_, Some(option)) => format!("give it {option}"),
             (Self::IgnoresProxy, None) => {
-                "a proxy in its own settings, as AMB_PROXY_URL names it; `--confine tcp` refuses what goes around"
+                "a proxy in its own settings, as AMB_PROXY_URL names it; or `--capture`, which leads it to amb all the same"
                     .to_owned()
             }
             (Self::DoesNotTrust, None) => {

@@ -79,13 +79,15 @@ pub enum Family {
     Hex,
     /// `AWS_CA_BUNDLE`: the AWS CLI and SDKs; for decrypted HTTPS alone
     Aws,
+    /// `GUILE_TLS_CERTIFICATE_DIRECTORY`: Guile; for decrypted HTTPS alone
+    Guile,
     /// `WGETRC`, a copy of what it named: wget; for decrypted HTTPS alone
     Wget,
     /// `APT_CONFIG`, a copy of what it named: apt; for decrypted HTTPS alone
     Apt,
     /// `TRACEPARENT`: the run's place in its trace, for programs that join it; where `otel.propagate` says so
     Traceparent,
-    /// `PERL_LWP_ENV_PROXY`: Perl's LWP
+    /// `PERL_LWP_ENV_PROXY`, `MOJO_PROXY`: Perl's LWP and Mojolicious
     // Last, because it depends on what the others leave in the environment.
     Perl,
 }
@@ -101,6 +103,8 @@ pub(super) struct Target<'a> {
     pub(super) url: &'a str,
     /// The child's `NO_PROXY`, entry by entry.
     pub(super) no_proxy: &'a [String],
+    /// The same as the variable says it.
+    pub(super) no_proxy_value: &'a str,
     /// Whether loopback goes to the proxy.
     pub(super) loopback: Loopback,
     /// The certificates to trust, if HTTPS is decrypted.
@@ -154,9 +158,10 @@ impl Family {
             Self::Deno => &["DENO_CERT"],
             Self::Hex => &["HEX_CACERTS_PATH"],
             Self::Aws => &["AWS_CA_BUNDLE"],
+            Self::Guile => &["GUILE_TLS_CERTIFICATE_DIRECTORY"],
             Self::Wget => &["WGETRC"],
             Self::Apt => &["APT_CONFIG"],
-            Self::Perl => &["PERL_LWP_SSL_CA_FILE"],
+            Self::Perl => &["PERL_LWP_SSL_CA_FILE", "MOJO_CA_FILE"],
             // The JVM's certificates are among its options.
             Self::Java
             | Self::AllProxy
@@ -185,8 +190,7 @@ impl Family {
 
     /// Those that lead to the proxy.
     fn proxying(self, target: &Target<'_>, wanted: &Wanted) -> Vec<(String, Option<OsString>)> {
-        let url = target.url.to_owned();
-        let no_proxy = target.no_proxy.join(",");
+        let (url, no_proxy) = (target.url, target.no_proxy_value);
         let set = |pairs: &[(&str, &str)]| {
             pairs
                 .iter()
@@ -196,55 +200,55 @@ impl Family {
         match self {
             Self::Proxy => {
                 let mut variables = set(&[
-                    ("http_proxy", &url),
-                    ("https_proxy", &url),
-                    ("HTTPS_PROXY", &url),
-                    ("no_proxy", &no_proxy),
-                    ("NO_PROXY", &no_proxy),
+                    ("http_proxy", url),
+                    ("https_proxy", url),
+                    ("HTTPS_PROXY", url),
+                    ("no_proxy", no_proxy),
+                    ("NO_PROXY", no_proxy),
                 ]);
                 // In a CGI environment the upper-case name is never set and, being a stranger's, removed if it is
                 // there. The lower-case one stays: no request can set it, and curl, libcurl, Perl and Python use it
                 // there. Go's net/http alone refuses `http` requests then, whichever case is set.
-                let upper = (!target.is_cgi()).then(|| OsString::from(&url));
+                let upper = (!target.is_cgi()).then(|| OsString::from(url));
                 variables.push(("HTTP_PROXY".to_owned(), upper));
                 variables
             }
             // `http`, not `socks5h`: httpx and requests fail on the latter without an extra package.
-            Self::AllProxy => set(&[("all_proxy", &url), ("ALL_PROXY", &url)]),
-            Self::Ftp => set(&[("ftp_proxy", &url), ("FTP_PROXY", &url)]),
+            Self::AllProxy => set(&[("all_proxy", url), ("ALL_PROXY", url)]),
+            Self::Ftp => set(&[("ftp_proxy", url), ("FTP_PROXY", url)]),
             Self::Websocket => set(&[
-                ("ws_proxy", &url),
-                ("WS_PROXY", &url),
-                ("wss_proxy", &url),
-                ("WSS_PROXY", &url),
+                ("ws_proxy", url),
+                ("WS_PROXY", url),
+                ("wss_proxy", url),
+                ("WSS_PROXY", url),
             ]),
             Self::Node => set(&[("NODE_USE_ENV_PROXY", "1")]),
-            Self::Npm => npm(target, &url, &no_proxy),
-            Self::Yarn => set(&[("YARN_HTTP_PROXY", &url), ("YARN_HTTPS_PROXY", &url)]),
+            Self::Npm => npm(target, url, no_proxy),
+            Self::Yarn => set(&[("YARN_HTTP_PROXY", url), ("YARN_HTTPS_PROXY", url)]),
             Self::Java => java::tool_options(target)
                 .map(|value| (java::TOOL_OPTIONS.to_owned(), Some(value)))
                 .into_iter()
                 .collect(),
-            Self::Pip => set(&[("PIP_PROXY", &url)]),
+            Self::Pip => set(&[("PIP_PROXY", url)]),
             // `http` is one of the four types it knows; `https` is refused.
             Self::Gcloud => set(&[
                 ("CLOUDSDK_PROXY_TYPE", "http"),
                 ("CLOUDSDK_PROXY_ADDRESS", &target.proxy.ip().to_string()),
                 ("CLOUDSDK_PROXY_PORT", &target.proxy.port().to_string()),
             ]),
-            Self::Grpc => set(&[("grpc_proxy", &url), ("no_grpc_proxy", &no_proxy)]),
-            Self::Cgi => set(&[("CGI_HTTP_PROXY", &url)]),
+            Self::Grpc => set(&[("grpc_proxy", url), ("no_grpc_proxy", no_proxy)]),
+            Self::Cgi => set(&[("CGI_HTTP_PROXY", url)]),
             // Its `HTTPS` variable falls back to the `HTTP` one, but its exceptions do not fall back to `NO_PROXY`.
-            Self::GlobalAgent => set(&[("GLOBAL_AGENT_HTTP_PROXY", &url), ("GLOBAL_AGENT_NO_PROXY", &no_proxy)]),
+            Self::GlobalAgent => set(&[("GLOBAL_AGENT_HTTP_PROXY", url), ("GLOBAL_AGENT_NO_PROXY", no_proxy)]),
             Self::Electron => set(&[("ELECTRON_GET_USE_PROXY", "1")]),
             Self::Rsync => set(&[("RSYNC_PROXY", &target.proxy.to_string())]),
             Self::Traceparent => target.trace.map(trace_context).unwrap_or_default(),
             Self::Perl => {
+                let mut variables = set(&[("MOJO_PROXY", "1")]);
                 if lwp_accepts(target.inherited, wanted) {
-                    set(&[("PERL_LWP_ENV_PROXY", "1")])
-                } else {
-                    Vec::new()
+                    variables.extend(set(&[("PERL_LWP_ENV_PROXY", "1")]));
                 }
+                variables
             }
             Self::Python
             | Self::Ruby
@@ -253,6 +257,7 @@ impl Family {
             | Self::Deno
             | Self::Hex
             | Self::Aws
+            | Self::Guile
             | Self::Wget
             | Self::Apt => Vec::new(),
         }

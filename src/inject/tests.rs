@@ -111,6 +111,7 @@ fn an_empty_environment_gets_exactly_the_documented_variables() {
             "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=40123 -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=40123 \
              -Dhttp.nonProxyHosts=localhost|127.*|[::1]|*.localhost|127.0.0.1",
         ),
+        ("MOJO_PROXY", "1"),
         ("NODE_USE_ENV_PROXY", "1"),
         ("NO_PROXY", no_proxy),
         ("PERL_LWP_ENV_PROXY", "1"),
@@ -533,8 +534,8 @@ fn a_list_of_families_reads_from_left_to_right() {
     check_list("proxy,node,-proxy", "node");
     check_list(
         "-java",
-        "proxy,websocket,node,npm,yarn,gcloud,grpc,cgi,global-agent,electron,python,ruby,php,cargo,deno,hex,aws,wget,apt,\
-         traceparent,perl",
+        "proxy,websocket,node,npm,yarn,gcloud,grpc,cgi,global-agent,electron,python,ruby,php,cargo,deno,hex,aws,guile,wget,\
+         apt,traceparent,perl",
     );
     assert_eq!("default".parse::<FamilyList>().unwrap(), FamilyList::default());
     assert_eq!(

@@ -24,13 +24,18 @@ use tokio::{
     net::UnixStream,
     runtime::{self, Runtime},
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{place::Place, view::Status};
+use crate::inject::RUN_ID;
 
 /// How long a run may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long to wait for the socket of the run that amb was started in, which is made a moment after the command: it may be one
+/// that makes none.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Why a run cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +76,8 @@ pub struct Client {
     runtime: Runtime,
     /// Where the sockets are.
     place: Place,
+    /// The socket of the run that amb was started in; none if it was not.
+    own: Option<PathBuf>,
 }
 
 impl Client {
@@ -79,9 +86,12 @@ impl Client {
     /// # Errors
     /// The process is out of something.
     pub fn new(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Self> {
+        let place = Place::of(&variable);
+        let run_id = variable(RUN_ID).filter(|id| !id.is_empty());
         Ok(Self {
             runtime: runtime::Builder::new_current_thread().enable_all().build()?,
-            place: Place::of(variable),
+            own: run_id.map(|id| place.socket(&id.to_string_lossy())),
+            place,
         })
     }
 
@@ -93,6 +103,7 @@ impl Client {
     /// All runs, the oldest first. The sockets of those that are gone are removed.
     pub fn survey(&self) -> Survey {
         let mut survey = self.runtime.block_on(async {
+            self.settle().await;
             let mut asked = JoinSet::new();
             for socket in self.place.sockets() {
                 asked.spawn(async move {
@@ -116,6 +127,21 @@ impl Client {
             (started_at.clone(), id.clone())
         });
         survey
+    }
+
+    /// Waits a moment for the run that amb was started in.
+    async fn settle(&self) {
+        let Some(own) = self.own.as_ref().filter(|own| !own.exists()) else {
+            return;
+        };
+        let appears = async {
+            while !own.exists() {
+                sleep(MOMENT / 50).await;
+            }
+        };
+        if timeout(MOMENT, appears).await.is_err() {
+            tracing::debug!(socket = %own.display(), "the run that amb was started in cannot be asked");
+        }
     }
 
     /// Asks a run for what is at `path`.

@@ -56,10 +56,7 @@ fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// A request with this body.
 pub(super) fn message(body: &[u8], to: &Collector, headers: &[(String, Vec<u8>)]) -> proxy::Message {
-    let authority = Authority {
-        host: to.host.clone(),
-        port: to.port,
-    };
+    let authority = Authority::new(&*to.host, to.port);
     let mut fields = headers.to_vec();
     let mut field = |name: &str, value: &str| fields.push((name.to_owned(), value.as_bytes().to_vec()));
     field("user-agent", concat!("amb/", env!("CARGO_PKG_VERSION")));

@@ -70,7 +70,7 @@ pub(super) fn version(record: &Record) -> Option<&'static str> {
         Protocol::Http10 => Some("1.0"),
         Protocol::Http11 => Some("1.1"),
         Protocol::Http2 => Some("2"),
-        Protocol::Socks4 | Protocol::Socks5 => None,
+        Protocol::Socks4 | Protocol::Socks5 | Protocol::Captured => None,
     }
 }
 
@@ -232,6 +232,8 @@ fn about_request(record: &Record, attributes: &mut Vec<KeyValue>) {
     }
     if let Some(version) = version(record) {
         attributes.push(text("network.protocol.version", version));
+    } else if record.protocol == Protocol::Captured {
+        attributes.push(text("network.protocol.name", "tcp"));
     } else {
         let version = if record.protocol == Protocol::Socks4 { "4" } else { "5" };
         attributes.push(text("network.protocol.name", "socks"));

@@ -114,6 +114,11 @@ impl Edits {
             || self.response_body.is_some()
     }
 
+    /// Whether the body of a response may have to be changed; to be without one, by its status, is a change too.
+    pub fn may_change_reply_body(&self) -> bool {
+        !self.response_status.is_empty() || self.response_json.is_some() || self.response_body.is_some()
+    }
+
     /// What is changed, in the order in which it is: each with its id and what it does, without the values of variables and
     /// files.
     pub fn said(&self) -> Vec<(String, String)> {

@@ -9,7 +9,7 @@
 mod address;
 mod exceptions;
 
-use std::{convert::Infallible, ffi::OsString, fmt, str::FromStr};
+use std::{convert::Infallible, ffi::OsString, fmt, net::SocketAddr, str::FromStr};
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -67,6 +67,22 @@ pub enum Scheme {
     Http,
     /// Anything in a tunnel, which is nearly always TLS: the variable is `https_proxy`.
     Tunnel,
+}
+
+/// What is excepted from a proxy, for those who know destinations by their addresses.
+#[derive(Clone, Debug)]
+pub struct Excepted(Exceptions);
+
+impl Excepted {
+    /// Reads a value of `NO_PROXY`.
+    pub fn read(value: String) -> Self {
+        Self(Exceptions::read(std::iter::once(value)))
+    }
+
+    /// Whether this destination is excepted. By its name it might be; that is not known.
+    pub fn has(&self, to: SocketAddr) -> bool {
+        self.0.contain(&Host::Address(to.ip().to_canonical()), to.port())
+    }
 }
 
 /// The way to a target.

@@ -163,6 +163,17 @@ impl Reach {
         })
     }
 
+    /// Whether something is said of where this host is reached at this port.
+    pub fn knows(&self, host: &str, port: u16) -> bool {
+        let target = self.target(host, port);
+        target != (host, port) || self.addresses(target.0, target.1).is_some()
+    }
+
+    /// Whether there is nothing that is said of any.
+    pub fn is_empty(&self) -> bool {
+        self.redirects.is_empty() && self.resolutions.is_empty()
+    }
+
     /// Whether a connection to there stays on this machine, as far as that is known without asking the resolver.
     pub fn stays_here(&self, host: &str, port: u16) -> bool {
         let (host, port) = self.target(host, port);

@@ -97,6 +97,15 @@ pub struct TlsOptions {
     )]
     pub extra_roots: Option<Vec<PathBuf>>,
 
+    /// Refuse the certificates that these revocation lists name, PEM or DER [default: none]
+    ///
+    /// Each list counts for what its own authority has issued, on the whole way to the root. Of authorities without one nothing
+    /// is known to be revoked, and whoever has a list that is out of date is not believed.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
+    #[schemars(schema_with = "files_schema", extend("default" = []))]
+    pub crl: Option<Vec<PathBuf>>,
+
     /// The oldest version of TLS, for servers and for the command where amb decrypts [default: 1.2]
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -274,6 +283,7 @@ impl TlsOptions {
     pub fn of_servers(&self) -> ServerTlsOptions {
         ServerTlsOptions {
             extra_roots: self.extra_roots.clone(),
+            crl: self.crl.clone(),
             min_version: self.min_version,
             client_cert: self.client_cert.clone(),
             client_key: self.client_key.clone(),

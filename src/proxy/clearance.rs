@@ -156,11 +156,7 @@ impl<'a> Clearance<'a> {
     fn error(&self, decision: &Decision) -> ExchangeError {
         let Asked { host, port, .. } = self.asked;
         ExchangeError::EgressDenied(Box::new(Denial {
-            place: Authority {
-                host: host.to_owned(),
-                port,
-            }
-            .to_string(),
+            place: Authority::new(host, port).to_string(),
             address: decision.address,
             rule: decision.rule.to_string(),
             origin: decision.origin.as_ref().map(ToString::to_string),

@@ -204,7 +204,7 @@ mod tests {
         assert!(crowd.seat().fits);
         let many: Vec<Seat> = (0..=TURNED_AWAY_LIMIT).map(|_| crowd.seat()).collect();
         assert!(
-            crate::proxy::now(crowd.room()).await.is_none(),
+            crate::proxy::work::now(crowd.room()).await.is_none(),
             "all are being turned away"
         );
         drop(many);

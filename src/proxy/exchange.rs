@@ -95,7 +95,7 @@ pub(crate) struct Request {
     /// Which kind of connection can carry it.
     pub(crate) purpose: Purpose,
     /// A new connection that is there already, or why there is none.
-    pub(crate) prepared: Option<Result<Server, ExchangeError>>,
+    pub(crate) prepared: Option<Result<Box<Server>, ExchangeError>>,
 }
 
 impl Request {
@@ -130,48 +130,6 @@ impl Request {
     }
 }
 
-/// Carries one exchange from the read head to the end of its answer. Never fails: an error *is* an answer.
-pub(crate) async fn handle(worker: &Rc<Worker>, client: &mut Connection, mut request: Request, mut open: Open) -> Next {
-    let rules = open.goes_by(&worker.policy.rules_for(&request.asked()));
-    request.go_by(&rules);
-    let mut exchange = Exchange {
-        worker,
-        rules,
-        version: request.head.version,
-        request,
-        open,
-        said: HopFields::default(),
-        websocket: false,
-        expects: Expects::Nothing,
-        answered: false,
-        truncation_shows: true,
-        trip: None,
-        asked_path: None,
-        carried: None,
-        room: None,
-        passage: Passage::default(),
-        stage: Stage::Connecting,
-        time: None,
-    };
-    match exchange.run_in_time(client).await {
-        Ok(Ended::With(next, outcome)) => {
-            exchange.end(outcome);
-            next
-        }
-        Ok(Ended::Upgraded(server)) => Next::Upgraded(Box::new(tunnel::Opened {
-            server,
-            open: exchange.open,
-            unseen: None,
-            idle: exchange.rules.timeouts.tunnel_idle,
-        })),
-        Err(error) => {
-            exchange.passage.failed(&error);
-            exchange.note_end(&error);
-            Box::pin(exchange.refuse(client, &error)).await
-        }
-    }
-}
-
 /// Makes an error of a panic, so that it is answered like any other. The panic hook has counted it. The future is large, and
 /// lent for that reason.
 async fn unless_it_panics(
@@ -190,7 +148,7 @@ enum Ended {
     /// With an answer.
     With(Next, Outcome),
     /// As a tunnel to this server.
-    Upgraded(Server),
+    Upgraded(Box<Server>),
 }
 
 /// What a client waits for before it sends its body ([RFC 9110 §10.1.1]).
@@ -205,7 +163,7 @@ enum Expects {
 }
 
 /// One exchange under way.
-struct Exchange<'a> {
+pub(crate) struct Exchange<'a> {
     /// The worker that carries it.
     worker: &'a Rc<Worker>,
     /// The request.
@@ -242,9 +200,57 @@ struct Exchange<'a> {
     time: Option<Rc<Countdown>>,
 }
 
+impl<'a> Exchange<'a> {
+    /// One whose head is there. Boxed, because it is large, and moved about with all that is around it.
+    pub(crate) fn begin(worker: &'a Rc<Worker>, mut request: Request, mut open: Open) -> Box<Self> {
+        let rules = open.goes_by(&worker.policy.rules_for(&request.asked()));
+        request.go_by(&rules);
+        Box::new(Self {
+            worker,
+            rules,
+            version: request.head.version,
+            request,
+            open,
+            said: HopFields::default(),
+            websocket: false,
+            expects: Expects::Nothing,
+            answered: false,
+            truncation_shows: true,
+            trip: None,
+            asked_path: None,
+            carried: None,
+            room: None,
+            passage: Passage::default(),
+            stage: Stage::Connecting,
+            time: None,
+        })
+    }
+
+    /// Carries it from the read head to the end of its answer. Never fails: an error *is* an answer.
+    pub(crate) async fn carry(mut self: Box<Self>, client: &mut Connection) -> Next {
+        match self.run_in_time(client).await {
+            Ok(Ended::With(next, outcome)) => {
+                self.end(outcome);
+                next
+            }
+            Ok(Ended::Upgraded(server)) => Next::Upgraded(Box::new(tunnel::Opened {
+                server,
+                open: self.open,
+                unseen: None,
+                idle: self.rules.timeouts.tunnel_idle,
+            })),
+            Err(error) => {
+                self.passage.failed(&error);
+                self.note_end(&error);
+                Box::pin(self.refuse(client, &error)).await
+            }
+        }
+    }
+}
+
 impl Exchange<'_> {
     /// Ends the record. The path is written down only where somebody will read it.
-    fn end(mut self, outcome: Outcome) {
+    fn end(mut self: Box<Self>, outcome: Outcome) {
         if outcome != Outcome::Ok || self.worker.recorder.is_listened_to() {
             let (redact, sent) = (&self.worker.redact, &self.request.path);
             self.open.record.path = redact.path(self.asked_path.as_ref().unwrap_or(sent));
@@ -281,7 +287,7 @@ impl Exchange<'_> {
         self.clear_names()?;
         self.prepare_request();
         let mut conversation = if self.rules.edits.is_some() || self.worker.policy.trace.is_some() {
-            Box::pin(self.change_request(client, framing)).await?
+            self.change_request(client, framing).await?
         } else {
             Conversation::new(Pump::new(framing, Coding::Kept))
         };
@@ -305,9 +311,7 @@ impl Exchange<'_> {
             .await?;
         if reusable {
             let Request { authority, purpose, .. } = &self.request;
-            self.worker
-                .upstreams
-                .keep(authority, purpose, server.connection, client);
+            self.worker.upstreams.keep(authority, purpose, server, client);
         }
         Ok(Ended::With(next, outcome))
     }

@@ -1,16 +1,21 @@
 //! One client connection that speaks HTTP/1.1: its requests one after another, each to its exchange or tunnel.
 
+mod apart;
 mod waiting;
 
 use std::{io, rc::Rc, time::Duration};
 
-use self::waiting::{Patience, Unreadable, read_head};
+use self::{
+    apart::Apart,
+    waiting::{Patience, Unreadable, read_head},
+};
 use super::{
-    answer::{Answer, OWN},
+    answer::Answer,
+    captured,
     clearance::{self, Clearance},
     crowd::Seat,
     error::ExchangeError,
-    exchange::{self, Next, Request},
+    exchange::{Exchange, Next, Request},
     recorder::Open,
     target::{self, Authority, Target},
     tls::client::{Aim, Offer},
@@ -18,7 +23,6 @@ use super::{
     upstream::{Purpose, Server},
     wire::{
         connection::Connection,
-        framing::{self, Framing},
         head::{RequestHead, Version},
         hop,
         http1::skip_empty_line,
@@ -27,7 +31,7 @@ use super::{
 };
 use crate::{
     policy::rules::Asked,
-    traffic::{Kind, Outcome, Protocol, Record, Scheme},
+    traffic::{Kind, Protocol, Record, Scheme},
 };
 
 /// How long a connection lingers when it is closed.
@@ -54,7 +58,7 @@ pub(crate) enum Terms {
         /// Whom the server must prove to be, if the two speak TLS and amb is in between.
         aim: Option<Rc<Aim>>,
         /// The tunnel's own connection, which the first request takes, or why there is none.
-        prepared: Option<Result<Server, ExchangeError>>,
+        prepared: Option<Result<Box<Server>, ExchangeError>>,
     },
 }
 
@@ -73,21 +77,32 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, seat: &Se
             }
             Err(Unreadable::Refused(error)) => {
                 let open = worker.recorder.begin(Kind::Exchange, Protocol::Http11);
-                refuse(&mut client, open, &error, None, None).await;
-                client.linger(LINGER).await;
+                Box::pin(async {
+                    refuse(&mut client, open, &error, None, None).await;
+                    client.linger(LINGER).await;
+                })
+                .await;
                 return After::Closed;
             }
         };
         let next = match &mut terms {
             Terms::Proxy => dispatch(worker, &mut client, head).await,
-            Terms::Refused(error) => turn_away(worker, &mut client, &head, error).await,
+            Terms::Refused(error) => Box::pin(turn_away(worker, &mut client, &head, error)).await,
             Terms::Inside {
                 authority,
                 aim,
                 prepared,
             } => {
                 let purpose = aim.clone().map_or(Purpose::Tunnel, Purpose::Secure);
-                pass_inside(worker, &mut client, head, authority.clone(), purpose, prepared.take()).await
+                Box::pin(pass_inside(
+                    worker,
+                    &mut client,
+                    head,
+                    authority.clone(),
+                    purpose,
+                    prepared.take(),
+                ))
+                .await
             }
         };
         match next {
@@ -122,9 +137,11 @@ pub(super) async fn pass_inside(
     head: RequestHead,
     authority: Authority,
     mut purpose: Purpose,
-    prepared: Option<Result<Server, ExchangeError>>,
+    prepared: Option<Result<Box<Server>, ExchangeError>>,
 ) -> Next {
     let mut open = begin(worker, &head);
+    let authority = captured::called(authority, &head, purpose.aim());
+    open.record.captured = authority.at.is_some();
     open.asks_for(head.method(), &authority);
     open.record.opened += u32::from(prepared.is_some());
     open.record.scheme = Some(if purpose.aim().is_some() {
@@ -153,11 +170,10 @@ pub(super) async fn pass_inside(
         let connected = if let Some(prepared) = prepared {
             prepared
         } else {
-            let connected = worker.open_tunnel(&authority, &rules, client, &mut open.record).await;
-            worker
-                .upstreams
-                .secured(connected, &authority, &purpose, rules.timeouts.tls)
-                .await
+            let opening = worker.open_tunnel(&authority, &rules, client, &mut open.record);
+            let connected = Box::pin(opening).await;
+            let upstreams = &worker.upstreams;
+            Box::pin(upstreams.secured(connected, &authority, &purpose, rules.timeouts.tls)).await
         };
         return match connected {
             Ok(mut server) => {
@@ -187,11 +203,21 @@ pub(super) async fn pass_inside(
         purpose,
         prepared,
     };
-    exchange::handle(worker, client, request, open).await
+    Exchange::begin(worker, request, open).carry(client).await
 }
 
 /// Sends a request where its target says.
 async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHead) -> Next {
+    match sort(worker, head) {
+        Ok(exchange) => exchange.carry(client).await,
+        Err(apart) => Box::pin(apart.answer(worker, client)).await,
+    }
+}
+
+/// Tells exchanges, which nearly all requests are, from what is apart.
+///
+/// Not part of [`dispatch`], since what is named there is room in each connection's task, and is moved about in it.
+fn sort(worker: &Rc<Worker>, head: RequestHead) -> Result<Box<Exchange<'_>>, Box<Apart>> {
     let mut open = begin(worker, &head);
     let parsed = target::parse(head.method(), head.target());
     name_target(&mut open, &head, &parsed);
@@ -199,52 +225,36 @@ async fn dispatch(worker: &Rc<Worker>, client: &mut Connection, head: RequestHea
         Ok(target) => check_host(&head, &target).map(|()| target),
         Err(refused) => Err(ExchangeError::RequestMalformed(refused.reason)),
     };
-    match checked {
+    let target = checked.map_err(|error| (error, None));
+    let (scheme, authority, host, path) = match target {
         Ok(Target::Absolute {
             scheme,
             authority,
             host,
             path,
-        }) => {
-            open.record.scheme = Some(scheme);
-            let purpose = match scheme {
-                Scheme::Http => Purpose::Exchange,
-                Scheme::Https => {
-                    match Aim::new(&authority.host, true, Offer::Http11, &worker.policy.rules.server_tls) {
-                        Ok(aim) => Purpose::Secure(aim),
-                        Err(error) => {
-                            refuse(client, open, &error, Some(&head), Some(&authority)).await;
-                            return Next::Close;
-                        }
-                    }
-                }
-            };
-            exchange::handle(
-                worker,
-                client,
-                Request {
-                    head,
-                    authority,
-                    host: Some(host),
-                    path,
-                    purpose,
-                    prepared: None,
-                },
-                open,
-            )
-            .await
-        }
-        Ok(Target::Tunnel(authority)) => connect(worker, client, &head, authority, open).await,
-        Ok(Target::Asterisk) => answer_options(client, head, open).await,
-        Ok(Target::Origin) => {
-            refuse(client, open, &ExchangeError::NotAProxyRequest, Some(&head), None).await;
-            Next::Close
-        }
-        Err(error) => {
-            refuse(client, open, &error, Some(&head), None).await;
-            Next::Close
-        }
-    }
+        }) => (scheme, authority, host, path),
+        target => return Err(Box::new(Apart { head, open, target })),
+    };
+    open.record.scheme = Some(scheme);
+    let purpose = match scheme {
+        Scheme::Http => Purpose::Exchange,
+        Scheme::Https => match Aim::new(&authority.host, true, Offer::Http11, &worker.policy.rules.server_tls) {
+            Ok(aim) => Purpose::Secure(aim),
+            Err(error) => {
+                let target = Err((error, Some(authority)));
+                return Err(Box::new(Apart { head, open, target }));
+            }
+        },
+    };
+    let request = Request {
+        head,
+        authority,
+        host: Some(host),
+        path,
+        purpose,
+        prepared: None,
+    };
+    Ok(Exchange::begin(worker, request, open))
 }
 
 /// Says in the record where a request was to go, refused or not, as far as that is known.
@@ -267,7 +277,7 @@ fn clear_upgrade(
     head: &RequestHead,
     authority: &Authority,
     purpose: &Purpose,
-    prepared: Option<&Result<Server, ExchangeError>>,
+    prepared: Option<&Result<Box<Server>, ExchangeError>>,
     record: &mut Record,
 ) -> Result<(), ExchangeError> {
     let asked = Asked {
@@ -283,31 +293,6 @@ fn clear_upgrade(
         (Some(clearance), Some(Ok(server))) => clearance.by_server(server, record),
         _ => Ok(()),
     }
-}
-
-/// Answers an `OPTIONS *`. A body that it has is not read, so nothing behind it can be either.
-async fn answer_options(client: &mut Connection, mut head: RequestHead, mut open: Open) -> Next {
-    let framing = match framing::of_request(&head) {
-        Ok(framing) => framing,
-        Err(reason) => {
-            refuse(
-                client,
-                open,
-                &ExchangeError::RequestMalformed(reason),
-                Some(&head),
-                None,
-            )
-            .await;
-            return Next::Close;
-        }
-    };
-    let version = head.version;
-    let close = hop::strip(&mut head.fields, version, false).close || framing != Framing::Empty;
-    open.record.status = Some(200);
-    let answer = ["HTTP/1.1 200 OK\r\n", OWN, "Content-Length: 0\r\n\r\n"].concat();
-    let sent = client.send(answer.as_bytes()).await;
-    open.end(Outcome::Ok);
-    Next::after(&sent, close)
 }
 
 /// Opens the record of a request whose head is there.
@@ -330,60 +315,6 @@ pub(super) fn begin(worker: &Rc<Worker>, head: &RequestHead) -> Open {
         open.record.referer = head.fields.first("referer").map(|value| worker.redact.referer(value));
     }
     open
-}
-
-/// Opens the tunnel that a `CONNECT` asks for ([RFC 9110 §9.3.6]): success is said once the server is connected, not before.
-///
-/// [RFC 9110 §9.3.6]: https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6
-async fn connect(
-    worker: &Rc<Worker>,
-    client: &mut Connection,
-    head: &RequestHead,
-    authority: Authority,
-    mut open: Open,
-) -> Next {
-    let framed = match framing::of_request(head) {
-        Ok(Framing::Empty) => worker.via.check_loop(&head.fields),
-        Ok(_) => Err(ExchangeError::RequestMalformed("a CONNECT with a body")),
-        Err(reason) => Err(ExchangeError::RequestMalformed(reason)),
-    };
-    let rules = worker.rules_of_tunnel(&authority, &mut open);
-    let connected = match framed {
-        Ok(()) => worker.open_tunnel(&authority, &rules, client, &mut open.record).await,
-        Err(error) => {
-            refuse(client, open, &error, Some(head), Some(&authority)).await;
-            return Next::Close;
-        }
-    };
-    match connected {
-        Ok(server) => {
-            open.record.connect = server.connect;
-            open.record.attempts = 1;
-            open.record.status = Some(200);
-            if client
-                .send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                .await
-                .is_err()
-            {
-                open.fail(&ExchangeError::ClientGone);
-                return Next::Reset;
-            }
-            Next::Upgraded(Box::new(tunnel::Opened {
-                server,
-                open,
-                unseen: Some(authority),
-                idle: rules.timeouts.tunnel_idle,
-            }))
-        }
-        Err(error) => {
-            // What was sent ahead into the tunnel is not a request.
-            let close = head.version == Version::Http10
-                || head.fields.has_member("connection", "close")
-                || !client.inbox.is_empty();
-            let sent = answer_error(client, open, &error, Some(head), Some(&authority), close).await;
-            Next::after(&sent, close)
-        }
-    }
 }
 
 /// Exactly one valid `Host`, as HTTP/1.1 demands ([RFC 9112 §3.2]).

@@ -37,7 +37,7 @@ pub(crate) struct Inside {
     /// Whom the server must prove to be.
     pub(crate) aim: Rc<Aim>,
     /// The tunnel's own connection, which the first request takes, or why there is none.
-    pub(crate) prepared: Option<Result<Server, ExchangeError>>,
+    pub(crate) prepared: Option<Result<Box<Server>, ExchangeError>>,
 }
 
 /// What the streams of a connection share.
@@ -51,7 +51,7 @@ struct Streams {
     /// Whom the server must prove to be.
     aim: Rc<Aim>,
     /// For the first one.
-    prepared: Cell<Option<Result<Server, ExchangeError>>>,
+    prepared: Cell<Option<Result<Box<Server>, ExchangeError>>>,
     /// Lives as long as the connection.
     presence: Rc<()>,
     /// How many there are.
@@ -194,7 +194,7 @@ impl Streams {
         let prepared = self
             .prepared
             .take()
-            .filter(|prepared| !prepared.as_ref().is_ok_and(is_over));
+            .filter(|prepared| !prepared.as_ref().is_ok_and(|server| is_over(server)));
         if let Some(Ok(server)) = &prepared {
             self.worker.upstreams.note(&self.authority, &server.connection, client);
         }

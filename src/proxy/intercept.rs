@@ -270,7 +270,12 @@ impl OpeningUp<'_> {
     }
 
     /// Serves the requests of a client that is content, by the protocol that it has chosen.
-    async fn serve(self, client: Connection, prepared: Option<Result<Server, ExchangeError>>, seat: &Seat) -> After {
+    async fn serve(
+        self,
+        client: Connection,
+        prepared: Option<Result<Box<Server>, ExchangeError>>,
+        seat: &Seat,
+    ) -> After {
         if client.tls().and_then(Session::protocol) == Some(HTTP2) {
             let inside = Inside {
                 authority: self.authority,
@@ -327,7 +332,7 @@ impl OpeningUp<'_> {
     async fn first_request(
         &self,
         client: &mut Connection,
-        prepared: &mut Option<Result<Server, ExchangeError>>,
+        prepared: &mut Option<Result<Box<Server>, ExchangeError>>,
         seat: &Seat,
     ) -> io::Result<Option<usize>> {
         seat.waits();

@@ -173,7 +173,7 @@ async fn exchange(upstreams: &Rc<Upstreams>, question: Question) -> Result<Reply
 }
 
 /// Opens the connection for a question.
-async fn connect(upstreams: &Rc<Upstreams>, question: &Question) -> Result<Server, ExchangeError> {
+async fn connect(upstreams: &Rc<Upstreams>, question: &Question) -> Result<Box<Server>, ExchangeError> {
     let Question { authority, .. } = question;
     let rules = upstreams.rules();
     let mut opened = 0;

@@ -13,7 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     error::ExchangeError,
-    lookout::{Look, UnderWay},
+    lookout::{Glance, Look, UnderWay},
     target::Authority,
 };
 use crate::{
@@ -91,6 +91,7 @@ impl Recorder {
         let record = Box::new(Record {
             kind,
             protocol,
+            captured: protocol == Protocol::Captured,
             scheme: None,
             started_at: self.begun.0 + started.duration_since(self.begun.1),
             duration: Duration::ZERO,
@@ -143,6 +144,14 @@ impl Recorder {
     /// How many exchanges and tunnels are open.
     pub(crate) fn open(&self) -> usize {
         self.open.get()
+    }
+
+    /// A few figures of what there is so far.
+    pub(crate) fn glance(&self) -> Glance {
+        Glance {
+            counts: self.meter.borrow().counts(),
+            open: self.open.get() as u64,
+        }
     }
 
     /// What there is so far. What begins from now on is noted, so that the next look finds it.

@@ -135,23 +135,53 @@ pub(crate) async fn look_inside(client: &mut Connection, server: &mut Connection
     if let Some(inside) = first.await {
         return inside;
     }
+    match decide(client).await {
+        Ok(Spoken::Http) => Inside::Http,
+        Ok(Spoken::Tls) => Inside::Tls,
+        Ok(Spoken::Other | Spoken::Undecided) => Inside::Other,
+        Err(reason) => Inside::Broken(Side::Up, reason),
+    }
+}
+
+/// What a client says that has begun to speak; undecided if it leaves it open.
+async fn decide(client: &mut Connection) -> io::Result<Spoken> {
     let deciding = async {
         loop {
-            match classify(client.inbox.as_slice()) {
-                Spoken::Http => return Inside::Http,
-                Spoken::Tls => return Inside::Tls,
-                Spoken::Other => return Inside::Other,
-                Spoken::Undecided => {}
-            }
-            match client.fill().await {
-                Ok(1..) => {}
-                Ok(0) => return Inside::Other,
-                Err(reason) => return Inside::Broken(Side::Up, reason),
+            let spoken = classify(client.inbox.as_slice());
+            if spoken != Spoken::Undecided || client.fill().await? == 0 {
+                return Ok(spoken);
             }
         }
     };
-    let decided = deadline::within(UNDECIDED_LIMIT, deciding).await;
-    decided.unwrap_or(Inside::Other)
+    deadline::within(UNDECIDED_LIMIT, deciding)
+        .await
+        .unwrap_or(Ok(Spoken::Undecided))
+}
+
+/// What a client says first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// A request of HTTP.
+    Http,
+    /// TLS.
+    Tls,
+    /// Something else.
+    Other,
+    /// Nothing: it waits, or has left.
+    None,
+}
+
+/// What a client says first, to whom nothing is said meanwhile; it is waited for so long. What is read stays in its inbox.
+pub(crate) async fn first_words(client: &mut Connection, limit: Duration) -> Words {
+    if client.inbox.is_empty() && !matches!(deadline::within(limit, client.fill()).await, Some(Ok(1..))) {
+        return Words::None;
+    }
+    match decide(client).await {
+        Ok(Spoken::Http) => Words::Http,
+        Ok(Spoken::Tls) => Words::Tls,
+        Ok(Spoken::Other | Spoken::Undecided) => Words::Other,
+        Err(_) => Words::None,
+    }
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ fn request5(bytes: &[u8]) -> Step<Authority> {
     };
     match u16::from_be_bytes([high, low]) {
         0 => Step::Refuse(reply5(1), "the port is 0"),
-        port => Step::Done(Authority { host, port }, 4 + length + 2),
+        port => Step::Done(Authority::new(host, port), 4 + length + 2),
     }
 }
 
@@ -117,10 +117,7 @@ fn request4(bytes: &[u8]) -> Step<Authority> {
     // 0.0.0.x asks for a name behind the user id: SOCKS4a.
     if [*a, *b, *c] != [0, 0, 0] || *d == 0 {
         return Step::Done(
-            Authority {
-                host: Ipv4Addr::new(*a, *b, *c, *d).to_string(),
-                port,
-            },
+            Authority::new(Ipv4Addr::new(*a, *b, *c, *d).to_string(), port),
             8 + user + 1,
         );
     }
@@ -133,7 +130,7 @@ fn request4(bytes: &[u8]) -> Step<Authority> {
         };
     };
     match host(&name[..end]) {
-        Ok(host) => Step::Done(Authority { host, port }, 8 + user + 1 + end + 1),
+        Ok(host) => Step::Done(Authority::new(host, port), 8 + user + 1 + end + 1),
         Err(reason) => Step::Refuse(reply4(91), reason),
     }
 }
@@ -304,16 +301,7 @@ mod tests {
             assert_eq!(step(&bytes[..cut]), Step::More, "cut at {cut}");
         }
         let behind = [bytes, b"GET"].concat();
-        assert_eq!(
-            step(&behind),
-            Step::Done(
-                Authority {
-                    host: host.to_owned(),
-                    port
-                },
-                bytes.len()
-            )
-        );
+        assert_eq!(step(&behind), Step::Done(Authority::new(host, port), bytes.len()));
     }
 
     #[test]

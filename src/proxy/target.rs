@@ -4,7 +4,7 @@
 //!
 //! [RFC 9112 §3.2]: https://www.rfc-editor.org/rfc/rfc9112#section-3.2
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::traffic::Scheme;
 
@@ -15,9 +15,42 @@ pub struct Authority {
     pub host: String,
     /// 1 to 65535.
     pub port: u16,
+    /// The address that it is to be reached at, whatever the host is called: that which a captured connection was to lead to.
+    /// None looks the host up.
+    pub at: Option<IpAddr>,
 }
 
 impl Authority {
+    /// A host that is looked up, normalised already.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            at: None,
+        }
+    }
+
+    /// Where a captured connection was to lead, as long as it is not known by what name.
+    pub(crate) fn of_captured(to: SocketAddr) -> Self {
+        let ip = to.ip().to_canonical();
+        Self {
+            host: ip.to_string(),
+            port: to.port(),
+            at: Some(ip),
+        }
+    }
+
+    /// Whether nobody knows what the client calls it: amb can be no server whose name it does not know.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.at.is_some() && self.address().is_some()
+    }
+
+    /// The same place by the name that the client has for it.
+    pub(crate) fn called(mut self, host: String) -> Self {
+        self.host = host;
+        self
+    }
+
     /// The host as an address, if it is a plain literal of one.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.host.parse().ok()
@@ -175,7 +208,7 @@ pub(crate) fn authority(written: &[u8], default: Option<u16>) -> Result<Authorit
         Some(digits) if !digits.is_empty() => number(digits)?,
         _ => default.ok_or("the port is missing")?,
     };
-    Ok(Authority { host, port })
+    Ok(Authority::new(host, port))
 }
 
 /// A host name, normalised.
@@ -259,10 +292,7 @@ mod tests {
     fn the_other_forms_are_told_apart() {
         assert_eq!(parse("GET", b"/path"), Ok(Target::Origin));
         assert_eq!(parse("OPTIONS", b"*"), Ok(Target::Asterisk));
-        let tunnel = Authority {
-            host: "h".into(),
-            port: 443,
-        };
+        let tunnel = Authority::new("h", 443);
         assert_eq!(parse("CONNECT", b"H.:443"), Ok(Target::Tunnel(tunnel)));
         assert!(matches!(parse("OPTIONS", b"http://h"), Ok(Target::Absolute { path, .. }) if path == b"*"));
     }

@@ -256,10 +256,7 @@ fn question(source: &TokenSource, id: &[u8], proof: &[u8]) -> Question {
         veil::learn_derived(encoded.as_bytes());
         fields.push(("Authorization".to_owned(), format!("Basic {encoded}").into_bytes()));
     }
-    let authority = Authority {
-        host: source.host.clone(),
-        port: source.port,
-    };
+    let authority = Authority::new(&*source.host, source.port);
     Question {
         fields,
         ..Question::post(authority, source.is_secure, source.path.clone(), body.into_bytes())

@@ -25,7 +25,7 @@ use crate::traffic::Outcome;
 /// A tunnel whose server is connected.
 pub(crate) struct Opened {
     /// The server.
-    pub(crate) server: Server,
+    pub(crate) server: Box<Server>,
     /// Its record.
     pub(crate) open: Open,
     /// How long nothing may pass in it; none for as long as both sides want.

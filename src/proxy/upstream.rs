@@ -72,7 +72,7 @@ impl Purpose {
     }
 }
 
-/// A connection on which a request can be sent.
+/// A connection on which a request can be sent. Boxed wherever it is handed on, which happens many times a request.
 #[derive(Debug)]
 pub(crate) struct Server {
     /// The connection.
@@ -152,34 +152,31 @@ impl Upstreams {
         purpose: &Purpose,
         client: &mut Connection,
         idempotent: bool,
-    ) -> Option<Server> {
+    ) -> Option<Box<Server>> {
         if let Some(aim) = purpose.aim().filter(|aim| aim.offers_http2()) {
             let mut sessions = self.sessions.borrow_mut();
             if let Some((session, served)) = sessions.take(authority, aim, &client.presence(), idempotent) {
-                return Some(Server {
+                return Some(Box::new(Server {
                     connection: session.stream(),
                     connect: None,
                     tls: None,
                     foreign: !served,
                     parent: None,
-                });
+                }));
             }
         }
         let mut pool = self.pool(purpose).borrow_mut();
-        let (connection, served) = pool.take(authority, purpose.aim(), &client.presence(), idempotent)?;
-        let parent = match purpose {
-            Purpose::Exchange => self
-                .parent(purpose, authority, &self.redirected(authority))
-                .and_then(ParentForm::of),
+        let (mut server, is_own) = pool.take(authority, purpose.aim(), &client.presence(), idempotent)?;
+        server.foreign = !is_own;
+        server.parent = match purpose {
+            Purpose::Exchange => {
+                let place = self.place(authority);
+                self.parent(purpose, &place, &self.redirected(&place))
+                    .and_then(ParentForm::of)
+            }
             Purpose::Tunnel | Purpose::Secure(_) => None,
         };
-        Some(Server {
-            connection,
-            connect: None,
-            tls: None,
-            foreign: !served,
-            parent,
-        })
+        Some(server)
     }
 
     /// Opens a connection.
@@ -197,7 +194,7 @@ impl Upstreams {
         timeouts: &Timeouts,
         opened: &mut u32,
         clearance: Option<Clearance<'_>>,
-    ) -> Result<Server, ExchangeError> {
+    ) -> Result<Box<Server>, ExchangeError> {
         let limit = timeouts.connect;
         let started = Instant::now();
         let progress = Progress::default();
@@ -216,13 +213,13 @@ impl Upstreams {
             Some(result) => result?,
             None => return Err(progress.stage.into_inner().timed_out(authority, limit)),
         };
-        let server = Server {
+        let server = Box::new(Server {
             connection,
             connect: Some(started.elapsed()),
             tls: None,
             foreign: false,
             parent,
-        };
+        });
         self.secured(Ok(server), authority, purpose, timeouts.tls).await
     }
 
@@ -232,11 +229,11 @@ impl Upstreams {
     /// Names whose fault it was; the one that there was before, if any.
     pub(crate) async fn secured(
         self: &Rc<Self>,
-        connected: Result<Server, ExchangeError>,
+        connected: Result<Box<Server>, ExchangeError>,
         authority: &Authority,
         purpose: &Purpose,
         limit: Duration,
-    ) -> Result<Server, ExchangeError> {
+    ) -> Result<Box<Server>, ExchangeError> {
         let mut server = connected?;
         let Some(aim) = purpose.aim() else {
             return Ok(server);
@@ -261,8 +258,9 @@ impl Upstreams {
             Some(clearance) => clearance.admitted(addresses),
             None => Ok(addresses),
         };
-        let target = self.redirected(authority);
-        let Some(parent) = self.parent(purpose, authority, &target) else {
+        let place = self.place(authority);
+        let target = self.redirected(&place);
+        let Some(parent) = self.parent(purpose, &place, &target) else {
             let addresses = match self.policy.reach.addresses(&target.host, target.port) {
                 Some(addresses) => addresses
                     .iter()
@@ -274,10 +272,7 @@ impl Upstreams {
             connection.direct = true;
             return Ok((connection, None));
         };
-        let place = Authority {
-            host: parent.host.clone(),
-            port: parent.port,
-        };
+        let place = Authority::new(&*parent.host, parent.port);
         let addresses = dial::resolve(&place, &progress.stage).await?;
         let mut connection = self.dial(&place, addresses, progress).await?;
         match (parent.kind, purpose) {
@@ -326,15 +321,17 @@ impl Upstreams {
         self: &Rc<Self>,
         authority: &Authority,
         purpose: &Purpose,
-        connection: Connection,
+        mut server: Box<Server>,
         client: &mut Connection,
     ) {
-        if connection.as_stream().is_some() {
+        if server.connection.as_stream().is_some() {
             // The connection that it is a part of is kept.
             return;
         }
         let mut pool = self.pool(purpose).borrow_mut();
-        pool.put(authority, purpose.aim().cloned(), connection, client.presence());
+        server.connect = None;
+        server.tls = None;
+        pool.put(authority, purpose.aim().cloned(), server, client.presence());
         if pool.wants_sweeper() {
             let (upstreams, purpose) = (Rc::clone(self), purpose.clone());
             tokio::task::spawn_local(async move {
@@ -372,16 +369,24 @@ impl Upstreams {
         }
     }
 
+    /// What is dialled for `authority`. Where a captured connection was to lead, that is the address, whatever the client calls it;
+    /// but for names that `--connect-to` or `--resolve` lead elsewhere.
+    fn place<'a>(&self, authority: &'a Authority) -> Cow<'a, Authority> {
+        match authority.at {
+            Some(at) if !self.policy.reach.knows(&authority.host, authority.port) => {
+                Cow::Owned(Authority::new(at.to_string(), authority.port))
+            }
+            _ => Cow::Borrowed(authority),
+        }
+    }
+
     /// Where `--connect-to` sends requests for `authority`.
     fn redirected<'a>(&self, authority: &'a Authority) -> Cow<'a, Authority> {
         let (host, port) = self.policy.reach.target(&authority.host, authority.port);
         if host == authority.host && port == authority.port {
             return Cow::Borrowed(authority);
         }
-        Cow::Owned(Authority {
-            host: host.to_owned(),
-            port,
-        })
+        Cow::Owned(Authority::new(host, port))
     }
 
     /// The parent proxy on the way to `authority`, if any. What was redirected or resolved by hand is reached directly.
@@ -402,9 +407,9 @@ impl Upstreams {
     /// Whether a plain connection for `authority` leads nowhere but to this machine, as far as that is known without asking
     /// the resolver.
     pub(crate) fn stays_here(&self, authority: &Authority, purpose: &Purpose) -> bool {
-        let target = self.redirected(authority);
-        self.parent(purpose, authority, &target).is_none()
-            && self.policy.reach.stays_here(&authority.host, authority.port)
+        let place = self.place(authority);
+        let target = self.redirected(&place);
+        self.parent(purpose, &place, &target).is_none() && self.policy.reach.stays_here(&place.host, place.port)
     }
 
     /// Whether `address` leads to amb's own listener.

@@ -44,7 +44,7 @@ impl Via {
                 .split(u8::is_ascii_whitespace)
                 .any(|word| word == self.pseudonym.as_bytes())
         };
-        if fields.members("via").any(is_own) {
+        if fields.any_member("via", is_own) {
             Err(ExchangeError::LoopDetected)
         } else {
             Ok(())

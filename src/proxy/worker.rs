@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    access,
+    access, captured,
     clearance::Clearance,
     credentials::Credentials,
     crowd::{Crowd, Seat},
@@ -47,7 +47,7 @@ use crate::{
 /// First and longest pause after an accept that failed for want of descriptors.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// How long a connection may stay silent at first.
-const FIRST_BYTE_LIMIT: Duration = Duration::from_mins(5);
+pub(crate) const FIRST_BYTE_LIMIT: Duration = Duration::from_mins(5);
 /// How long one may that is only there to be turned away.
 const TURNED_AWAY_LIMIT: Duration = Duration::from_secs(5);
 /// A fatal alert `handshake_failure`, for a client that speaks TLS to the proxy itself.
@@ -122,7 +122,7 @@ impl Worker {
         rules: &Rules,
         client: &Connection,
         record: &mut Record,
-    ) -> Result<Server, ExchangeError> {
+    ) -> Result<Box<Server>, ExchangeError> {
         let (timeouts, retry) = (&rules.timeouts, &rules.retry);
         let clearance = Clearance::of_tunnel(self, authority);
         if let Some(clearance) = clearance {
@@ -165,15 +165,26 @@ impl Worker {
     }
 }
 
-/// Accepts connections for ever. When the process is out of descriptors it pauses, and goes on.
-pub(crate) async fn accept(worker: Rc<Worker>, listener: &TcpListener) {
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Caller {
+    /// Somebody who asks a proxy, from there.
+    Client(SocketAddr),
+    /// Somebody who knows of none: the connection was to lead there.
+    Captured(SocketAddr),
+}
+
+/// Accepts connections for ever, of those whom `caller` knows. When the process is out of descriptors it pauses, and goes on.
+pub(crate) async fn accept(worker: &Rc<Worker>, listener: &TcpListener, caller: impl Fn(SocketAddr) -> Option<Caller>) {
     let mut pause = PAUSES.0;
     loop {
         worker.crowd.room().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 pause = PAUSES.0;
-                begin(&worker, stream, peer);
+                if let Some(caller) = caller(peer) {
+                    begin(worker, stream, caller);
+                }
             }
             Err(reason) if is_exhaustion(&reason) => {
                 tracing::warn!(%reason, "no connection can be accepted for the moment");
@@ -187,13 +198,13 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: &TcpListener) {
 }
 
 /// Begins to serve a connection, in a task of its own.
-pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, caller: Caller) {
     let worker = Rc::clone(worker);
     let seat = worker.crowd.seat();
     let place = seat.place();
     let task = tokio::task::spawn_local(async move {
         match Connection::new(stream) {
-            Ok(client) => match serve(&worker, client, peer, &seat).await {
+            Ok(client) => match serve_caller(&worker, client, caller, &seat).await {
                 After::Tunnel(client, opened) => {
                     // A task of its own: it is small, and lives long.
                     let place = seat.place();
@@ -206,6 +217,14 @@ pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
         }
     });
     place.is_served_by(task.abort_handle());
+}
+
+/// Serves a connection until it is closed or becomes a tunnel.
+async fn serve_caller(worker: &Rc<Worker>, client: Connection, caller: Caller, seat: &Seat) -> After {
+    match caller {
+        Caller::Client(peer) => serve(worker, client, peer, seat).await,
+        Caller::Captured(to) => Box::pin(captured::serve(worker, client, to, seat)).await,
+    }
 }
 
 /// Whether a tunnel may go on in which nobody can see what is said: to where it leads, and to whom the client says it speaks.
@@ -233,9 +252,13 @@ async fn clear_opaque(
 /// Carries a tunnel to its end, or the requests that are in it.
 async fn carry(worker: Rc<Worker>, mut client: Connection, mut opened: Box<Opened>, seat: Seat) {
     let mut broke = None;
-    if let Some(authority) = opened.unseen.take() {
+    if let Some(mut authority) = opened.unseen.take() {
+        let inside = sniff::look_inside(&mut client, &mut opened.server.connection).await;
+        if matches!(inside, Inside::Tls) {
+            authority = Box::pin(captured::learn_name(&worker, &mut client, &mut opened, authority)).await;
+        }
         let mut opaque = worker.policy.egress.is_some().then(|| authority.clone());
-        match sniff::look_inside(&mut client, &mut opened.server.connection).await {
+        match inside {
             Inside::Http => {
                 let Opened { server, open, .. } = *opened;
                 open.withdraw();
@@ -250,7 +273,7 @@ async fn carry(worker: Rc<Worker>, mut client: Connection, mut opened: Box<Opene
                 }
                 opaque = None;
             }
-            Inside::Tls if worker.tls.authority.is_some() => {
+            Inside::Tls if worker.tls.authority.is_some() && !authority.is_nameless() => {
                 match Box::pin(intercept::open(&worker, client, opened, authority, &seat)).await {
                     Opening::Served(After::Closed) | Opening::Ended => return worker.upstreams.client_left(),
                     Opening::Served(After::Tunnel(still, upgraded)) => {

@@ -27,13 +27,13 @@ use crate::{
         meter::{Bytes, Connections, Requests, Tunnels},
         retries::RetryCounts,
         secured::TlsState,
-        summary::{CentralPolicy, ChildOutcome, ExitReason, Warning},
+        summary::{Capture, CentralPolicy, ChildOutcome, ExitReason, Warning},
     },
     veil,
 };
 
 /// The version of the report's schema.
-pub const SCHEMA_VERSION: &str = "1.4";
+pub const SCHEMA_VERSION: &str = "1.5";
 
 /// What names the schema.
 pub(super) const SCHEMA: &str = "urn:amb:report:1";
@@ -182,6 +182,9 @@ pub struct Run {
     /// What the kernel has held the command to: tcp; absent if to nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confine: Option<String>,
+    /// What came of capturing its connections; absent if they were not captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
 }
 
 /// Where the configuration came from.

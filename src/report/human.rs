@@ -126,6 +126,7 @@ fn compact(summary: &Summary, stream: &Stream) -> Vec<String> {
         let retried = format!("{} retried", traffic.requests.retried);
         parts.push(Part::styled(stream, NOTABLE, &retried));
     }
+    parts.extend(captured(summary).map(Part::new));
     parts.extend(p95(summary, stream));
     parts.push(Part::new(text::duration(summary.run.duration, stream.charset)));
     parts.push(Part::new(fate(summary, stream.charset)));
@@ -159,6 +160,7 @@ fn full(summary: &Summary, stream: &Stream) -> Vec<String> {
     );
     let mut parts = vec![Part::new(story)];
     parts.extend(counts(summary, stream, Wording::Long));
+    parts.extend(captured(summary).map(Part::new));
     parts.extend(p95(summary, stream));
     let mut lines = flow(&parts, stream);
     lines.push(String::new());
@@ -206,7 +208,8 @@ fn nothing_seen(summary: &Summary, stream: &Stream) -> Vec<String> {
     if summary.child.outcome == ChildOutcome::Absent {
         return lines;
     }
-    let hint = format!("If it should have made requests: {NOTHING_SEEN_WHY}. {NOTHING_SEEN_HINT}.");
+    let (why, what_to_do) = advice(summary);
+    let hint = format!("If it should have made requests: {why}. {what_to_do}.");
     lines.extend(wrap(&hint, stream.columns, CONTINUED).lines().map(str::to_owned));
     lines
 }
@@ -217,8 +220,23 @@ const NOTHING_SEEN: &str = "no request came through amb";
 /// Why that may be.
 const NOTHING_SEEN_WHY: &str = "it may ignore the proxy variables, or call only hosts in NO_PROXY";
 
+/// Why that may be where connections were captured.
+const NOTHING_CAPTURED_WHY: &str = "it may call only this machine, or hosts in NO_PROXY";
+
+/// Why nothing was seen of a run, and what to do about it.
+fn advice(summary: &Summary) -> (&'static str, &'static str) {
+    if summary.run.capture.is_some() {
+        (NOTHING_CAPTURED_WHY, NOTHING_CAPTURED_HINT)
+    } else {
+        (NOTHING_SEEN_WHY, NOTHING_SEEN_HINT)
+    }
+}
+
 /// What to do about it.
-const NOTHING_SEEN_HINT: &str =
+const NOTHING_SEEN_HINT: &str = "`amb run --dry-run` shows the variables; `--capture` takes what ignores them; `--proxy-loopback` lets amb see calls to servers on this machine";
+
+/// What to do about it where connections were captured.
+const NOTHING_CAPTURED_HINT: &str =
     "`amb run --dry-run` shows the variables; `--proxy-loopback` lets amb see calls to servers on this machine";
 
 /// How many words there are room for.
@@ -247,6 +265,12 @@ fn counts(summary: &Summary, stream: &Stream, wording: Wording) -> Vec<Part> {
         }
     }
     parts
+}
+
+/// How many connections were captured, where they were.
+fn captured(summary: &Summary) -> Option<String> {
+    let capture = summary.run.capture?;
+    Some(format!("{} captured", plural(capture.connections, "connection")))
 }
 
 /// How many did not end well, in which way, and how that is painted.

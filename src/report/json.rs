@@ -56,6 +56,7 @@ impl Document {
                 },
                 policy: run.policy.clone(),
                 confine: run.confine.map(str::to_owned),
+                capture: run.capture,
             },
             child: ChildEnd::of(&summary.child),
             exit: Exit {

@@ -19,7 +19,7 @@ use crate::{
         latency::Latency,
         meter::{Bytes, Connections, Requests, Tunnels},
         retries::RetryCounts,
-        summary::Warning,
+        summary::{Capture, Warning},
         timeline::Timeline,
     },
 };
@@ -168,6 +168,13 @@ impl Run {
             merged: ids,
             config: Config { sources },
             policy: common(policies).cloned().flatten(),
+            capture: all
+                .iter()
+                .filter_map(|one| one.run.capture)
+                .reduce(|one, other| Capture {
+                    connections: one.connections + other.connections,
+                    around: one.around + other.around,
+                }),
             confine: common(all.iter().map(|one| &one.run.confine)).cloned().flatten(),
         }
     }

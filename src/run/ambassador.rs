@@ -15,11 +15,13 @@ use std::{
 };
 
 use super::{
-    Purpose, certificates, export,
-    live::{Live, Sums},
+    Purpose, capture, certificates, export,
+    listeners::Listeners,
+    live::Live,
     metrics, notify,
     outcome::{self, End, Outcome},
     outputs::Outputs,
+    progress::Progress,
     secrets::{self, Secrets},
     start_error::StartError,
 };
@@ -29,17 +31,17 @@ use crate::{
     exit::Exit,
     inject,
     monitor::{
-        Feed, Kind, Monitor, Offer, Page, View,
+        Kind, Monitor, Offer, Page, View,
         metrics::Scraped,
         place::{Control, Place},
     },
-    otlp::{Exporter, Sink as Spans},
+    otlp::Exporter,
     proxy::{Drained, Draining, Listener, Lookout, Proxy, Standby, Tls},
     report::{
-        access_log::{AccessLog, Sink},
+        access_log::AccessLog,
         color::Stream,
         har::Keeper,
-        progress::{Progress, UNNOTICED},
+        progress::{Progress as Spinner, ProgressMode, UNNOTICED},
     },
     sabotage,
     supervise::{Mode, Signals, write_stderr},
@@ -60,7 +62,7 @@ pub(super) struct Ambassador<'a> {
     /// What was configured.
     pub(super) config: &'a Config,
     /// Where that came from.
-    sources: &'a Sources,
+    pub(super) sources: &'a Sources,
     /// The run's id.
     run_id: String,
     /// When it began.
@@ -71,6 +73,8 @@ pub(super) struct Ambassador<'a> {
     outputs: Outputs<'a>,
     /// What may stop it while it goes on; none if nothing may.
     pub(super) live: Option<Live<'a>>,
+    /// What shows it while it goes on; none if nobody wants that.
+    pub(super) progress: Option<Progress>,
     /// The requests that are kept for reports; none if no report tells them.
     requests: Option<Keeper>,
     /// Who gets each record as it ends; none if nobody wants them.
@@ -87,6 +91,8 @@ pub(super) struct Ambassador<'a> {
     pub(super) proxy: SocketAddr,
     /// From where the workers can be looked at.
     pub(super) lookout: Lookout,
+    /// What came of capturing connections so far.
+    pub(super) capture: capture::Found,
 }
 
 impl<'a> Ambassador<'a> {
@@ -111,7 +117,9 @@ impl<'a> Ambassador<'a> {
         tell_of_override(sources)?;
 
         let secrets = secrets::fetch(config, quiet, environment).map_err(StartError::Secret)?;
-        let signals = Signals::listen(mode)?;
+        let lookout = Lookout::default();
+        let progress = Progress::of(config, &purpose, &lookout);
+        let signals = Signals::listen(mode, progress.as_ref().is_some_and(Progress::leaves))?;
         let outputs = Outputs::open(config).map_err(StartError::Report)?;
         let live = Live::of(config, started_at);
         let requests = config.report.wants_requests().then(Keeper::default);
@@ -143,6 +151,7 @@ impl<'a> Ambassador<'a> {
             secrets,
             outputs,
             live,
+            progress,
             requests,
             listener,
             scraped,
@@ -150,9 +159,17 @@ impl<'a> Ambassador<'a> {
             tls,
             trust,
             proxy: proxy.address(),
-            lookout: Lookout::default(),
+            lookout,
+            capture: capture::Found::default(),
         };
         Ok((ambassador, proxy, signals))
+    }
+
+    /// Has it shown how this child does, if that is wanted.
+    pub(super) fn begin_progress(&self, child: Option<i32>) {
+        if let Some(progress) = &self.progress {
+            progress.note_child(child.unwrap_or_default());
+        }
     }
 
     /// What differs in the environment of whoever is to use the proxy, compared with amb's own.
@@ -207,7 +224,7 @@ impl<'a> Ambassador<'a> {
 
     /// The socket by which others look at the run; none if they are not to. A run goes on without one if there is none to be had:
     /// who looks for it does not find it.
-    pub(super) fn control(&self) -> Option<Control> {
+    fn control(&self) -> Option<Control> {
         let bound = self.config.control.then(|| place().bind(&self.run_id))?;
         bound
             .inspect_err(|reason| tracing::debug!(%reason, "there is no control socket"))
@@ -229,19 +246,37 @@ impl<'a> Ambassador<'a> {
         })
     }
 
-    /// What lets others look at the run, and ends it by `stop`, if it does not end with its child; none if nobody can look.
-    pub(super) fn monitor(
+    /// What lets others look at the run of this child at once; none if it has neither a page nor metrics.
+    pub(super) fn monitor(&mut self, child: i32) -> Option<Monitor> {
+        if self.scraped.is_none() && self.page.is_none() {
+            return None;
+        }
+        let control = self.control();
+        Some(self.monitored(Some(child), control, None))
+    }
+
+    /// What lets others look at it by this socket, by its page and its metrics, and ends it by `stop`, if it does not end with
+    /// its child.
+    pub(super) fn monitored(
         &mut self,
         child: Option<i32>,
         control: Option<Control>,
         stop: Option<Box<dyn Fn() + Send + Sync>>,
-    ) -> Option<Monitor> {
+    ) -> Monitor {
         let (scraped, page) = (self.scraped.take(), self.page.take());
-        if control.is_none() && scraped.is_none() && page.is_none() {
-            return None;
-        }
         let view = self.view(child, scraped.as_ref().map(Scraped::address), stop);
-        Some(Monitor::new(view, control, scraped, page))
+        Monitor::new(view, control, scraped, page)
+    }
+
+    /// What lets others look at the run of this child by a socket alone; none if there is none to be had.
+    pub(super) fn controlled(&self, child: i32) -> Option<Monitor> {
+        let control = self.control()?;
+        Some(Monitor::new(
+            self.view(Some(child), None, None),
+            Some(control),
+            None,
+            None,
+        ))
     }
 
     /// The run as its endpoints see it.
@@ -294,7 +329,8 @@ impl<'a> Ambassador<'a> {
                 super::Kind::Serve => "amb waits for open requests",
             };
             let asked = asked(signals);
-            let drained = drain(standby, signals, self.config.drain, &stderr, (waits, &asked));
+            let shown = (&stderr, self.config.report.progress);
+            let drained = drain(standby, signals, self.config.drain, shown, (waits, &asked));
             drop(self.listener);
             let exporter = self.outputs.exporter.take();
             let lacking = exporter
@@ -315,10 +351,13 @@ impl<'a> Ambassador<'a> {
                 aborted: self.live.and_then(Live::aborted),
                 logs,
                 lacking,
+                capture: self.capture,
                 requests: self.requests,
             };
             outcome.report(files.reports, files.learned, tell, &stderr)
         }));
+        // A title that the terminal did not take back when the child ended.
+        drop(self.progress);
         drop(trust);
         told.unwrap_or_else(|_| {
             write_stderr("amb: degraded: amb failed after the command had ended: a bug, please report it\n");
@@ -350,53 +389,6 @@ fn page(address: SocketAddr) -> Result<Page, StartError> {
     Ok(page)
 }
 
-/// Who gets each record as it ends.
-struct Listeners {
-    /// The logs.
-    logs: Vec<Sink>,
-    /// What may stop the run.
-    sums: Option<Arc<Sums>>,
-    /// The requests that are kept for reports.
-    requests: Option<Keeper>,
-    /// The page.
-    feed: Option<Arc<Feed>>,
-    /// A collector.
-    spans: Option<Spans>,
-}
-
-impl Listeners {
-    /// All of them as one; none if there are none.
-    fn listener(self) -> Option<Listener> {
-        let Self {
-            logs,
-            sums,
-            requests,
-            feed,
-            spans,
-        } = self;
-        if logs.is_empty() && sums.is_none() && requests.is_none() && feed.is_none() && spans.is_none() {
-            return None;
-        }
-        Some(Arc::new(move |record| {
-            for log in &logs {
-                log.log(record);
-            }
-            if let Some(sums) = &sums {
-                sums.add(record);
-            }
-            if let Some(requests) = &requests {
-                requests.keep(record);
-            }
-            if let Some(feed) = &feed {
-                feed.add(record);
-            }
-            if let Some(spans) = &spans {
-                spans.take(record);
-            }
-        }))
-    }
-}
-
 /// From here on a signal that asks amb to end shortens what it waits for, and is noted here; a second one ends it, wherever it
 /// hangs.
 fn asked(signals: &mut Signals) -> Arc<AtomicBool> {
@@ -412,7 +404,7 @@ fn drain(
     standby: Standby,
     signals: &mut Signals,
     limit: Duration,
-    stderr: &Stream,
+    shown: (&Stream, ProgressMode),
     (waits, asked): (&str, &AtomicBool),
 ) -> Drained {
     match standby.drain(limit) {
@@ -421,7 +413,7 @@ fn drain(
             if draining.over().is_some() {
                 notify::status(waits);
             }
-            wait(&draining, signals, limit, stderr, asked);
+            wait(&draining, signals, limit, shown, asked);
             draining.finish()
         }
         Err(reason) => Drained {
@@ -432,13 +424,19 @@ fn drain(
 }
 
 /// Waits for a drain, until `asked` says that a signal has asked amb to end.
-fn wait(draining: &Draining, signals: &mut Signals, limit: Duration, stderr: &Stream, asked: &AtomicBool) {
+fn wait(
+    draining: &Draining,
+    signals: &mut Signals,
+    limit: Duration,
+    (stderr, mode): (&Stream, ProgressMode),
+    asked: &AtomicBool,
+) {
     let Some(over) = draining.over() else { return };
     let limit = limit + DRAIN_MARGIN;
     if signals.wait_drained(limit.min(UNNOTICED), over, asked) || asked.load(Ordering::SeqCst) || limit <= UNNOTICED {
         return;
     }
-    let progress = Progress::drain(draining.open(), stderr);
+    let progress = Spinner::drain(draining.open(), stderr, mode);
     signals.wait_drained(limit.saturating_sub(UNNOTICED), over, asked);
     progress.finish();
 }

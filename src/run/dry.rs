@@ -3,6 +3,7 @@
 use std::{ffi::OsString, fmt::Write as _, io::Write as _, net::SocketAddr};
 
 use crate::{
+    capture,
     cli::RunArgs,
     config::{Config, Sources, show},
     exit::Exit,
@@ -47,6 +48,13 @@ fn describe(args: &RunArgs, environment: &[(OsString, OsString)], config: &Confi
     for rule in rules {
         let written = writeln!(text, "  {rule}");
         debug_assert!(written.is_ok());
+    }
+    if config.capture {
+        let said = match capture::possible() {
+            Ok(()) => "TCP connections of the command that no proxy is asked for".to_owned(),
+            Err(reason) => format!("nothing: {reason} ({})", reason.remedy()),
+        };
+        text.extend(["\ncaptured: ", &said, "\n"]);
     }
     let shown = "environment of the command, compared with this one";
     let free = if config.listen.port() == 0 {

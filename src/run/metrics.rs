@@ -116,10 +116,7 @@ fn push(gateway: &Gateway, job: &str, text: &[u8], messenger: impl FnOnce() -> M
         segment("job", job),
         segment("instance", &instance)
     );
-    let authority = Authority {
-        host: gateway.host.clone(),
-        port: gateway.port,
-    };
+    let authority = Authority::new(&*gateway.host, gateway.port);
     let mut fields = vec![("Content-Type".to_owned(), Format::Text.content_type().into())];
     if let Some(authorization) = &gateway.authorization {
         fields.push(("Authorization".to_owned(), authorization.value.clone().into_bytes()));

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Kind, Purpose, learn};
+use super::{Kind, Purpose, capture, learn};
 use crate::{
     assert::Facts,
     config::{Config, Governed, Sources},
@@ -102,6 +102,8 @@ pub(super) struct Outcome<'a> {
     pub(super) logs: [Option<AccessLogEnd>; 2],
     /// What a collector lacks; none if it lacks nothing, or nothing was exported.
     pub(super) lacking: Option<Warning>,
+    /// What came of capturing connections.
+    pub(super) capture: capture::Found,
     /// The requests that were kept for reports; none if no report tells them.
     pub(super) requests: Option<Keeper>,
 }
@@ -202,6 +204,7 @@ impl Outcome<'_> {
             .collect();
         warnings.extend(self.logs.iter().flatten().filter_map(AccessLogEnd::warning));
         warnings.extend(self.lacking.take());
+        warnings.extend(self.capture.warnings());
         let meter = std::mem::take(&mut self.drained.meter);
         let breaks_rules = meter.breaks_rules();
         let traffic = meter.finish();
@@ -248,6 +251,7 @@ impl Outcome<'_> {
         let summary = Summary {
             run: summary::Run {
                 duration: self.duration,
+                capture: self.capture.figures(),
                 // Only reports tell them, and to find them takes longer than all the rest.
                 config_sources: if self.config.report.files.is_empty() && self.config.report.keep == 0 {
                     Vec::new()
@@ -295,6 +299,7 @@ pub(super) fn description(
             Confine::Off => None,
             Confine::Tcp => Some("tcp"),
         },
+        capture: None,
         amb_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

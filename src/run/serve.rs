@@ -9,7 +9,6 @@ mod idle;
 use std::{
     ffi::OsString,
     io::{self, PipeReader},
-    mem,
     os::fd::OwnedFd,
     panic::{self, AssertUnwindSafe},
 };
@@ -20,7 +19,7 @@ pub use self::detach::launch;
 use super::{
     Kind, Purpose,
     ambassador::{Ambassador, count_panics},
-    descriptors, errands, notify,
+    asked, descriptors, errands, notify,
     outcome::End,
     start_error::StartError,
     watch,
@@ -70,7 +69,7 @@ fn serve(
     descriptors::raise_limit();
     let (stopping, stop) = stop_switch()?;
     let control = ambassador.required_control()?;
-    let mut monitor = ambassador.monitor(None, Some(control), Some(stop));
+    let mut monitor = ambassador.monitored(None, Some(control), Some(stop));
     ambassador.export(None);
     let mut endings = vec![(OwnedFd::from(stopping), Dismissal::Asked)];
     if let Some(process) = args.exit_with {
@@ -83,21 +82,19 @@ fn serve(
     let term = Term {
         endings,
         limit: config.supervise.run_timeout.filter(|_| ambassador.is_lifted()),
-        watch: ambassador.live.as_ref().map(watch),
+        watch: watch(ambassador.live.as_ref(), ambassador.progress.as_ref()),
     };
     let mut standby = ambassador.stand_by(proxy);
+    ambassador.begin_progress(None);
 
     announce(args, &ambassador);
     notify::ready(&format!("{} serves on {}", config.name, ambassador.proxy));
-    let dismissal = attend(&mut signals, errands(&mut standby, monitor.as_mut()), term);
+    let dismissal = attend(&mut signals, errands(&mut standby, asked(&mut monitor)), term);
     tracing::info!(?dismissal, "amb ends");
     notify::stopping("amb ends");
 
     let exit = ambassador.finish(End::Dismissed(dismissal), standby, &mut signals);
-    if let Some(monitor) = monitor {
-        monitor.end();
-    }
-    mem::forget(signals);
+    monitor.end();
     Ok(exit)
 }
 

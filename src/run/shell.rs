@@ -46,6 +46,13 @@ pub(super) fn facts(ambassador: &Ambassador<'_>) -> Vec<String> {
     let mut facts = Vec::new();
     facts.extend(super::outcome::egress(config).map(|mode| format!("egress {mode}")));
     facts.extend((config.supervise.confine == Confine::Tcp).then(|| "confined to it".to_owned()));
+    facts.extend(
+        ambassador
+            .capture
+            .tally
+            .as_ref()
+            .map(|_| "connections captured".to_owned()),
+    );
     facts.extend(config.policy.tls.intercepts().then(|| "HTTPS decrypted".to_owned()));
     facts.extend(
         ambassador

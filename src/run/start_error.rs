@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr};
 use thiserror::Error;
 
 use crate::{
+    capture::Unavailable,
     proxy::TlsErrors,
     supervise::{ConfineError, SpawnError},
     trust::TrustError,
@@ -47,6 +48,9 @@ pub(super) enum StartError {
     /// The kernel cannot hold the command to the proxy.
     #[error(transparent)]
     Confine(#[from] ConfineError),
+    /// What the command connects to cannot be captured.
+    #[error("cannot capture what the command connects to: {0}\nhint: {remedy}", remedy = .0.remedy())]
+    Capture(#[from] Unavailable),
     /// The command cannot be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),

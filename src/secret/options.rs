@@ -36,6 +36,11 @@ pub struct SecretOptions {
     /// The name of the credential that systemd has loaded for amb's unit
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
+    /// The service and the user under which the desktop's keyring holds it
+    ///
+    /// For an amb that was built with the feature `keyring`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<Vec<String>>,
     /// Leave the variable out of the command's environment [default: false]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]
@@ -132,6 +137,14 @@ impl SecretOptions {
             }
             sources.push(("credential", Source::Credential(credential)));
         }
+        if let Some(keyring) = self.keyring {
+            let Ok([service, user]) = <[String; 2]>::try_from(keyring) else {
+                let reason = "expected two texts: the service and the user, as in [\"corp\", \"me\"]";
+                problems.push(at("keyring", reason));
+                return None;
+            };
+            sources.push(("keyring", Source::Keyring { service, user }));
+        }
         if self.hide_from_child == Some(true) && !sources.iter().any(|(key, _)| *key == "env") {
             let reason = "only a variable can be hidden from the command: this secret comes from elsewhere";
             problems.push(at("hide-from-child", reason));
@@ -150,7 +163,7 @@ impl SecretOptions {
             ));
         }
         let Some((_, source)) = sources.into_iter().next() else {
-            let reason = "it does not say where it comes from: set file, env, command or credential";
+            let reason = "it does not say where it comes from: set file, env, command, credential or keyring";
             problems.push(Problem::at(&["secret", name], reason));
             return None;
         };

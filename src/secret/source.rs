@@ -1,4 +1,4 @@
-//! Where secrets come from: files, variables, programs, the service manager.
+//! Where secrets come from: files, variables, programs, the service manager, the desktop's keyring.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -6,14 +6,15 @@ use std::{
     io::{self, Read},
     os::{
         fd::AsFd,
-        unix::{ffi::OsStrExt, fs::MetadataExt, process::CommandExt},
+        unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use command_group::{CommandGroup, GroupChild};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
@@ -54,7 +55,32 @@ pub(super) fn read(source: &Source, environment: &[(OsString, Zeroizing<Vec<u8>>
             };
             file(&Path::new(OsStr::from_bytes(&directory)).join(name))
         }
+        Source::Keyring { service, user } => keyring(service, user, environment).map(|value| (value, None)),
     }
+}
+
+/// What the keyring holds, asked for by a process of its own: the threads that speak with the keyring are none of a run's.
+#[cfg(feature = "keyring")]
+fn keyring(
+    service: &str,
+    user: &str,
+    environment: &[(OsString, Zeroizing<Vec<u8>>)],
+) -> Result<Zeroizing<Vec<u8>>, String> {
+    let words = ["/proc/self/exe", "keyring", service, user].map(OsString::from);
+    command(&words, environment, COMMAND_LIMIT)
+}
+
+/// There is none to ask.
+#[cfg(not(feature = "keyring"))]
+fn keyring(
+    _service: &str,
+    _user: &str,
+    _environment: &[(OsString, Zeroizing<Vec<u8>>)],
+) -> Result<Zeroizing<Vec<u8>>, String> {
+    Err(
+        "this amb was built without the feature `keyring`; a `command` with secret-tool asks the same keyring"
+            .to_owned(),
+    )
 }
 
 /// Reads a file.
@@ -93,9 +119,8 @@ fn command(
         .envs(variables)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        // Signals of the terminal are for amb and its command to decide about.
-        .process_group(0)
-        .spawn();
+        // Signals of the terminal are for amb and its command to decide about; and whatever it starts ends with it.
+        .group_spawn();
     let mut child = started.map_err(|reason| format!("it cannot be started: {reason}"))?;
     let printed = printed(&mut child, limit);
     if printed.is_err()
@@ -105,7 +130,8 @@ fn command(
     }
     let deadline = Instant::now() + ENDING_LIMIT;
     let ended = loop {
-        match child.try_wait() {
+        // Not that of the group, which loses the status where others of it go on.
+        match child.inner().try_wait() {
             Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(2)),
             Ok(None) => break Err("it has closed its output and goes on".to_owned()),
             Ok(Some(status)) if status.success() => break Ok(()),
@@ -121,8 +147,8 @@ fn command(
 }
 
 /// What it prints until it closes its output.
-fn printed(child: &mut Child, limit: Duration) -> Result<Zeroizing<Vec<u8>>, String> {
-    let mut output = child.stdout.take().ok_or("it has no output")?;
+fn printed(child: &mut GroupChild, limit: Duration) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut output = child.inner().stdout.take().ok_or("it has no output")?;
     let deadline = Instant::now() + limit;
     let mut value = Zeroizing::new(vec![0; MOST_BYTES + 2]);
     let mut length = 0;
@@ -182,6 +208,18 @@ mod tests {
         );
         let missing = command(&["/nowhere/program".into()], &[], long).unwrap_err();
         assert!(missing.starts_with("it cannot be started: "), "{missing}");
+    }
+
+    #[test]
+    fn what_a_program_has_started_ends_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        let text = format!("sleep 600 > {} & wait", pipe.display());
+        let reader = thread::spawn(move || std::fs::read(pipe).unwrap());
+        shell(&text, Duration::from_millis(200)).unwrap_err();
+        // The end of the file: nobody has it open for writing any more.
+        assert_eq!(reader.join().unwrap(), b"");
     }
 
     #[test]

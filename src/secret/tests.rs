@@ -61,6 +61,19 @@ fn each_source_gives_its_value_without_the_line_end() {
     }
 }
 
+#[cfg(not(feature = "keyring"))]
+#[test]
+fn a_keyring_that_this_amb_cannot_ask_has_another_way_to_be_asked() {
+    let source = Source::Keyring {
+        service: "corp".to_owned(),
+        user: "me".to_owned(),
+    };
+    let errors = store(of(source), &[]).fetch_all().unwrap_err();
+    let said = errors[0].to_string();
+    assert!(said.contains("from the keyring's entry corp of me: "), "{said}");
+    assert!(said.contains("secret-tool"), "{said}");
+}
+
 #[test]
 fn a_failure_names_the_secret_and_the_source_and_nothing_more() {
     let directory = tempfile::tempdir().unwrap();
@@ -128,4 +141,36 @@ fn only_hidden_variables_are_hidden() {
     };
     assert_eq!(store(hidden, &[]).hidden(), ["A"]);
     assert_eq!(store(of(Source::Variable("A".to_owned())), &[]).hidden(), [""; 0]);
+}
+
+#[test]
+fn an_entry_says_where_its_secret_comes_from_and_says_it_once() {
+    for (entry, wrong) in [
+        (r#"{ "keyring": ["corp", "me"] }"#, None),
+        (
+            r#"{ "keyring": ["corp"] }"#,
+            Some("secret.a.keyring: expected two texts"),
+        ),
+        (
+            r#"{ "keyring": ["corp", "me"], "env": "A" }"#,
+            Some("secret.a.keyring: a secret comes from one place: `env`"),
+        ),
+        (
+            r#"{ "hide-from-child": true, "keyring": ["corp", "me"] }"#,
+            Some("only a variable can be hidden"),
+        ),
+        (r"{}", Some("secret.a: it does not say where it comes from")),
+    ] {
+        let options: options::SecretsOptions = serde_json::from_str(&format!(r#"{{ "a": {entry} }}"#)).unwrap();
+        let mut problems = Vec::new();
+        let (recipes, _) = options.build(&mut problems);
+        let said: Vec<String> = problems
+            .iter()
+            .map(|problem| format!("{}: {}", problem.key.join("."), problem.reason))
+            .collect();
+        match wrong {
+            None => assert_eq!((said.len(), recipes.len()), (0, 1), "{entry}: {said:?}"),
+            Some(wrong) => assert!(said.iter().any(|said| said.contains(wrong)), "{entry}: {said:?}"),
+        }
+    }
 }

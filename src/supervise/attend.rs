@@ -8,8 +8,9 @@ use std::{
 use tracing::debug;
 
 use super::{
-    Errand, Watch, now,
+    Errand, Mode, Watch, now, run_errand,
     signal::{Signal, Signals, Woken},
+    terminal,
     timer::Timer,
 };
 
@@ -43,7 +44,22 @@ pub struct Term<'a> {
 /// Waits for the end, which is a signal that asks for it if nothing else is. Other signals do nothing.
 ///
 /// Each of the `errands` is run once, when its descriptor becomes readable.
-pub fn attend(signals: &mut Signals, mut errands: Vec<Errand<'_>>, mut term: Term<'_>) -> Dismissal {
+pub fn attend(signals: &mut Signals, errands: Vec<Errand<'_>>, mut term: Term<'_>) -> Dismissal {
+    let dismissal = wait(signals, errands, &mut term);
+    leave(&term);
+    signals.release_stop();
+    dismissal
+}
+
+/// Leaves the terminal to others.
+fn leave(term: &Term<'_>) {
+    if let Some(watch) = &term.watch {
+        watch.leave();
+    }
+}
+
+/// Waits for the end, and says which it was.
+fn wait(signals: &mut Signals, mut errands: Vec<Errand<'_>>, term: &mut Term<'_>) -> Dismissal {
     let mut limit = Timer::new(term.limit);
     let mut watch_timer = Timer::new(term.watch.as_ref().map(|watch| watch.every));
     loop {
@@ -51,6 +67,11 @@ pub fn attend(signals: &mut Signals, mut errands: Vec<Errand<'_>>, mut term: Ter
             debug!(?received, "signal");
             if received.signal.asks_to_end() {
                 return Dismissal::Signal(received.signal);
+            }
+            // Caught only to leave first.
+            if received.signal == Signal::TSTP && signals.mode == Mode::Inherit {
+                leave(term);
+                terminal::stop(libc::SIGTSTP);
             }
         }
         let asked = [limit, watch_timer].into_iter().filter_map(Timer::wait).min();
@@ -63,7 +84,7 @@ pub fn attend(signals: &mut Signals, mut errands: Vec<Errand<'_>>, mut term: Ter
         if let Woken::Ready(place) = woken {
             match term.endings.get(place) {
                 Some((_, why)) => return *why,
-                None => (errands.remove(place - term.endings.len()).run)(),
+                None => run_errand(&mut errands, place - term.endings.len()),
             }
         }
         let passed = before.elapsed();

@@ -1,11 +1,11 @@
-//! Starts the child, signals it and reaps it. The only file that names `command_group`.
+//! Starts the child, signals it and reaps it.
 //!
 //! What the child inherits is what amb inherited: the signal mask and the ignored signals, the environment in its order,
-//! every open file. The last step before exec happens in the forked child, because std's own would sort the environment.
+//! every open file. The steps before exec are amb's own: std's would sort the environment, and copy all memory for them.
 
 #![expect(
     unsafe_code,
-    reason = "what has to happen between fork(2) and exec(2) is only possible in pre_exec"
+    reason = "what has to happen between vfork(2) and exec(2) is system calls on memory that was made before"
 )]
 
 use std::{
@@ -14,14 +14,16 @@ use std::{
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
-        unix::{ffi::OsStrExt, process::CommandExt},
+        unix::ffi::OsStrExt,
     },
-    process::{self, Command},
-    ptr,
+    process, ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use command_group::CommandGroup;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Resource, Rlimit, WaitOptions, WaitStatus, pidfd_open, wait, waitpid},
@@ -30,12 +32,14 @@ use tracing::debug;
 
 use super::{
     ChildExit, Confinement, Mode, Settings,
+    entries::{changed_environment, write_decimal},
     linger::{Family, LookAgain},
     signal::{Signal, Signals},
     spawn_error::SpawnError,
-    startup::{self, Blocked, Inherited, change_mask},
+    startup::{self, Blocked, Inherited, Pending, change_mask, is_ignored},
+    vfork,
 };
-use crate::sabotage;
+use crate::{capture::Handover, sabotage};
 
 /// How long a child may take to end after SIGTERM when amb itself fails, before it is killed.
 const LAST_GRACE: Duration = Duration::from_secs(2);
@@ -53,6 +57,8 @@ pub struct Spawn<'a> {
     pub restore_nofile: Option<Rlimit>,
     /// What it is held to; none for nothing.
     pub confinement: Option<&'a Confinement>,
+    /// By what amb is asked about its connections; none if it is not.
+    pub capture: Option<Arc<Handover>>,
 }
 
 impl Spawn<'_> {
@@ -71,58 +77,77 @@ impl Spawn<'_> {
         let exec = Exec::new(self)?;
         let before_exec = BeforeExec {
             parent: process::id().cast_signed(),
+            leads: mode == Mode::New,
+            stops: mode == Mode::Inherit && !signals.inherited.holds_back(libc::SIGTSTP) && !is_ignored(libc::SIGTSTP),
             on_death: settings.on_death.signal(mode).map(Signal::number),
-            caught: signals.caught().to_vec(),
             inherited: signals.inherited,
             nofile: self.restore_nofile,
             ruleset: self.confinement.map(Confinement::ruleset),
+            capture: self.capture.clone(),
             hesitates: sabotage::is_wanted("spawn"),
+            stops_once: AtomicBool::new(sabotage::is_wanted("stop")),
         };
         let family = Family::expect(settings.wait);
-        let mut command = Command::new(self.program());
-        // SAFETY: between fork and exec only async-signal-safe functions are called, on memory that was made before.
-        unsafe {
-            command.pre_exec(move || {
-                before_exec.prepare()?;
-                Err(exec.run())
-            });
-        }
-        // Held back until the child has taken amb's handlers off: one that ran in the child would swallow a Ctrl-C.
-        let blocked = Blocked::new(signals.caught().iter().copied());
-        if let Some(signal) = signals.fatal() {
-            return Err(SpawnError::Interrupted(signal));
-        }
-        let started = match mode {
-            Mode::New => command.group_spawn().map(|child| child.id()),
-            Mode::Inherit => command.spawn().map(|child| child.id()),
+        let become_program = || match before_exec.prepare() {
+            Ok(()) => exec.run(),
+            Err(reason) => reason,
         };
-        drop(blocked);
+        let started = loop {
+            if let Some(signal) = signals.fatal() {
+                return Err(SpawnError::Interrupted(signal));
+            }
+            let blocked = Blocked::new([libc::SIGTSTP]);
+            // SAFETY: only async-signal-safe functions are called, on memory that was made before. What is written is the own ids,
+            // which are the child's alone, and `environ`, whose old value comes back before anybody else can write it: a thread
+            // that reads meanwhile reads the child's, which lives as long.
+            let started = unsafe {
+                let environ = environment::environ;
+                let started = vfork::start(&become_program, self.command.len());
+                environment::environ = environ;
+                started
+            };
+            // Here amb stops, if it was told to meanwhile and does not catch that.
+            drop(blocked);
+            match &started {
+                Err(reason) if reason.raw_os_error() == Some(STOPPED) => signals.stop_if_told(),
+                _ => break started,
+            }
+        };
         let id = started.map_err(|reason| SpawnError::explain(self, reason))?;
         Child::new(id, mode, family).map_err(SpawnError::Unwatchable)
     }
 }
 
-/// What the forked child does before exec. Nothing here may allocate or lock.
+/// What the child does before exec, in amb's memory. Nothing here may allocate, lock or panic.
 struct BeforeExec {
     /// amb's process id.
     parent: i32,
+    /// Whether it leads a process group of its own.
+    leads: bool,
+    /// Whether Ctrl-Z stops it.
+    stops: bool,
     /// What the kernel is to send when amb dies.
     on_death: Option<i32>,
-    /// The signals that amb catches, which are to have their default action again.
-    caught: Vec<i32>,
     /// What amb inherited.
     inherited: Inherited,
     /// The limit on open files to return to.
     nofile: Option<Rlimit>,
     /// What to hold itself to; open in the parent for as long as this lasts.
     ruleset: Option<RawFd>,
+    /// By what to have amb asked about connections.
+    capture: Option<Arc<Handover>>,
     /// Whether to wait until amb has died, as a test wants it.
     hesitates: bool,
+    /// Whether to stop the process group now, as Ctrl-Z does, as a test wants it; once.
+    stops_once: AtomicBool,
 }
 
 impl BeforeExec {
     /// Gives the child what the bare command would have.
     fn prepare(&self) -> io::Result<()> {
+        if self.leads {
+            rustix::process::setpgid(None, None)?;
+        }
         // SAFETY: getppid(2) and usleep(3) touch no memory of ours.
         unsafe {
             while self.hesitates && libc::getppid() == self.parent {
@@ -146,18 +171,32 @@ impl BeforeExec {
         if let Some(limit) = &self.nofile {
             rustix::process::setrlimit(Resource::Nofile, *limit)?;
         }
-        // SAFETY: signal(2) is async-signal-safe, and neither disposition runs code.
+        // SAFETY: signal(2) is async-signal-safe, and no disposition runs code.
         unsafe {
-            for signal in self.caught.iter().chain(&[libc::SIGCHLD]) {
-                libc::signal(*signal, libc::SIG_DFL);
-            }
             if self.inherited.child_ignored {
                 libc::signal(libc::SIGCHLD, libc::SIG_IGN);
             }
-            // std has set it to its default action by now.
-            if self.inherited.pipe_ignored {
-                libc::signal(libc::SIGPIPE, libc::SIG_IGN);
-            }
+            // amb ignores it.
+            let pipe = if self.inherited.pipe_ignored {
+                libc::SIG_IGN
+            } else {
+                libc::SIG_DFL
+            };
+            libc::signal(libc::SIGPIPE, pipe);
+        }
+        if self.stops_once.swap(false, Ordering::Relaxed) {
+            // SAFETY: kill(2) takes two integers.
+            unsafe { libc::kill(0, libc::SIGTSTP) };
+        }
+        // A process that is stopped before its exec would hold up amb, which then could not stop with it.
+        if self.stops && Pending::read().has(libc::SIGTSTP) {
+            return Err(io::Error::from_raw_os_error(STOPPED));
+        }
+        // Once, and not again for a process that is started a second time.
+        if let Some(capture) = &self.capture {
+            capture
+                .give()
+                .map_err(|reason| on_top_of(UNCAPTURED, reason.raw_os_error().unwrap_or(libc::EINVAL)))?;
         }
         // Last, because what was held back arrives now, and has to meet the dispositions above.
         change_mask(libc::SIG_SETMASK, Some(&self.inherited.mask));
@@ -168,8 +207,7 @@ impl BeforeExec {
 /// Holds this process, and all that it starts, to a ruleset.
 ///
 /// # Errors
-/// The kernel's number on top of [`UNCONFINED`], by which the parent knows what failed: a number is all that a forked child
-/// can tell.
+/// The kernel's number on top of [`UNCONFINED`], by which the parent knows what failed: a number is all that the child tells.
 fn enter(ruleset: RawFd) -> io::Result<()> {
     // SAFETY: landlock_restrict_self(2) takes a descriptor and flags, of which there are none.
     let restrict = || match unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0) } {
@@ -184,11 +222,21 @@ fn enter(ruleset: RawFd) -> io::Result<()> {
         },
         entered => entered,
     };
-    entered.map_err(|number| io::Error::from_raw_os_error(UNCONFINED + number))
+    entered.map_err(|number| on_top_of(UNCONFINED, number))
 }
 
-/// Above all numbers of errors that a kernel has.
+/// The error that tells the parent what failed.
+fn on_top_of(what: i32, number: i32) -> io::Error {
+    io::Error::from_raw_os_error(what + number)
+}
+
+/// What cannot be held to the proxy. Above all numbers of errors that a kernel has.
 pub(super) const UNCONFINED: i32 = 1 << 16;
+/// What cannot be captured. Above those.
+pub(super) const UNCAPTURED: i32 = UNCONFINED << 2;
+
+/// No number of an error: the process was to stop before it was a program.
+const STOPPED: i32 = UNCONFINED << 1;
 
 /// The process's own environment, as exec(3) takes it.
 mod environment {
@@ -198,7 +246,7 @@ mod environment {
     }
 }
 
-/// Everything that execvp(3) needs, made before the fork.
+/// Everything that execvp(3) needs, made before there is a child.
 struct Exec {
     /// The arguments with the program's name in front, pointing into `_texts`, closed by a null.
     arguments: Vec<*const c_char>,
@@ -218,7 +266,7 @@ enum Entry {
     OwnId(usize),
 }
 
-/// Texts closed by zero bytes, in one piece of memory: after the fork each page that is touched costs a copy.
+/// Texts closed by zero bytes, in one piece of memory.
 #[derive(Default)]
 struct Texts(Vec<u8>);
 
@@ -248,10 +296,8 @@ impl Texts {
 const OWN_IDS: [&str; 3] = ["LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"];
 /// Names amb's process once more, by a number that its child cannot have; programs do without it.
 const OWN_PIDFD: &str = "LISTEN_PIDFDID";
-/// The most digits of a process id.
-const DIGITS: usize = 10;
 
-/// An entry of the environment whose digits are written in the forked child.
+/// An entry of the environment whose digits the child writes.
 struct OwnId {
     /// `NAME=`, digits, and a zero byte.
     entry: Box<UnsafeCell<[u8; 32]>>,
@@ -271,11 +317,6 @@ impl OwnId {
         }
     }
 }
-
-// SAFETY: the pointers point into heap memory that this value owns and that never moves.
-unsafe impl Send for Exec {}
-// SAFETY: as above, and only the forked child, which has one thread, uses them.
-unsafe impl Sync for Exec {}
 
 impl Exec {
     /// Lays arguments and environment out as exec(2) takes them.
@@ -318,8 +359,7 @@ impl Exec {
 
     /// Becomes the program, found as execvp(3) finds it: a script without `#!` runs in the shell. Returns why it did not.
     fn run(&self) -> io::Error {
-        // SAFETY: all pointers are valid and closed by nulls; this is the forked child's only thread, so nobody reads the
-        // environment while it is replaced, or `own_ids` while they are written.
+        // SAFETY: all pointers are valid and closed by nulls. Nobody reads `own_ids` while they are written: amb waits.
         unsafe {
             for own_id in &self.own_ids {
                 write_decimal(
@@ -332,45 +372,6 @@ impl Exec {
         }
         io::Error::last_os_error()
     }
-}
-
-/// Writes `number` in decimal to the front of `room`, which is long enough and holds zeroes; allocates nothing.
-fn write_decimal(room: &mut [u8], number: u32) {
-    let mut digits = [0; DIGITS];
-    let mut rest = number;
-    let mut first = DIGITS;
-    loop {
-        first -= 1;
-        // The remainder of a division by ten fits.
-        digits[first] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    room[..DIGITS - first].copy_from_slice(&digits[first..]);
-}
-
-/// The `inherited` variables in their order with `changes` made: a changed variable stays in its place, new ones come last.
-fn changed_environment<'a>(
-    inherited: &'a [(OsString, OsString)],
-    changes: &'a [(OsString, Option<OsString>)],
-) -> Vec<(&'a OsStr, &'a OsStr)> {
-    let inherited = inherited.iter().map(|(name, value)| (&**name, &**value));
-    let mut variables: Vec<(&OsStr, &OsStr)> = inherited.collect();
-    for (name, value) in changes {
-        let Some(value) = value else {
-            variables.retain(|(known, _)| known != name);
-            continue;
-        };
-        let mut known = variables.iter_mut().filter(|(known, _)| known == name).peekable();
-        if known.peek().is_none() {
-            variables.push((name, value));
-        } else {
-            known.for_each(|(_, old)| *old = value);
-        }
-    }
-    variables
 }
 
 /// The child, from its start until it is reaped.
@@ -513,36 +514,6 @@ impl Drop for Child {
             if self.reap().is_some() {
                 return;
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_changed_environment_keeps_its_order() {
-        let inherited = [("B", "1"), ("A", "2"), ("C", "3")].map(|(name, value)| (name.into(), value.into()));
-        let changes = [("A", Some("new")), ("C", None), ("D", Some("4")), ("B2", None)];
-        let changes = changes.map(|(name, value)| (name.into(), value.map(OsString::from)));
-        let expected = [("B", "1"), ("A", "new"), ("D", "4")].map(|(name, value)| (name.into(), value.into()));
-        let child = changed_environment(&inherited, &changes);
-        assert_eq!(
-            child,
-            expected
-                .each_ref()
-                .map(|(name, value): &(OsString, OsString)| (&**name, &**value))
-        );
-    }
-
-    #[test]
-    fn process_ids_are_written_in_decimal() {
-        for (number, text) in [(1, "1"), (4_194_304, "4194304"), (u32::MAX, "4294967295")] {
-            let mut room = [0; DIGITS + 1];
-            write_decimal(&mut room, number);
-            assert_eq!(&room[..text.len()], text.as_bytes());
-            assert_eq!(room[text.len()], 0);
         }
     }
 }

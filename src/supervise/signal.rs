@@ -3,10 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt, io,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::UnixStream,
-    },
+    os::fd::BorrowedFd,
     str::FromStr,
     sync::{
         Arc,
@@ -20,19 +17,13 @@ use rustix::{
     io::Errno,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use signal_hook::{
-    flag,
-    iterator::{
-        backend::SignalDelivery,
-        exfiltrator::{WithOrigin, origin::Origin},
-    },
-    low_level::siginfo::Cause,
-};
+use signal_hook::flag;
 
 use super::{
     Mode,
-    realtime::RealTime,
-    startup::{Blocked, Inherited, Pending, change_mask, is_ignored, signal_set},
+    caught::Caught,
+    startup::{Blocked, Inherited, change_mask, is_ignored, signal_set},
+    terminal::{act_by_default, stop},
 };
 
 /// A signal, real-time ones included.
@@ -143,7 +134,7 @@ impl<'de> Deserialize<'de> for Signal {
 /// Signals by which people and supervisors ask a program to end.
 const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
-/// Signals that are the child's business, whatever the mode; the real-time ones come on top (`realtime.rs`).
+/// Signals that are the child's business, whatever the mode; the real-time ones come on top.
 ///
 /// Not among them: what cannot be caught, what reports a fault of amb itself (SEGV, BUS, PIPE, XCPU, …), and the stop
 /// signals, whose default action is what a shell's job control expects.
@@ -183,21 +174,6 @@ pub(super) struct Received {
     pub(super) sender: Sender,
 }
 
-impl Received {
-    /// Reads what signal-hook recorded.
-    fn new(origin: &Origin) -> Self {
-        let sender = match (origin.cause, origin.process) {
-            (Cause::Kernel, _) => Sender::Kernel,
-            (Cause::Sent(_), Some(process)) => Sender::Process(process.pid),
-            _ => Sender::Unknown,
-        };
-        Self {
-            signal: Signal(origin.signal),
-            sender,
-        }
-    }
-}
-
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
@@ -212,14 +188,12 @@ pub enum Woken {
 
 /// The signals for the child, caught from [`Signals::listen`] on.
 pub struct Signals {
-    /// Where the handlers put what they caught.
-    delivery: SignalDelivery<UnixStream, WithOrigin>,
-    /// The real-time signals.
-    real_time: RealTime,
-    /// Caught and not yet decided about.
+    /// Those that came in.
+    caught: Caught,
+    /// Read and not yet decided about.
     queue: VecDeque<Received>,
-    /// The signals that handlers catch: without those which amb inherited as ignored.
-    caught: Vec<i32>,
+    /// Which are caught: without those which amb inherited as ignored.
+    numbers: Vec<i32>,
     /// What the child has to inherit.
     pub(super) inherited: Inherited,
     /// The process group mode that the choice of signals was made for.
@@ -227,45 +201,56 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Starts to catch the signals meant for the child; those that came ignored stay ignored, in amb and in the child.
+    /// Starts to catch the signals meant for the child; those that came ignored stay ignored, in amb and in the child. If it
+    /// `leaves` something before it stops with its process group, Ctrl-Z is caught in `inherit` mode as well, until
+    /// `release_stop`.
     ///
     /// To be called on the main thread before any other is started: they inherit its signal mask.
     ///
     /// # Errors
     ///
     /// If the process is out of file descriptors.
-    pub fn listen(mode: Mode) -> io::Result<Self> {
+    pub fn listen(mode: Mode, leaves: bool) -> io::Result<Self> {
         let inherited = Inherited::read();
-        let job_control: &[i32] = if mode == Mode::New {
-            &[libc::SIGTSTP, libc::SIGCONT]
-        } else {
-            &[]
+        let job_control: &[i32] = match mode {
+            Mode::New => &[libc::SIGTSTP, libc::SIGCONT],
+            Mode::Inherit if leaves => &[libc::SIGTSTP],
+            Mode::Inherit => &[],
         };
-        let caught: Vec<i32> = FORWARDED
+        let numbers: Vec<i32> = FORWARDED
             .into_iter()
             .chain(job_control.iter().copied())
+            .chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
             .filter(|signal| !is_ignored(*signal))
             .collect();
-        let real_time = RealTime::listen((libc::SIGRTMIN()..=libc::SIGRTMAX()).filter(|signal| !is_ignored(*signal)))?;
-        let (read, write) = UnixStream::pair()?;
-        write.set_nonblocking(true)?;
         // SIGCHLD wakes amb as PID 1, where it has orphans to reap; it is caught even if it came ignored, because an ignored
         // one makes the kernel throw the child's status away.
-        let signals = caught.iter().copied().chain([libc::SIGCHLD]);
-        // Held back meanwhile: signal-hook drops what comes between its sigaction(2) and the registration of the action.
-        let blocked = Blocked::new(signals.clone());
-        let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals.clone())?;
-        drop(blocked);
-        // What amb's parent blocked is blocked in the child again; amb has to hear it to send it there.
-        change_mask(libc::SIG_UNBLOCK, Some(&signal_set(signals)));
+        act_by_default(libc::SIGCHLD);
+        let caught = Caught::listen(numbers.iter().copied().chain([libc::SIGCHLD]))?;
         Ok(Self {
-            delivery,
-            real_time,
-            queue: VecDeque::new(),
             caught,
+            queue: VecDeque::new(),
+            numbers,
             inherited,
             mode,
         })
+    }
+
+    /// Lets Ctrl-Z stop amb at once again.
+    pub(super) fn release_stop(&self) {
+        if self.mode == Mode::Inherit && self.numbers.contains(&libc::SIGTSTP) {
+            change_mask(libc::SIG_UNBLOCK, Some(&signal_set([libc::SIGTSTP])));
+        }
+    }
+
+    /// Stops with amb's process group, if a Ctrl-Z that was caught says so.
+    pub(super) fn stop_if_told(&mut self) {
+        self.collect();
+        let before = self.queue.len();
+        self.queue.retain(|received| received.signal != Signal::TSTP);
+        if self.queue.len() < before {
+            stop(libc::SIGTSTP);
+        }
     }
 
     /// Waits until a signal comes in, until one of `ready` is readable, or for `timeout`; `None` waits for ever.
@@ -273,8 +258,7 @@ impl Signals {
         if !self.queue.is_empty() {
             return Woken::Signal;
         }
-        let pipe = PollFd::from_borrowed_fd(self.delivery.get_read().as_fd(), PollFlags::IN);
-        let mut descriptors = vec![pipe, PollFd::from_borrowed_fd(self.real_time.watch(), PollFlags::IN)];
+        let mut descriptors = vec![PollFd::from_borrowed_fd(self.caught.watch(), PollFlags::IN)];
         descriptors.extend(
             ready
                 .iter()
@@ -284,10 +268,10 @@ impl Signals {
         let found = poll(&mut descriptors, timeout.as_ref());
         match found {
             Ok(0) => Woken::Timeout,
-            Ok(_) if descriptors[..2].iter().any(|it| !it.revents().is_empty()) => Woken::Signal,
+            Ok(_) if !descriptors[0].revents().is_empty() => Woken::Signal,
             Err(Errno::INTR) => Woken::Signal,
             Ok(_) | Err(_) => {
-                let found = descriptors[2..]
+                let found = descriptors[1..]
                     .iter()
                     .position(|descriptor| !descriptor.revents().is_empty());
                 Woken::Ready(found.unwrap_or_default())
@@ -303,31 +287,18 @@ impl Signals {
         self.queue.pop_front()
     }
 
-    /// Takes over what the handlers caught.
+    /// Takes over what was caught.
     fn collect(&mut self) {
-        let caught = self.delivery.pending().filter(|origin| origin.signal != libc::SIGCHLD);
-        self.queue.extend(caught.map(|origin| Received::new(&origin)));
-        self.queue.extend(std::iter::from_fn(|| self.real_time.next()));
+        let caught = std::iter::from_fn(|| self.caught.next());
+        self.queue
+            .extend(caught.filter(|received| received.signal.number() != libc::SIGCHLD));
     }
 
-    /// A signal that already came in, even if it is held back in this thread, and that would have ended the command, had it
-    /// been running.
+    /// A signal that already came in, and that would have ended the command, had it been running.
     pub(super) fn fatal(&mut self) -> Option<Signal> {
         self.collect();
-        let queued = self.queue.iter().map(|received| received.signal);
-        let pending = Pending::read();
-        let held_back = self
-            .caught
-            .iter()
-            .copied()
-            .filter(|signal| pending.has(*signal))
-            .map(Signal);
-        queued.chain(held_back).find(|signal| signal.ends_by_default())
-    }
-
-    /// The signals that handlers catch, SIGCHLD not among them.
-    pub(super) fn caught(&self) -> &[i32] {
-        &self.caught
+        let mut queued = self.queue.iter().map(|received| received.signal);
+        queued.find(|signal| signal.ends_by_default())
     }
 
     /// To be called when the child has ended: from now on the first signal that asks to end sets the flag returned, which
@@ -341,11 +312,17 @@ impl Signals {
         self.collect();
         let asks = |received: &Received| received.signal.asks_to_end() && received.sender != Sender::Kernel;
         let asked = Arc::new(AtomicBool::new(self.queue.drain(..).any(|received| asks(&received))));
-        for signal in ENDING.iter().filter(|signal| self.caught.contains(&signal.0)) {
+        let ending: Vec<i32> = ENDING
+            .map(Signal::number)
+            .into_iter()
+            .filter(|signal| self.numbers.contains(signal))
+            .collect();
+        for signal in &ending {
             // In this order: the handler that ends amb looks at the flag before the other one sets it.
-            flag::register_conditional_default(signal.0, Arc::clone(&asked))?;
-            flag::register(signal.0, Arc::clone(&asked))?;
+            flag::register_conditional_default(*signal, Arc::clone(&asked))?;
+            flag::register(*signal, Arc::clone(&asked))?;
         }
+        change_mask(libc::SIG_UNBLOCK, Some(&signal_set(ending)));
         Ok(asked)
     }
 
@@ -353,18 +330,24 @@ impl Signals {
     /// [`Signals::end_on_request`] is set, or for `timeout`. Returns whether it was drained.
     pub fn wait_drained(&mut self, timeout: Duration, drained: BorrowedFd<'_>, asked: &AtomicBool) -> bool {
         let end = super::now() + timeout;
+        // Read meanwhile: a handler could run between a look at `asked` and the wait, which would not notice.
+        let _blocked = Blocked::new(ENDING.map(Signal::number));
         loop {
-            let left = end.saturating_duration_since(super::now());
-            let woken = self.wait(Some(left), &[drained]);
-            if asked.load(Ordering::SeqCst) || woken == Woken::Timeout {
+            if asked.load(Ordering::SeqCst) {
                 return false;
             }
-            if matches!(woken, Woken::Ready(_)) {
-                return true;
-            }
-            // Signals without a meaning at this stage.
+            let left = end.saturating_duration_since(super::now());
+            let woken = self.wait(Some(left), &[drained]);
             self.collect();
-            self.queue.clear();
+            if self.queue.drain(..).any(|received| received.signal.asks_to_end()) {
+                asked.store(true, Ordering::SeqCst);
+            }
+            match woken {
+                Woken::Timeout => return false,
+                Woken::Ready(_) => return !asked.load(Ordering::SeqCst),
+                // One without a meaning at this stage, unless it asks.
+                Woken::Signal => {}
+            }
         }
     }
 }

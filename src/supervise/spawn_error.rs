@@ -12,7 +12,7 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    child::{Spawn, UNCONFINED},
+    child::{Spawn, UNCAPTURED, UNCONFINED},
     signal::Signal,
 };
 
@@ -66,6 +66,9 @@ pub enum SpawnError {
     /// The kernel did not hold it to the proxy.
     #[error("the command cannot be held to the proxy, as --confine tcp wants it: {0}")]
     Unconfined(io::Error),
+    /// The kernel does not ask about its connections.
+    #[error("the connections of the command cannot be captured, as --capture wants it: {0}")]
+    Uncaptured(io::Error),
     /// The child was started but cannot be supervised.
     #[error("the command cannot be supervised")]
     Unwatchable(#[source] io::Error),
@@ -77,8 +80,10 @@ pub enum SpawnError {
 impl SpawnError {
     /// Finds out what the kernel's `reason` means for this command.
     pub(super) fn explain(spawn: &Spawn<'_>, reason: io::Error) -> Self {
-        if let Some(number) = reason.raw_os_error().filter(|number| *number >= UNCONFINED) {
-            return Self::Unconfined(io::Error::from_raw_os_error(number - UNCONFINED));
+        match reason.raw_os_error() {
+            Some(number @ UNCAPTURED..) => return Self::Uncaptured(io::Error::from_raw_os_error(number - UNCAPTURED)),
+            Some(number @ UNCONFINED..) => return Self::Unconfined(io::Error::from_raw_os_error(number - UNCONFINED)),
+            _ => {}
         }
         let program = spawn.program().to_owned();
         let found = find(&program, spawn);
@@ -119,7 +124,7 @@ impl SpawnError {
             | Self::BeingWritten(_)
             | Self::NulByte(_)
             | Self::Other { .. } => 126,
-            Self::Unconfined(_) | Self::Unwatchable(_) | Self::Interrupted(_) => 125,
+            Self::Unconfined(_) | Self::Uncaptured(_) | Self::Unwatchable(_) | Self::Interrupted(_) => 125,
         }
     }
 }

@@ -154,6 +154,13 @@ impl Inherited {
     }
 }
 
+impl Inherited {
+    /// Whether `signal` was blocked.
+    pub(super) fn holds_back(&self, signal: i32) -> bool {
+        Pending(self.mask).has(signal)
+    }
+}
+
 /// Whether `signal` is ignored at this moment; `false` for what is not a signal.
 pub(super) fn is_ignored(signal: i32) -> bool {
     // SAFETY: sigaction is plain data for which zeroes are valid; a null new action only asks, and the old one is ours.

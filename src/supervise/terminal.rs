@@ -46,8 +46,23 @@ pub fn write_stderr(text: &str) {
 ///
 /// All but SIGSTOP do nothing if they came ignored, or if no shell is there to continue this process.
 pub(super) fn stop(signal: i32) {
-    if let Err(reason) = super::startup::send(process::id().cast_signed(), signal) {
-        debug!(%reason, "cannot stop");
+    // What is caught is blocked.
+    let caught = change_mask(libc::SIG_UNBLOCK, Some(&signal_set([signal])));
+    // SAFETY: raise(3) takes an integer, and comes back when this thread has stopped and gone on, which kill(2) does not promise:
+    // what is caught must not be so before that.
+    if unsafe { libc::raise(signal) } != 0 {
+        debug!(signal, "cannot stop");
+    }
+    change_mask(libc::SIG_SETMASK, Some(&caught));
+}
+
+/// Has `signal` do from now on what it does where nobody catches it.
+pub(super) fn act_by_default(signal: i32) {
+    // SAFETY: sigaction is plain data for which zeroes are valid, and SIG_DFL runs no code of ours.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        libc::sigaction(signal, &raw const action, ptr::null_mut());
     }
 }
 
@@ -65,12 +80,7 @@ pub(crate) fn die_by(signal: i32) -> ! {
     if let Err(reason) = setrlimit(Resource::Core, core) {
         debug!(%reason, "core files stay allowed");
     }
-    // SAFETY: sigaction is plain data for which zeroes are valid, and SIG_DFL runs no code of ours.
-    unsafe {
-        let mut action: libc::sigaction = mem::zeroed();
-        action.sa_sigaction = libc::SIG_DFL;
-        libc::sigaction(signal, &raw const action, ptr::null_mut());
-    }
+    act_by_default(signal);
     change_mask(libc::SIG_UNBLOCK, Some(&signal_set([signal])));
     if super::startup::send(process::id().cast_signed(), signal).is_ok() {
         // Another thread may be the one that takes the delivery.

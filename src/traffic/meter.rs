@@ -18,7 +18,7 @@ use crate::traffic::{
     Outcome, Record, Scheme,
     circuit::Circuit,
     credentials::Credentials,
-    edits::EditCounts,
+    edits::{EditCounts, EditMeter},
     egress::{Decisions, Verdict},
     failures::{FailureGroup, FailureGroups},
     held::Held,
@@ -63,12 +63,43 @@ pub struct Meter {
     /// Exchanges and tunnels that failed for want of TLS that both ends accept.
     tls_failures: u64,
     /// What was changed on the way.
-    edits: EditCounts,
+    edits: EditMeter,
     /// What was done about credentials.
     pub credentials: Credentials,
 }
 
+/// How much there was so far, and how it ended, for whoever wants no more of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Exchanges that have ended.
+    pub requests: u64,
+    /// Tunnels that have ended.
+    pub tunnels: u64,
+    /// Those of both that failed.
+    pub failed: u64,
+    /// Those of both that amb refused.
+    pub denied: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.tunnels += other.tunnels;
+        self.failed += other.failed;
+        self.denied += other.denied;
+    }
+}
+
 impl Meter {
+    /// How much there was so far, and how it ended. Copies nothing.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for tally in self.tallies.iter().chain(self.other.as_deref()) {
+            counts += tally.counts();
+        }
+        counts
+    }
+
     /// Counts one exchange or tunnel.
     pub fn add(&mut self, record: &Record) {
         self.tally(&record.host, record.port).add(record);
@@ -189,7 +220,7 @@ impl Meter {
             timeline: self.timeline,
             names,
             tls_failures: self.tls_failures,
-            edits: self.edits,
+            edits: self.edits.finish(),
             credentials: self.credentials,
         }
     }

@@ -113,8 +113,19 @@ pub struct Run {
     pub policy: Option<CentralPolicy>,
     /// What the kernel has held the command to: `tcp`; none if to nothing.
     pub confine: Option<&'static str>,
+    /// What came of capturing its connections; none if they were not captured.
+    pub capture: Option<Capture>,
     /// amb's own version.
     pub amb_version: String,
+}
+
+/// What came of the connections of a command that no proxy was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Capture {
+    /// Those that were led to amb.
+    pub connections: u64,
+    /// Those that went where they wanted and should not have, with other calls that amb could not look at.
+    pub around: u64,
 }
 
 /// A central policy, and what it had to say.

@@ -18,7 +18,7 @@ use super::{Environment, Files, configured, java, pem, pem::Bundle, settings, so
 enum Kind {
     /// It trusts what the variable names and nothing else; unset, what the first of these names, else the system's roots.
     Replaces(&'static [&'static str]),
-    /// The same, and some versions refuse to start when they find the variable: it is changed only where it is set.
+    /// The same, but it need not or, where some versions refuse to start on it, must not be set: it is changed only where it is.
     ReplacesWhereSet,
     /// It trusts what the variable names besides its own roots.
     Adds,
@@ -40,7 +40,7 @@ const OPENSSL_FILE: &str = "SSL_CERT_FILE";
 const OPENSSL_DIRECTORY: &str = "SSL_CERT_DIR";
 
 /// The variables that name certificates.
-const VARIABLES: [(&str, Kind); 18] = [
+const VARIABLES: [(&str, Kind); 19] = [
     (OPENSSL_FILE, Kind::Replaces(&[])),
     ("NIX_SSL_CERT_FILE", Kind::Replaces(&[OPENSSL_FILE])),
     ("CURL_CA_BUNDLE", Kind::Replaces(&[OPENSSL_FILE])),
@@ -56,6 +56,8 @@ const VARIABLES: [(&str, Kind); 18] = [
     ("COMPOSER_CAFILE", Kind::Replaces(&[OPENSSL_FILE])),
     ("HEX_CACERTS_PATH", Kind::Replaces(&[])),
     ("PERL_LWP_SSL_CA_FILE", Kind::Replaces(&["HTTPS_CA_FILE", OPENSSL_FILE])),
+    // Unset, Mojolicious trusts what OpenSSL does.
+    ("MOJO_CA_FILE", Kind::ReplacesWhereSet),
     // Yarn 3 and later; Yarn 2 does not know it, and refuses to start on what it does not know.
     ("YARN_HTTPS_CA_FILE_PATH", Kind::ReplacesWhereSet),
     (NODE, Kind::Adds),
@@ -136,6 +138,7 @@ impl<'a> Plan<'a> {
         settings::wget(&mut plan);
         settings::apt(&mut plan);
         settings::php(&mut plan);
+        settings::guile(&mut plan);
         java::options(&mut plan);
         plan
     }
@@ -258,6 +261,14 @@ impl<'a> Plan<'a> {
         }
         let file = self.bundles.get(sources).map_or("", |(file, _)| file);
         self.directory.join(file)
+    }
+
+    /// The text of the bundle of these sources and the authority. `name` is who asks for it.
+    pub(super) fn bundle_text(&mut self, name: &str, sources: &[Source]) -> Vec<u8> {
+        self.bundle(name, sources);
+        self.bundles
+            .get(sources)
+            .map_or_else(Vec::new, |(_, bundle)| bundle.text().into())
     }
 
     /// The certificates of the bundle of the system's roots and the authority.

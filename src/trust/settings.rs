@@ -2,6 +2,7 @@
 //! a line more. The user's own files are never changed.
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
@@ -24,6 +25,9 @@ const APT: &str = "APT_CONFIG";
 
 /// The variable that names PHP's directories of settings, separated by colons; an empty part is the one it was built with.
 const PHP: &str = "PHP_INI_SCAN_DIR";
+
+/// The variable that names Guile's directory of roots.
+const GUILE: &str = "GUILE_TLS_CERTIFICATE_DIRECTORY";
 
 /// Leads wget to its settings with `ca_certificate`: built with `GnuTLS`, as by Debian, it reads no variable of certificates.
 pub(super) fn wget(plan: &mut Plan<'_>) {
@@ -98,6 +102,22 @@ pub(super) fn php(plan: &mut Plan<'_>) {
     };
     value.push(directory);
     plan.set(PHP, Some(value));
+}
+
+/// Leads Guile to a directory with one file: it reads all in one that end in `.pem`, and no variable that names a file.
+pub(super) fn guile(plan: &mut Plan<'_>) {
+    let named = plan.named(GUILE).or_else(|| plan.named("SSL_CERT_DIR"));
+    // The latter may name several.
+    let directories = named.into_iter().flat_map(env::split_paths);
+    let directories = directories.filter(|path| !path.as_os_str().is_empty());
+    let mut sources: Vec<Source> = directories.map(Source::At).collect();
+    if sources.is_empty() {
+        sources.push(Source::System);
+    }
+    let bytes = plan.bundle_text(GUILE, &sources);
+    let file = plan.write("guile/roots.pem", bytes, false);
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    plan.set(GUILE, Some(directory.into()));
 }
 
 /// A file of the user's settings, to be followed by lines of ours.

@@ -22,7 +22,7 @@ fn is_possible() -> bool {
 }
 
 /// A server that answers every request with `hi`.
-fn server() -> Upstream {
+pub(super) fn server() -> Upstream {
     Upstream::serve(move |stream, _| {
         let mut peer = Peer::new(stream);
         while peer.until(b"\r\n\r\n").is_ok() {
@@ -68,7 +68,7 @@ fn check(script: &str, files: &[(&str, &str)]) {
 }
 
 /// The path of a program, past shims that look for the real one by `HOME`; none, with a line about it, if it is not there.
-fn program(name: &str, real: &[&str]) -> Option<PathBuf> {
+pub(crate) fn program(name: &str, real: &[&str]) -> Option<PathBuf> {
     let asked = Command::new(name).args(real).output().ok();
     let found = asked.filter(|asked| asked.status.success());
     if found.is_none() {
@@ -211,7 +211,7 @@ fn it_is_off_unless_it_is_asked_for() {
 }
 
 /// Lets a system call fail in the process and in what it starts, as on a kernel that does not have it.
-fn without(call: libc::c_long, number: i32) -> impl FnMut() -> std::io::Result<()> + Send + Sync + 'static {
+pub(crate) fn without(call: libc::c_long, number: i32) -> impl FnMut() -> std::io::Result<()> + Send + Sync + 'static {
     let call = u32::try_from(call).unwrap();
     let deny = libc::SECCOMP_RET_ERRNO | number.unsigned_abs();
     move || {

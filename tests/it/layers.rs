@@ -35,6 +35,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     (
         "doctor",
         &[
+            "capture",
             "cli",
             "config",
             "exit",
@@ -48,8 +49,12 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("exit", &["supervise"]),
     ("inject", &["trust"]),
     ("trust", &[]),
-    ("supervise", &["sabotage", "units", "veil"]),
-    ("proxy", &["policy", "sabotage", "secret", "traffic", "units", "veil"]),
+    ("capture", &[]),
+    ("supervise", &["capture", "sabotage", "units", "veil"]),
+    (
+        "proxy",
+        &["capture", "policy", "sabotage", "secret", "traffic", "units", "veil"],
+    ),
     (
         "monitor",
         &["inject", "proxy", "report", "traffic", "trust", "units", "veil"],
@@ -73,7 +78,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
 
 /// Crates that are named in these modules only.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("command_group", &["supervise"]),
+    ("command_group", &["secret"]),
     ("signal_hook", &["supervise"]),
     ("figment", &["config"]),
     ("indicatif", &["report"]),
@@ -116,11 +121,13 @@ const IMPURE: &[&str] = &[
 
 /// The files that may hold unsafe code.
 const UNSAFE: &[&str] = &[
+    "capture/kernel.rs",
     "main.rs",
     "supervise/child.rs",
-    "supervise/realtime.rs",
+    "supervise/caught.rs",
     "supervise/startup.rs",
     "supervise/terminal.rs",
+    "supervise/vfork.rs",
 ];
 
 /// Names that say nothing of the domain.
@@ -371,7 +378,7 @@ fn what_is_no_code_is_no_fault() {
             "policy.rs",
             "fn f() {}\n#[cfg(test)]\nmod tests {\n    use crate::proxy;\n}",
         ),
-        ("supervise/child.rs", "unsafe { command_group() }"),
+        ("supervise/child.rs", "unsafe { signal_hook() }"),
         ("proxy.rs", &"// a\n\n".repeat(401)),
     ] {
         assert_eq!(faults(path, text), [""; 0], "{path}: {text}");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod assertions;
+mod capture;
 mod central;
 mod change;
 mod completion;
@@ -19,6 +20,7 @@ mod layers;
 mod look;
 mod metrics;
 mod otlp;
+mod progress;
 mod readme;
 mod records;
 mod reports;

@@ -242,7 +242,7 @@ fn the_table_of_families_is_that_of_the_program() {
         let without = set(&Environment::new(), None);
         assert_eq!(told(&row[1]), without.into_keys().collect(), "{family}");
         // What is changed only where it is set, and what depends on a home.
-        let inherited = ["SSL_CERT_DIR", "YARN_HTTPS_CA_FILE_PATH", "HOME"];
+        let inherited = ["SSL_CERT_DIR", "YARN_HTTPS_CA_FILE_PATH", "MOJO_CA_FILE", "HOME"];
         let inherited = inherited.map(|name| (OsStr::new(name), OsStr::new("/nowhere")));
         let inherited = inherited.into_iter().collect();
         let without = set(&inherited, None);

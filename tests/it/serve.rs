@@ -34,6 +34,17 @@ impl Desk {
         amb.env("XDG_RUNTIME_DIR", self.runtime.path())
     }
 
+    /// An `amb run` that is called `job`, whose command waits for the end of its stdin.
+    pub(crate) fn job(&self) -> Running {
+        let run = self
+            .here(Amb::run(["--name", "job"]))
+            .open_stdin()
+            .child(Child::new(["--ready", "--wait"]));
+        let run = run.start();
+        run.wait_for_line("ready");
+        run
+    }
+
     /// `amb serve` with these flags, ready, and its proxy's URL.
     #[track_caller]
     pub(crate) fn serve(&self, flags: &[&str]) -> (Running, String) {
@@ -159,12 +170,7 @@ fn of_several_stop_wants_to_know_which() {
 #[test]
 fn a_run_does_not_end_before_its_command() {
     let desk = Desk::new();
-    let run = desk
-        .here(Amb::run(["--name", "job"]))
-        .open_stdin()
-        .child(Child::new(["--ready", "--wait"]));
-    let run = run.start();
-    run.wait_for_line("ready");
+    let run = desk.job();
     let outcome = desk.amb(&["stop", "job"]).status(1);
     assert!(
         outcome.stderr().contains("this amb ends with its command: end that"),

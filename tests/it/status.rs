@@ -1,10 +1,13 @@
 //! `amb status`, and the socket through which it asks.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use serde_json::Value;
 
-use super::support::{Amb, Proxy, Upstream, ok};
+use super::{
+    progress::{fill, happens, has_thread},
+    support::{Amb, Child, Proxy, Upstream, ok},
+};
 
 /// A runtime directory.
 fn runtime() -> tempfile::TempDir {
@@ -16,7 +19,22 @@ fn runtime() -> tempfile::TempDir {
 /// A run of this name that waits, with its control socket there.
 #[track_caller]
 fn run(runtime: &Path, name: &str) -> Proxy {
-    Proxy::of(Amb::run(["--name", name]).env("XDG_RUNTIME_DIR", runtime))
+    let run = Proxy::of(Amb::run(["--name", name]).env("XDG_RUNTIME_DIR", runtime));
+    wait_for_socket(runtime, run.running.pid());
+    run
+}
+
+/// Waits for the control socket of this amb, which is made a moment after its command has started.
+#[track_caller]
+fn wait_for_socket(runtime: &Path, pid: i32) {
+    let ending = format!("-{pid:x}.sock");
+    let is_there = || {
+        let names = fs::read_dir(runtime.join("amb")).into_iter().flatten();
+        names
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().ends_with(&ending))
+    };
+    assert!(happens(is_there), "there is no control socket");
 }
 
 /// What `amb status` says with these arguments: its status, and what it writes to both streams.
@@ -82,7 +100,7 @@ fn what_has_passed_and_what_is_open_is_told_while_the_run_goes_on() {
     upstream.join();
     let silent = Upstream::serve(|stream, _| {
         // Until amb ends or resets the connection, as its client goes away.
-        drop(std::io::copy(&mut &stream, &mut std::io::sink()));
+        drop(io::copy(&mut &stream, &mut io::sink()));
     });
     let mut waiting = run.connect();
     waiting.send(format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", silent.url("/")));
@@ -99,6 +117,31 @@ fn what_has_passed_and_what_is_open_is_told_while_the_run_goes_on() {
 }
 
 #[test]
+fn what_has_passed_is_told_until_the_last_line_of_a_run() {
+    let runtime = runtime();
+    let upstream = Upstream::script([ok("hello")]);
+    let (unread, full) = io::pipe().unwrap();
+    fill(&full);
+    let mut running = Amb::run(["--summary=full"])
+        .env("XDG_RUNTIME_DIR", runtime.path())
+        .child(Child::get(upstream.url("/")).then(["--say", "", "--ready", "--wait"]))
+        .open_stdin()
+        .stderr(full)
+        .start();
+    running.wait_for_line("ready");
+    wait_for_socket(runtime.path(), running.pid());
+    assert_eq!(json(runtime.path())[0]["requests"], 1);
+    running.close_stdin();
+    // Its worker has ended, and its summary waits for somebody who reads it.
+    let pid = running.pid();
+    assert!(happens(|| !has_thread(pid, "amb-proxy-0")), "the worker goes on");
+    assert_eq!(json(runtime.path())[0]["requests"], 1);
+    drop(unread);
+    running.wait().assert_status(0);
+    upstream.join();
+}
+
+#[test]
 fn who_wants_no_socket_has_none() {
     let runtime = runtime();
     let run = Proxy::of(Amb::run(["--no-control"]).env("XDG_RUNTIME_DIR", runtime.path()));
@@ -112,7 +155,7 @@ fn the_run_goes_on_where_no_socket_can_be() {
     let runtime = runtime();
     fs::create_dir(runtime.path().join("amb")).unwrap();
     fs::set_permissions(runtime.path().join("amb"), fs::Permissions::from_mode(0o777)).unwrap();
-    run(runtime.path(), "one").end();
+    Proxy::of(Amb::run([] as [&str; 0]).env("XDG_RUNTIME_DIR", runtime.path())).end();
     assert_eq!(fs::read_dir(runtime.path().join("amb")).unwrap().count(), 0);
 }
 

@@ -12,6 +12,7 @@ mod outcome;
 mod raw;
 mod running;
 pub(crate) mod secure;
+mod systemd;
 mod terminal;
 mod upstream;
 
@@ -23,6 +24,7 @@ pub(crate) use self::{
     outcome::Outcome,
     raw::{Answer, End, Peer, Proxy, Records},
     running::{Running, ends, ends_within, send},
+    systemd::Systemd,
     terminal::Terminal,
     upstream::{Request, Step, Upstream, ok, status},
 };

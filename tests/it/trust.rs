@@ -11,7 +11,7 @@ use self::server::Authority;
 use crate::support::Amb;
 
 /// Every variable that names certificates, for a command that is to see none but amb's.
-const VARIABLES: [&str; 27] = [
+const VARIABLES: [&str; 29] = [
     "APT_CONFIG",
     "AWS_CA_BUNDLE",
     "BUNDLE_SSL_CA_CERT",
@@ -22,12 +22,14 @@ const VARIABLES: [&str; 27] = [
     "DENO_CERT",
     "GIT_SSL_CAINFO",
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "GUILE_TLS_CERTIFICATE_DIRECTORY",
     "HEX_CACERTS_PATH",
     "HTTPLIB2_CA_CERTS",
     "HTTPS_CA_FILE",
     "JAVA_HOME",
     "JAVA_TOOL_OPTIONS",
     "JDK_JAVA_OPTIONS",
+    "MOJO_CA_FILE",
     "NIX_SSL_CERT_FILE",
     "NODE_EXTRA_CA_CERTS",
     "PERL_LWP_SSL_CA_FILE",
@@ -62,6 +64,20 @@ fn believing(authority: &Authority) -> Amb {
         "--summary=off",
         "--intercept",
         "--connect-to=::127.0.0.1:",
+        "--extra-root",
+    ]
+    .map(OsStr::new);
+    clean(Amb::run(flags.into_iter().chain([file.as_os_str()])))
+}
+
+/// The same, which captures what it is not asked for. Clients find this machine by themselves then.
+fn capturing(authority: &Authority) -> Amb {
+    let file = authority.pem_file();
+    let flags = [
+        "--summary=off",
+        "--intercept",
+        "--capture",
+        "--proxy-loopback",
         "--extra-root",
     ]
     .map(OsStr::new);

@@ -134,7 +134,9 @@ pub(super) fn missed(seen: &Seen, report: Option<&Document>) -> Option<Check> {
         places.join(", ")
     );
     let check = Check::warn("around.missed", "too short", detail);
-    Some(check.with_remedy("run it again where little else runs; --confine tcp lets no TCP go around"))
+    Some(check.with_remedy(
+        "run it again where little else runs; --capture leads it to amb, --confine tcp lets no TCP go around",
+    ))
 }
 
 /// What addresses are called in `/etc/hosts`.

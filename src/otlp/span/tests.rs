@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use super::{of_whole as of_record, *};
 use crate::{
     policy::trace::{Propagate, TraceParent},
-    traffic::{Blame, Failure, Scheme, TracePlace, credentials::SignedIn, edits::Notes, retries::Retries},
+    traffic::{Blame, Failure, Scheme, TracePlace, edits::Notes},
 };
 
 /// The run's trace.
@@ -49,22 +49,12 @@ fn exchange() -> Record {
         bytes_sent: 120,
         bytes_received: 3_400,
         connect: Some(Duration::from_micros(800)),
-        tls: None,
-        sealed: false,
         first_byte: Some(Duration::from_millis(10)),
         opened: 1,
         attempts: 1,
-        retries: Retries::default(),
-        tries: Vec::new(),
-        resends: 0,
-        waited: Duration::ZERO,
-        signed_in: SignedIn::default(),
-        limited: None,
-        called: Vec::new(),
-        egress: None,
         reused: false,
         user_agent: Some("curl/8.0".to_owned()),
-        referer: None,
+        ..crate::traffic::meter::tests::exchange()
     }
 }
 
@@ -264,4 +254,12 @@ fn a_tunnel_is_a_connect_without_a_url() {
     assert_eq!(&*span.name, "CONNECT");
     assert_eq!(attribute(&span, "url.full"), "");
     assert_eq!(attribute(&span, "network.protocol.name"), "socks");
+    let captured = Record {
+        protocol: Protocol::Captured,
+        captured: true,
+        ..record
+    };
+    let span = of_record(&captured, &trace());
+    assert_eq!(attribute(&span, "network.protocol.name"), "tcp");
+    assert_eq!(attribute(&span, "network.protocol.version"), "");
 }

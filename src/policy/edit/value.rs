@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     fmt,
+    io::Write,
     os::unix::ffi::OsStrExt,
     path::Path,
     sync::Arc,
@@ -146,7 +147,7 @@ impl Value {
                     match part {
                         Part::Bytes(bytes) => value.extend_from_slice(bytes),
                         Part::RunId => value.extend_from_slice(ids.run.as_bytes()),
-                        Part::RequestId => value.extend(ids.request.to_string().into_bytes()),
+                        Part::RequestId => write!(value, "{}", ids.request).expect("a vector takes all"),
                     }
                 }
                 Cow::Owned(value)

@@ -20,6 +20,11 @@ pub struct ServerTlsOptions {
     )]
     pub extra_roots: Option<Vec<PathBuf>>,
 
+    /// Refuse the certificates that these revocation lists name, PEM or DER [default: none]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "list")]
+    #[schemars(schema_with = "files_schema", extend("default" = []))]
+    pub crl: Option<Vec<PathBuf>>,
+
     /// The oldest version of TLS [default: 1.2]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "1.2"))]
@@ -51,6 +56,8 @@ pub struct ServerTlsOptions {
 pub struct ServerTls {
     /// Files with further roots.
     pub extra_roots: Vec<PathBuf>,
+    /// Files with lists of certificates that their authority has revoked.
+    pub crl: Vec<PathBuf>,
     /// The oldest version. Default: 1.2.
     pub min_version: Version,
     /// What amb signs in with, where it is asked to; none leaves such hosts to the client, or to fail.
@@ -133,6 +140,7 @@ impl ServerTlsOptions {
         };
         ServerTls {
             extra_roots: self.extra_roots.unwrap_or_default(),
+            crl: self.crl.unwrap_or_default(),
             min_version: self.min_version.unwrap_or_default(),
             client,
             pins: self.pin.unwrap_or_default(),

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// What an attempt that is over has come to.
-type Attempt = Result<(Server, ResponseHead), ExchangeError>;
+type Attempt = Result<(Box<Server>, ResponseHead), ExchangeError>;
 
 /// The largest body of a response that is read only so that its connection can be used again.
 const DRAINED_BYTES: u64 = 16 * 1024;
@@ -149,7 +149,7 @@ impl Exchange<'_> {
         &mut self,
         client: &mut Connection,
         conversation: &Conversation,
-        mut server: Server,
+        mut server: Box<Server>,
         mut head: ResponseHead,
     ) {
         let method = self.request.head.method();
@@ -179,7 +179,7 @@ impl Exchange<'_> {
                 connection.personal |= hop::authenticates_connection(&self.request.head.fields);
                 let Request { authority, purpose, .. } = &self.request;
                 let upstreams = &self.worker.upstreams;
-                upstreams.keep(authority, purpose, server.connection, client);
+                upstreams.keep(authority, purpose, server, client);
                 return;
             }
         }

@@ -53,7 +53,7 @@ impl Exchange<'_> {
         &mut self,
         client: &mut Connection,
         conversation: &mut Conversation,
-    ) -> Result<(Server, ResponseHead), ExchangeError> {
+    ) -> Result<(Box<Server>, ResponseHead), ExchangeError> {
         self.stage = Stage::Connecting;
         let breaker = self.rules.breaker.as_ref();
         self.passage = self.worker.gate.pass(breaker, &self.request.authority)?;
@@ -85,7 +85,7 @@ impl Exchange<'_> {
         &mut self,
         client: &mut Connection,
         conversation: &mut Conversation,
-    ) -> Result<(Server, ResponseHead), ExchangeError> {
+    ) -> Result<(Box<Server>, ResponseHead), ExchangeError> {
         let idempotent = is_idempotent(self.request.head.method());
         // Unseen, a body is not sent a second time once some of it has gone, whether it is kept or not.
         let bodiless = conversation.upload_over;
@@ -146,13 +146,13 @@ impl Exchange<'_> {
     }
 
     /// A connection that was used before.
-    fn pooled(&self, client: &mut Connection, idempotent: bool) -> Option<Server> {
+    fn pooled(&self, client: &mut Connection, idempotent: bool) -> Option<Box<Server>> {
         let Request { authority, purpose, .. } = &self.request;
         self.worker.upstreams.pooled(authority, purpose, client, idempotent)
     }
 
     /// Opens a connection. Boxed, since most requests find one in the pool and should not carry the room for this.
-    async fn connect(&mut self, client: &mut Connection) -> Result<Server, ExchangeError> {
+    async fn connect(&mut self, client: &mut Connection) -> Result<Box<Server>, ExchangeError> {
         let Request { authority, purpose, .. } = &self.request;
         let timeouts = &self.rules.timeouts;
         let clearance = Clearance::of(self.worker, self.request.asked());
@@ -165,7 +165,7 @@ impl Exchange<'_> {
     async fn exchange_heads(
         &mut self,
         client: &mut Connection,
-        server: &mut Server,
+        server: &mut Box<Server>,
         conversation: &mut Conversation,
     ) -> Result<ResponseHead, SendError> {
         let reused = server.connect.is_none();

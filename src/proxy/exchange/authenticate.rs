@@ -119,7 +119,10 @@ impl Exchange<'_> {
         let named = head.fields.first("host");
         let named =
             named.map(|host| target::authority(host, Some(1)).map_or_else(|_| String::new(), |named| named.host));
-        let mut hosts: Vec<String> = checked.into_iter().chain(named).collect();
+        // What a captured connection leads to in the clear, only the client says; where it leads, amb knows.
+        let dialled = authority.at.filter(|_| purpose.aim().is_none());
+        let dialled = dialled.map(|address| address.to_string());
+        let mut hosts: Vec<String> = checked.into_iter().chain(named).chain(dialled).collect();
         hosts.retain(|host| *host != authority.host);
         hosts
     }
@@ -223,7 +226,7 @@ impl Exchange<'_> {
         &mut self,
         client: &mut Connection,
         conversation: &mut Conversation,
-    ) -> Result<(Server, ResponseHead), ExchangeError> {
+    ) -> Result<(Box<Server>, ResponseHead), ExchangeError> {
         let bodiless = conversation.upload_over;
         self.keep_for_another_token(conversation);
         let answer = self.send(client, conversation).await?;
@@ -250,8 +253,8 @@ impl Exchange<'_> {
         client: &mut Connection,
         conversation: &mut Conversation,
         bodiless: bool,
-        answer: (Server, ResponseHead),
-    ) -> Result<(Server, ResponseHead), ExchangeError> {
+        answer: (Box<Server>, ResponseHead),
+    ) -> Result<(Box<Server>, ResponseHead), ExchangeError> {
         let Some(carried) = self.carried.take() else {
             return Ok(answer);
         };

@@ -26,6 +26,7 @@ use crate::{
     policy::{
         auth::Withheld,
         edit::{
+            Edits,
             back::Trip,
             header::{Change, HeaderEdit, HeaderEdits},
             json::{Edited, Json, OnLimit, is_json},
@@ -70,24 +71,13 @@ impl Exchange<'_> {
     ) -> Result<Conversation, ExchangeError> {
         let mut other = Other::None;
         if let Some(edits) = self.rules.edits.clone() {
-            let request = self.request_id();
-            let ids = Ids {
-                run: request.run,
-                request: &request,
-            };
-            if let Some(rewrite) = &edits.rewrite {
-                self.redirect(rewrite, &ids)?;
-                if self.trip.is_some() {
-                    // Whether it may go where it goes now.
-                    self.clear_names()?;
-                }
-            }
-            self.change_request_fields(&edits.headers, &ids);
+            self.change_request_head(&edits)?;
             if let Some(json) = &edits.json
                 && framing != Framing::Empty
                 && self.request.head.fields.first("content-type").is_some_and(is_json)
             {
-                other = self.change_body(json, client, framing).await?;
+                // Boxed here and not by the caller: heads are changed far more often than bodies.
+                other = Box::pin(self.change_body(json, client, framing)).await?;
             }
         }
         self.join_trace();
@@ -97,9 +87,28 @@ impl Exchange<'_> {
         })
     }
 
+    /// Changes where the request goes, and its fields.
+    fn change_request_head(&mut self, edits: &Edits) -> Result<(), ExchangeError> {
+        let request = self.request_id();
+        let ids = Ids {
+            run: request.run,
+            request: &request,
+        };
+        if let Some(rewrite) = &edits.rewrite {
+            self.redirect(rewrite, &ids)?;
+            if self.trip.is_some() {
+                // Whether it may go where it goes now.
+                self.clear_names()?;
+            }
+        }
+        self.change_request_fields(&edits.headers, &ids);
+        Ok(())
+    }
+
     /// Changes the request's fields; where one is to be a secret, to what [`Exchange::sign_in`] finds and replaces, if that may
     /// go where the request goes.
     fn change_request_fields(&mut self, edits: &HeaderEdits, ids: &Ids<'_>) {
+        self.open.record.edits.applied.reserve(edits.0.len());
         for edit in &edits.0 {
             if let Some(name) = edit.secret()
                 && let Err(why) = self.may_stand_in(name)
@@ -137,10 +146,7 @@ impl Exchange<'_> {
             self.asked_path = Some(std::mem::replace(&mut request.path, path));
         }
         if let Some(place) = &place {
-            request.authority = Authority {
-                host: place.host.clone(),
-                port: place.port,
-            };
+            request.authority = Authority::new(&*place.host, place.port);
             request.purpose = match place.scheme {
                 Scheme::Http => Purpose::Exchange,
                 Scheme::Https => {

@@ -34,7 +34,7 @@ struct Second {
     /// How long that may take to open and to secure.
     timeouts: Timeouts,
     /// A connection that is there already.
-    ready: Option<Server>,
+    ready: Option<Box<Server>>,
 }
 
 impl Exchange<'_> {
@@ -46,7 +46,7 @@ impl Exchange<'_> {
         if !unhedged || !harmless || !conversation.is_bodiless() {
             return None;
         }
-        let Authority { host, port } = &self.request.authority;
+        let Authority { host, port, .. } = &self.request.authority;
         self.worker.policy.pace.delay(after, host, *port)
     }
 
@@ -55,7 +55,7 @@ impl Exchange<'_> {
         if self.rules.retry.hedge == Some(After::Percentile95)
             && let Some(took) = self.open.record.first_byte
         {
-            let Authority { host, port } = &self.request.authority;
+            let Authority { host, port, .. } = &self.request.authority;
             self.worker.policy.pace.note(host, *port, took);
         }
     }
@@ -66,14 +66,14 @@ impl Exchange<'_> {
         &mut self,
         delay: Duration,
         client: &mut Connection,
-        server: &mut Server,
+        server: &mut Box<Server>,
         conversation: &mut Conversation,
     ) -> Result<Awaited, ExchangeError> {
         let first = self.wait_for_head(client, &mut server.connection, conversation, false);
         if let Some(awaited) = Countdown::of(delay).bound(first).await {
             return awaited;
         }
-        let Authority { host, port } = &self.request.authority;
+        let Authority { host, port, .. } = &self.request.authority;
         let (policy, now) = (&self.worker.policy, self.worker.gate.now());
         if !policy.spending.take_hedge(self.rules.retry.budget, host, *port, now) {
             return self
@@ -131,7 +131,7 @@ impl Second {
         request: &[u8],
         opened: &Cell<u32>,
         clearance: Option<Clearance<'_>>,
-    ) -> Option<(Server, Vec<u8>)> {
+    ) -> Option<(Box<Server>, Vec<u8>)> {
         let mut server = if let Some(server) = self.ready {
             server
         } else {

@@ -77,12 +77,12 @@ impl Exchange<'_> {
     }
 
     /// Ends the record as the error says.
-    fn fail(self, error: &ExchangeError) {
+    fn fail(self: Box<Self>, error: &ExchangeError) {
         self.end(error.outcome());
     }
 
     /// Answers with an error, if an answer is still possible, and ends the record.
-    pub(super) async fn refuse(mut self, client: &mut Connection, error: &ExchangeError) -> Next {
+    pub(super) async fn refuse(mut self: Box<Self>, client: &mut Connection, error: &ExchangeError) -> Next {
         if self.answered || matches!(error, ExchangeError::ClientGone) {
             let gently = matches!(error, ExchangeError::ResponseIncomplete(_))
                 && (self.truncation_shows || client.end_as_cut_off());

@@ -72,9 +72,12 @@ impl Exchange<'_> {
         {
             self.open.record.edits.applied.push(BACK_ID.into());
         }
-        let reply = self
-            .change_reply_body(edits, answered, client, server, conversation, head, framing)
-            .await?;
+        // Boxed here and not by the caller: heads are changed far more often than bodies.
+        let reply = if edits.may_change_reply_body() {
+            Box::pin(self.change_reply_body(edits, answered, client, server, conversation, head, framing)).await?
+        } else {
+            Reply::unchanged(framing)
+        };
         let request = self.request_id();
         let ids = Ids {
             run: request.run,

@@ -47,7 +47,7 @@ impl Exchange<'_> {
     pub(super) async fn upgrade(
         &mut self,
         client: &mut Connection,
-        server: Server,
+        server: Box<Server>,
         mut head: ResponseHead,
     ) -> Result<Ended, ExchangeError> {
         hop::strip(&mut head.fields, head.version, true);
@@ -76,10 +76,12 @@ impl Exchange<'_> {
         // By what the server said, whatever the client is told.
         let outcome = blame::outcome(&head);
         let edits = self.rules.edits.clone().filter(|edits| edits.is_about_responses());
-        let reply = match &edits {
-            Some(edits) => Box::pin(self.change_reply(edits, client, server, conversation, &mut head, framing)).await?,
-            None => Reply::unchanged(framing),
-        };
+        let mut reply = Reply::unchanged(framing);
+        if let Some(edits) = &edits {
+            reply = self
+                .change_reply(edits, client, server, conversation, &mut head, framing)
+                .await?;
+        }
         let (of_server, framing) = (framing, reply.framing);
         let coding = self.fit_to_client(&mut head, framing);
         let withheld = self.withholds_body(client, conversation);

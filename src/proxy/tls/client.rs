@@ -204,7 +204,7 @@ impl Securing {
     async fn make(&self, demands: &Arc<ServerTls>) -> Result<ClientConfig, ExchangeError> {
         let means = self.shared.means(demands);
         let means = means.ok_or_else(|| ExchangeError::Internal("nobody has read this route's files".to_owned()))?;
-        let verifier = Verifier::new(&means.roots, demands.pins.clone()).await;
+        let verifier = Verifier::new(&means.roots, means.revoked.clone(), demands.pins.clone()).await;
         let config = ClientConfig::builder_with_provider(Arc::clone(&CRYPTOGRAPHY))
             .with_protocol_versions(versions(demands.min_version))
             .map_err(|error| ExchangeError::Internal(error.to_string()))?

@@ -125,11 +125,7 @@ pub(super) fn read_authority(
 ) -> Result<(CertificateAuthority, Option<String>), TlsError> {
     let key = private_key(&files.key)?;
     let chain = certificates(CERTIFICATE, &files.certificate)?;
-    let wrong = |reason: String| TlsError::File {
-        key: CERTIFICATE.to_owned(),
-        path: files.certificate.clone(),
-        reason,
-    };
+    let wrong = TlsError::of_file(CERTIFICATE, &files.certificate);
     let valid = check(&chain, &key, &files.key, now).map_err(wrong)?;
     let issuer = Issuer::from_ca_cert_der(&chain[0], key).map_err(|error| wrong(error.to_string()))?;
     let note = valid.ends_soon(now).map(|left| {
@@ -190,11 +186,7 @@ fn check(
 
 /// The private key in a file that nobody else may read.
 fn private_key(path: &Path) -> Result<KeyPair, TlsError> {
-    let wrong = |reason: String| TlsError::File {
-        key: "tls.ca.key".to_owned(),
-        path: path.to_owned(),
-        reason,
-    };
+    let wrong = TlsError::of_file("tls.ca.key", path);
     let said = |error: io::Error| wrong(error.to_string());
     let file = File::open(path).map_err(said)?;
     let mode = file.metadata().map_err(said)?.permissions().mode();

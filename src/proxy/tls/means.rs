@@ -10,10 +10,11 @@ use std::{
 
 use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
 use rustls::{
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem, pem::PemObject},
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem, pem::PemObject},
     sign::CertifiedKey,
 };
 use thiserror::Error;
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
 use zeroize::Zeroizing;
 
 use super::{CRYPTOGRAPHY, authority::CertificateAuthority, kept, roots::Roots};
@@ -32,6 +33,8 @@ pub(crate) struct Means {
     pub(crate) demands: Arc<ServerTls>,
     /// Whom servers must be vouched for by.
     pub(crate) roots: Arc<Roots>,
+    /// What authorities have revoked.
+    pub(crate) revoked: Vec<CertificateRevocationListDer<'static>>,
     /// What amb signs in with, where it is asked to.
     pub(crate) identity: Option<Arc<CertifiedKey>>,
 }
@@ -52,6 +55,17 @@ pub(super) enum TlsError {
     /// The authority could not be made.
     #[error("no certificate authority could be made: {0}")]
     Authority(String),
+}
+
+impl TlsError {
+    /// What is wrong with the file at `path`, which `key` names, for a reason.
+    pub(super) fn of_file<'a>(key: &'a str, path: &'a Path) -> impl Fn(String) -> Self + Copy + 'a {
+        move |reason| Self::File {
+            key: key.to_owned(),
+            path: path.to_owned(),
+            reason,
+        }
+    }
 }
 
 /// Everything because of which TLS cannot be had as it was configured: at least one, a line each.
@@ -105,6 +119,11 @@ impl Reading {
             let found = self.unless_wrong(certificates(&key("extra-roots"), path));
             extra.append(&mut found.unwrap_or_default());
         }
+        let mut revoked = Vec::new();
+        for path in &demands.crl {
+            let found = self.unless_wrong(revocation_lists(&key("crl"), path));
+            revoked.append(&mut found.unwrap_or_default());
+        }
         let identity = demands.client.as_ref().and_then(|files| {
             if let Some(note) = careless(&key(key_name(files)), files.key_file())
                 && !self.notes.contains(&note)
@@ -120,6 +139,7 @@ impl Reading {
         Means {
             demands: Arc::clone(demands),
             roots: Arc::new(self.roots.with(extra)),
+            revoked,
             identity,
         }
     }
@@ -164,11 +184,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 /// The certificates in a PEM file, which are more than none.
 pub(super) fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |reason: String| TlsError::File {
-        key: key.to_owned(),
-        path: path.to_owned(),
-        reason,
-    };
+    let wrong = TlsError::of_file(key, path);
     let bytes = read(path).map_err(wrong)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let found = found.map_err(|error| wrong(error.to_string()))?;
@@ -180,6 +196,25 @@ pub(super) fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<
     Ok(found)
 }
 
+/// The revocation lists in a file, PEM or one in DER, which are more than none.
+fn revocation_lists(key: &str, path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let wrong = TlsError::of_file(key, path);
+    let bytes = read(path).map_err(wrong)?;
+    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
+    let mut found = found.map_err(|error| wrong(error.to_string()))?;
+    if found.is_empty() {
+        found.push(bytes.into());
+    }
+    let is_list = |der: &CertificateRevocationListDer<'_>| CertificateRevocationList::from_der(der).is_ok();
+    if found.iter().all(is_list) {
+        Ok(found)
+    } else {
+        Err(wrong(
+            "it is no revocation list (-----BEGIN X509 CRL-----, or DER)".to_owned(),
+        ))
+    }
+}
+
 /// The certificate and its key that amb signs in with.
 fn identity(
     files: &ClientFiles,
@@ -188,11 +223,7 @@ fn identity(
     key_key: &str,
 ) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = certificates(certificate_key, &files.certificate)?;
-    let wrong = |reason: String| TlsError::File {
-        key: key_key.to_owned(),
-        path: key_file.to_owned(),
-        reason,
-    };
+    let wrong = TlsError::of_file(key_key, key_file);
     let bytes = read(key_file).map_err(wrong)?;
     let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
         pem::Error::NoItemsFound if is_locked(&bytes) => {
@@ -224,11 +255,7 @@ fn store(
     password: Option<&Path>,
     key: &dyn Fn(&str) -> String,
 ) -> Result<Arc<CertifiedKey>, TlsError> {
-    let wrong = |name: &str, path: &Path, reason: String| TlsError::File {
-        key: key(name),
-        path: path.to_owned(),
-        reason,
-    };
+    let wrong = |name: &str, path: &Path, reason: String| TlsError::of_file(&key(name), path)(reason);
     let word = match password {
         None => Zeroizing::new(String::new()),
         Some(path) => {

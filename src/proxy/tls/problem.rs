@@ -56,7 +56,11 @@ impl CertificateProblem {
             CertificateError::UnknownIssuer => unknown_issuer(&read, chain),
             CertificateError::BadSignature => "its signature is wrong".to_owned(),
             CertificateError::BadEncoding => "it is not encoded as a certificate must be".to_owned(),
-            CertificateError::Revoked => "it has been revoked".to_owned(),
+            CertificateError::Revoked => "it, or one that vouches for it, has been revoked (tls.crl)".to_owned(),
+            CertificateError::ExpiredRevocationListContext { next_update, .. } => format!(
+                "nobody knows whether it has been revoked: a list of tls.crl was to be renewed by {}",
+                day(*next_update)
+            ),
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 "it is not for servers".to_owned()
             }

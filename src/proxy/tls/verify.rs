@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
     client::{
-        ResolvesClientCert, WebPkiServerVerifier,
+        ResolvesClientCert, VerifierBuilderError, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
     crypto::{verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime},
     server::ParsedCertificate,
     sign::CertifiedKey,
 };
@@ -29,8 +29,8 @@ const SHORTEST_RSA: usize = 2048;
 /// Verifies servers, and says what is wrong with those that fail.
 #[derive(Debug)]
 pub(crate) struct Verifier {
-    /// Follows the chain to a root; none if there is no root at all.
-    chains: Option<Arc<WebPkiServerVerifier>>,
+    /// Follows the chain to a root; or why nothing can be followed.
+    chains: Result<Arc<WebPkiServerVerifier>, VerifierBuilderError>,
     /// Certificates that are believed as they are, whatever they say about what they are for.
     own: Vec<CertificateDer<'static>>,
     /// Keys, one of which must be in the chain; empty for any.
@@ -38,12 +38,19 @@ pub(crate) struct Verifier {
 }
 
 impl Verifier {
-    /// By these roots and pins.
-    pub(crate) async fn new(roots: &Arc<Roots>, pins: Vec<Pin>) -> Self {
+    /// By these roots, revocation lists and pins.
+    pub(crate) async fn new(
+        roots: &Arc<Roots>,
+        revoked: Vec<CertificateRevocationListDer<'static>>,
+        pins: Vec<Pin>,
+    ) -> Self {
         let builder = WebPkiServerVerifier::builder_with_provider(roots.all().await, Arc::clone(&CRYPTOGRAPHY));
         Self {
-            // It fails only if there are none.
-            chains: builder.build().ok(),
+            chains: builder
+                .with_crls(revoked)
+                .allow_unknown_revocation_status()
+                .enforce_revocation_expiration()
+                .build(),
             own: roots.extra().to_vec(),
             pins,
         }
@@ -102,14 +109,19 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(chains) = &self.chains else {
-            let reason = "no root certificates were found on this system (SSL_CERT_FILE names some)";
-            return Err(refused(CertificateProblem(reason.to_owned())));
-        };
+        let chains = self.chains.as_ref().map_err(|error| {
+            refused(CertificateProblem(match error {
+                VerifierBuilderError::InvalidCrl(reason) => {
+                    format!("a revocation list of tls.crl is of a kind that amb cannot use ({reason:?})")
+                }
+                _ => "no root certificates were found on this system (SSL_CERT_FILE names some)".to_owned(),
+            }))
+        })?;
         let verified = chains
             .verify_server_cert(leaf, chain, name, ocsp, now)
             .or_else(|error| {
-                if !self.own.contains(leaf) {
+                let is_revoked = matches!(error, Error::InvalidCertificate(CertificateError::Revoked));
+                if is_revoked || !self.own.contains(leaf) {
                     return Err(error);
                 }
                 Self::verify_own(leaf, name, now).map(|()| ServerCertVerified::assertion())

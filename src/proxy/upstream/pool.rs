@@ -9,7 +9,10 @@ use std::{
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
-use super::super::{target::Authority, tls::client::Aim, wire::connection::Connection};
+use super::{
+    super::{target::Authority, tls::client::Aim},
+    Server,
+};
 
 /// How long a connection waits before it is closed. Shorter than any server's own limit, so that a request does not meet a
 /// server that is just closing (linkerd's figure too).
@@ -25,7 +28,7 @@ const IN_ALL: usize = 2048;
 #[derive(Debug)]
 struct Waiting {
     /// The connection.
-    connection: Connection,
+    server: Box<Server>,
     /// Whom it was secured for; none if it is plain.
     aim: Option<Rc<Aim>>,
     /// When its last exchange ended.
@@ -42,7 +45,7 @@ impl Waiting {
 
     /// Whether it has waited too long. One by which the server knows its user waits as long as that user is there.
     fn is_over(&self) -> bool {
-        if self.connection.personal {
+        if self.server.connection.personal {
             self.is_orphan()
         } else {
             self.since.elapsed() >= IDLE_LIMIT
@@ -82,32 +85,35 @@ impl Pool {
         aim: Option<&Rc<Aim>>,
         client: &Weak<()>,
         idempotent: bool,
-    ) -> Option<(Connection, bool)> {
+    ) -> Option<(Box<Server>, bool)> {
         let waiting = self.waiting.get_mut(authority)?;
         loop {
             let fits = |candidate: &Waiting| candidate.aim.as_ref() == aim;
-            let own =
-                |candidate: &Waiting| candidate.connection.personal && candidate.served(client) && fits(candidate);
+            let own = |candidate: &Waiting| {
+                candidate.server.connection.personal && candidate.served(client) && fits(candidate)
+            };
             let place = self
                 .personal
                 .then(|| waiting.iter().rposition(own))
                 .flatten()
                 .or_else(|| {
                     waiting.iter().rposition(|candidate| {
-                        !candidate.connection.personal && (idempotent || candidate.served(client)) && fits(candidate)
+                        !candidate.server.connection.personal
+                            && (idempotent || candidate.served(client))
+                            && fits(candidate)
                     })
                 });
             let mut candidate = waiting.remove(place?);
             self.count -= 1;
             let good = if idempotent {
-                !candidate.is_over() && candidate.connection.seems_idle()
+                !candidate.is_over() && candidate.server.connection.seems_idle()
             } else {
-                (candidate.connection.personal || candidate.since.elapsed() < FRESH_LIMIT)
-                    && candidate.connection.is_idle()
+                (candidate.server.connection.personal || candidate.since.elapsed() < FRESH_LIMIT)
+                    && candidate.server.connection.is_idle()
             };
             if good {
                 let served = candidate.served(client);
-                return Some((candidate.connection, served));
+                return Some((candidate.server, served));
             }
             // A fresh enough one that only may not carry this method is closed as well: the next request opens its own.
         }
@@ -118,10 +124,10 @@ impl Pool {
         &mut self,
         authority: &Authority,
         aim: Option<Rc<Aim>>,
-        mut connection: Connection,
+        mut server: Box<Server>,
         client: Weak<()>,
     ) {
-        if self.count >= IN_ALL || !connection.seems_idle() {
+        if self.count >= IN_ALL || !server.connection.seems_idle() {
             return;
         }
         let waiting = match self.waiting.get_mut(authority) {
@@ -129,9 +135,9 @@ impl Pool {
             None => self.waiting.entry(authority.clone()).or_default(),
         };
         if waiting.len() < PER_AUTHORITY {
-            self.personal |= connection.personal;
+            self.personal |= server.connection.personal;
             waiting.push(Waiting {
-                connection,
+                server,
                 aim,
                 since: Instant::now(),
                 client,

@@ -170,10 +170,10 @@ impl Upstreams {
     /// If the server has gone already.
     pub(crate) async fn shared(
         self: &Rc<Self>,
-        server: Server,
+        server: Box<Server>,
         authority: &Authority,
         aim: &Rc<Aim>,
-    ) -> Result<Server, ExchangeError> {
+    ) -> Result<Box<Server>, ExchangeError> {
         if server.connection.tls().and_then(tls::Session::protocol) != Some(HTTP2) {
             return Ok(server);
         }
@@ -193,10 +193,10 @@ impl Upstreams {
                 }
             });
         }
-        Ok(Server {
+        Ok(Box::new(Server {
             connection: session.stream(),
-            ..server
-        })
+            ..*server
+        }))
     }
 
     /// Opens a connection for a request of `client`, see [`Upstreams::connect`]. The streams of one that speaks HTTP/2 wait for
@@ -209,7 +209,7 @@ impl Upstreams {
         timeouts: &Timeouts,
         opened: &mut u32,
         clearance: Option<Clearance<'_>>,
-    ) -> Result<Server, ExchangeError> {
+    ) -> Result<Box<Server>, ExchangeError> {
         let shares = client.as_stream().is_some() && purpose.aim().is_some_and(|aim| aim.offers_http2());
         let mut opening = shares.then(|| Opening::begin(&self.sessions, authority));
         if let Some(Err(other)) = &opening {

@@ -64,7 +64,7 @@ pub(crate) fn of_response(head: &ResponseHead, method: &str) -> Result<Framing, 
     if method == "HEAD" || head.status < 200 || matches!(head.status, 204 | 304) {
         return Ok(Framing::Empty);
     }
-    if let Some(last) = codings(&head.fields).last() {
+    if let Some(last) = last_coding(&head.fields) {
         if head.version == Version::Http10 {
             return Err("Transfer-Encoding in an HTTP/1.0 response");
         }
@@ -88,7 +88,7 @@ pub(crate) fn of_response(head: &ResponseHead, method: &str) -> Result<Framing, 
 
 /// Whether a response's body has a transfer coding, which takes the place of any `Content-Length`.
 pub(crate) fn is_coded(fields: &Fields) -> bool {
-    codings(fields).next().is_some()
+    last_coding(fields).is_some()
 }
 
 /// Whether every client reads a response's transfer coding alike: none, or `chunked` alone. Behind any other the connection is
@@ -103,16 +103,26 @@ pub(crate) fn is_plain(fields: &Fields) -> bool {
 /// The length that a response says several times, if it does and always says the same: some clients refuse that, and which one
 /// they take must not be left to them.
 pub(crate) fn repeated_length(fields: &Fields) -> Option<Vec<u8>> {
+    let mut values = fields.values("content-length");
+    let said_once = values.next().is_none_or(|value| !value.contains(&b',')) && values.next().is_none();
+    if said_once {
+        return None;
+    }
     let mut members = fields.members("content-length");
     let (first, second) = (members.next()?, members.next()?);
     (first == second && members.all(|other| other == first)).then(|| first.to_vec())
 }
 
-/// A response's transfer codings. `identity` was removed from HTTP; old servers send it and mean nothing by it.
-fn codings(fields: &Fields) -> impl Iterator<Item = &[u8]> {
+/// The last of a response's transfer codings. `identity` was removed from HTTP; old servers send it and mean nothing by it.
+fn last_coding(fields: &Fields) -> Option<&[u8]> {
+    // Nearly no response has a field of this name, and to look for one is all that is done then.
+    if !fields.contains("transfer-encoding") {
+        return None;
+    }
     fields
         .members("transfer-encoding")
         .filter(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+        .last()
 }
 
 /// No body at all for a length of nothing.

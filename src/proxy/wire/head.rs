@@ -148,11 +148,15 @@ impl Fields {
 
     /// Whether `name` has the member `token`, whatever the case.
     pub(crate) fn has_member(&self, name: &str, token: &str) -> bool {
-        // Not by `members` of the fields: this is asked of every request, and nearly always there is no such field.
-        self.iter().any(|(field, value)| {
-            field.eq_ignore_ascii_case(name.as_bytes())
-                && members(value).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
-        })
+        self.any_member(name, |member| member.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// Whether `is` is true of a member of `name`.
+    ///
+    /// Not by [`Fields::members`]: this is asked of every request, and nearly always there is no such field.
+    pub(crate) fn any_member(&self, name: &str, is: impl Fn(&[u8]) -> bool) -> bool {
+        self.iter()
+            .any(|(field, value)| field.eq_ignore_ascii_case(name.as_bytes()) && members(value).any(&is))
     }
 
     /// Removes every field for which `goes` is true of its name.
@@ -234,6 +238,7 @@ impl Fields {
     /// Writes a line behind the bytes and returns its index entry.
     fn line(&mut self, name: &[u8], value: &[u8]) -> Field {
         let start = self.bytes.len();
+        self.bytes.reserve(name.len() + value.len() + 4);
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(b": ");
         let value_start = self.bytes.len();

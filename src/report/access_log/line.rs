@@ -54,11 +54,12 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
         }
     };
     let (protocol, version) = match record.protocol {
-        Protocol::Http10 => ("http", "1.0"),
-        Protocol::Http11 => ("http", "1.1"),
-        Protocol::Http2 => ("http", "2"),
-        Protocol::Socks4 => ("socks", "4"),
-        Protocol::Socks5 => ("socks", "5"),
+        Protocol::Http10 => ("http", Some("1.0")),
+        Protocol::Http11 => ("http", Some("1.1")),
+        Protocol::Http2 => ("http", Some("2")),
+        Protocol::Socks4 => ("socks", Some("4")),
+        Protocol::Socks5 => ("socks", Some("5")),
+        Protocol::Captured => ("tcp", None),
     };
     let kind = match record.kind {
         Kind::Exchange => "exchange",
@@ -98,7 +99,8 @@ fn fields<'a>(record: &'a Record, mut tell: impl FnMut(&str, Value<'a>)) {
     optional("error.message", failure.map(|failure| Value::Text(&failure.detail)));
     optional("amb.blame", failure.map(|failure| Value::Text(failure.blame.name())));
     optional("network.protocol.name", Some(Value::Text(protocol)));
-    optional("network.protocol.version", Some(Value::Text(version)));
+    optional("network.protocol.version", version.map(Value::Text));
+    optional("amb.captured", record.captured.then_some(Value::Flag(true)));
     optional("duration", Some(seconds(record.duration)));
     optional("connect.duration", record.connect.map(seconds));
     let tls = record.tls.as_ref();

@@ -14,6 +14,7 @@ fn record() -> Record {
     Record {
         kind: Kind::Exchange,
         protocol: Protocol::Http11,
+        captured: false,
         scheme: Some(Scheme::Http),
         started_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_380_001_120),
         duration: Duration::from_micros(42_300),

@@ -30,6 +30,7 @@ impl Document {
                 config_sources: run.config.sources.clone(),
                 policy: run.policy.clone(),
                 confine: run.confine.as_deref().filter(|held| *held == "tcp").map(|_| "tcp"),
+                capture: run.capture,
                 amb_version: self.amb.version.clone(),
             },
             child: self.child.revive(),

@@ -32,11 +32,12 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
     if traffic.is_empty() {
         story.push(human::NOTHING_SEEN.to_owned());
         if summary.child.outcome != ChildOutcome::Absent {
-            let hint = format!("{}; {}", human::NOTHING_SEEN_WHY, human::NOTHING_SEEN_HINT);
-            lines.push(format!("amb: hint {hint}"));
+            let (why, what_to_do) = human::advice(summary);
+            lines.push(format!("amb: hint {why}; {what_to_do}"));
         }
     } else {
         story.push(volume(summary));
+        story.extend(human::captured(summary));
         let endings = human::endings(summary).into_iter().filter(|(count, ..)| *count > 0);
         story.extend(endings.map(|(count, what, _)| format!("{count} {what}")));
         story.extend(

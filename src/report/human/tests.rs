@@ -160,6 +160,7 @@ pub(crate) fn nothing_seen() -> Summary {
                 .map(str::to_owned)
                 .to_vec(),
             confine: None,
+            capture: None,
             amb_version: "0.1.0".to_owned(),
         },
         child: Child {
@@ -560,8 +561,8 @@ fn a_run_without_traffic_says_so_and_why() {
     let expected = "\
 amb: billing ran 33.4s, exit 0 · no request came through amb
      If it should have made requests: it may ignore the proxy variables, or call only hosts in
-     NO_PROXY. `amb run --dry-run` shows the variables; `--proxy-loopback` lets amb see calls to
-     servers on this machine.
+     NO_PROXY. `amb run --dry-run` shows the variables; `--capture` takes what ignores them;
+     `--proxy-loopback` lets amb see calls to servers on this machine.
 ";
     check(&nothing_seen(), SummaryMode::Auto, &terminal(100), expected);
 }
@@ -570,7 +571,7 @@ amb: billing ran 33.4s, exit 0 · no request came through amb
 fn a_pipe_learns_too_that_nothing_was_seen() {
     let expected = "\
 amb: billing ran 33.4s, exit 0, no request came through amb
-amb: hint it may ignore the proxy variables, or call only hosts in NO_PROXY; `amb run --dry-run` shows the variables; `--proxy-loopback` lets amb see calls to servers on this machine
+amb: hint it may ignore the proxy variables, or call only hosts in NO_PROXY; `amb run --dry-run` shows the variables; `--capture` takes what ignores them; `--proxy-loopback` lets amb see calls to servers on this machine
 ";
     check(&nothing_seen(), SummaryMode::Auto, &pipe(), expected);
 }

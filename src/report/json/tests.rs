@@ -10,7 +10,6 @@ use crate::{
     traffic::{
         Blame, Failure, Kind, Limited, Outcome, Protocol, Record,
         assertion::{Actual, Assertion, Figure, Severity, Verdict},
-        credentials::SignedIn,
         edits::Notes,
         egress,
         meter::Meter,
@@ -47,22 +46,12 @@ pub(crate) fn record(host: &str, status: u16, began: Duration, took: Duration) -
         bytes_sent: 120,
         bytes_received: 3_400,
         connect: Some(Duration::from_micros(800)),
-        tls: None,
-        sealed: false,
         first_byte: Some(took / 2),
         opened: 1,
         attempts: 1,
-        retries: crate::traffic::retries::Retries::default(),
-        tries: Vec::new(),
-        resends: 0,
-        waited: Duration::ZERO,
-        signed_in: SignedIn::default(),
-        limited: None,
-        called: Vec::new(),
-        egress: None,
         reused: false,
         user_agent: Some("curl/8.0".to_owned()),
-        referer: None,
+        ..crate::traffic::meter::tests::exchange()
     }
 }
 

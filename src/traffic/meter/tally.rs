@@ -4,7 +4,7 @@ use crate::traffic::{
     Kind, Record,
     held::Held,
     latency::Durations,
-    meter::{Bytes, Connections, HostTraffic, Requests, Tunnels},
+    meter::{Bytes, Connections, Counts, HostTraffic, Requests, Tunnels},
     retries::RetryCounts,
     secured::SecuredTally,
 };
@@ -83,6 +83,17 @@ impl Tally {
                 }
             }
             Kind::Tunnel => self.tunnels.add(record),
+        }
+    }
+
+    /// How much there was, and how it ended.
+    pub(super) fn counts(&self) -> Counts {
+        let (requests, tunnels) = (&self.requests, &self.tunnels);
+        Counts {
+            requests: requests.total,
+            tunnels: tunnels.total,
+            failed: requests.failed + tunnels.failed,
+            denied: requests.denied + tunnels.denied,
         }
     }
 

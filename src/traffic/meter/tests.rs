@@ -14,6 +14,7 @@ pub(crate) fn exchange() -> Record {
     Record {
         kind: Kind::Exchange,
         protocol: Protocol::Http11,
+        captured: false,
         scheme: Some(Scheme::Http),
         started_at: SystemTime::UNIX_EPOCH,
         duration: Duration::from_millis(10),

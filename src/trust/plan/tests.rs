@@ -153,7 +153,10 @@ fn unset_variables_get_the_systems_roots_or_the_authority_alone() {
         .into_iter()
         .filter(|name| !REPLACING.contains(name) && !ADDING.contains(name))
         .collect();
-    assert_eq!(others, ["APT_CONFIG", "PHP_INI_SCAN_DIR"]);
+    assert_eq!(
+        others,
+        ["APT_CONFIG", "GUILE_TLS_CERTIFICATE_DIRECTORY", "PHP_INI_SCAN_DIR"]
+    );
 }
 
 #[test]
@@ -407,6 +410,34 @@ fn php_reads_one_directory_more() {
         let expected = "openssl.cafile = \"/run/x/roots.pem\"\ncurl.cainfo = \"/run/x/roots.pem\"\n";
         assert_eq!(settings, expected.as_bytes());
     }
+}
+
+#[test]
+fn guile_reads_one_directory_with_one_file() {
+    let machine = Machine::new();
+    let own = machine.file("own/own.pem", pem(OWN));
+    let own = own.strip_suffix("/own.pem").unwrap();
+    for (variables, expected) in [
+        (vec![], pems(&[SYSTEM, AUTHORITY])),
+        (vec![("SSL_CERT_DIR", own)], pems(&[OWN, AUTHORITY])),
+        (
+            vec![("GUILE_TLS_CERTIFICATE_DIRECTORY", own), ("SSL_CERT_DIR", "/nowhere")],
+            pems(&[OWN, AUTHORITY]),
+        ),
+    ] {
+        let planned = machine.plan(&variables);
+        assert_eq!(planned.value("GUILE_TLS_CERTIFICATE_DIRECTORY"), "/run/x/guile");
+        assert_eq!(planned.file("/run/x/guile/roots.pem").bytes, expected.into_bytes());
+    }
+}
+
+#[test]
+fn mojolicious_keeps_what_it_was_told_to_trust() {
+    let machine = Machine::new();
+    let own = machine.file("own.pem", pem(OWN));
+    assert!(!machine.plan(&[]).files.variables.contains_key("MOJO_CA_FILE"));
+    let planned = machine.plan(&[("MOJO_CA_FILE", &own)]);
+    assert_eq!(planned.text("MOJO_CA_FILE"), pems(&[OWN, AUTHORITY]));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, os::unix::ffi::OsStringExt, process::Command};
 
 use super::Desk;
-use crate::support::{Amb, Child, Upstream, ok, say_skipped};
+use crate::support::{Amb, Upstream, ok, say_skipped};
 
 /// A value in which everything is that means something to some shell.
 const HOSTILE: &str = "it's \"$HOME\" `id` $(id) \\n \\ %d & ; # ! * ~ {a,b} <x> | ü \n second line";
@@ -136,12 +136,7 @@ fn who_evaluates_it_is_served_and_the_newest_is_meant() {
 #[test]
 fn a_run_can_be_joined_by_its_name() {
     let desk = Desk::new();
-    let run = desk
-        .here(Amb::run(["--name", "job"]))
-        .open_stdin()
-        .child(Child::new(["--ready", "--wait"]));
-    let run = run.start();
-    run.wait_for_line("ready");
+    let run = desk.job();
     let shown = desk.amb(&["env", "job", "--shell", "dotenv"]).success();
     assert!(shown.stdout().contains("\nAMB_NAME=job\n"), "{shown}");
     assert!(shown.stdout().contains("\nHTTPS_PROXY=http://127.0.0.1:"), "{shown}");

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Whether amb fails to order.
-fn can_fail() -> bool {
+pub(super) fn can_fail() -> bool {
     if !cfg!(debug_assertions) {
         say_skipped("a release build cannot be made to fail");
     }

@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
+use super::failures::can_fail;
 use crate::support::{Child, Step, Terminal, Upstream, ends, send};
 
 /// How often a test is repeated whose failure would be a race.
@@ -110,6 +111,20 @@ fn ctrl_z_stops_the_job_and_fg_goes_on_with_it() {
         .wait_for("CONT=1\r")
         .wait_for("prompt> ");
     terminal.type_text("echo status $?\n").wait_for("status 0");
+}
+
+#[test]
+fn ctrl_z_before_there_is_a_child_stops_the_job_too() {
+    if !can_fail() {
+        return;
+    }
+    for flags in ["", "--progress=title"] {
+        let mut bash = Terminal::bash();
+        bash.type_text(&format!("AMB_SABOTAGE=stop $AMB run {flags} -- $CHILD --say begun\n"));
+        bash.wait_for("Stopped").wait_for("prompt> ");
+        bash.type_text("fg\n").wait_for("begun").wait_for("prompt> ");
+        bash.type_text("echo status $?\n").wait_for("status 0");
+    }
 }
 
 #[test]

@@ -5,21 +5,13 @@ use std::{
     io::Read,
     os::unix::{fs::PermissionsExt, net::UnixDatagram},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use crate::{
     supervise::MODES,
-    support::{Amb, Child, PATIENCE, Step, Upstream, ends, say_skipped},
+    support::{Amb, Child, PATIENCE, Step, Systemd, Upstream, ends, say_skipped},
 };
-
-/// A program and its arguments are there and succeed.
-fn works(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program)
-        .args(arguments)
-        .output()
-        .is_ok_and(|output| output.status.success())
-}
 
 /// A socket as a service manager has it, below `directory`, and its name.
 fn manager(directory: &Path) -> (UnixDatagram, String) {
@@ -143,21 +135,28 @@ fn a_child_that_amb_may_not_signal_is_waited_for() {
 
 #[test]
 fn systemd_takes_an_end_by_sigterm_for_a_clean_one() {
-    if !works("systemctl", &["is-system-running", "--quiet"]) {
-        return say_skipped("systemd does not run here");
+    let systemd = match Systemd::boot() {
+        Ok(systemd) => systemd,
+        Err(reason) => return say_skipped(&format!("no systemd can be had: {reason}")),
+    };
+    // Bare, then wrapped: what the manager says of the unit is to be the same.
+    let wrapped = [env!("CARGO_BIN_EXE_amb"), "run", "--"];
+    for (unit, wrapper) in [("bare", &wrapped[..0]), ("wrapped", &wrapped[..])] {
+        let mut service = systemd
+            .command("systemd-run")
+            .args(["--quiet", "--wait", "--pipe", "-p", "KillMode=mixed", "--unit", unit])
+            .args(wrapper)
+            .arg(Child::program())
+            .args(["--ready", "--wait"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        service.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+        assert_eq!(&ready, b"ready\n", "{unit}");
+        let stopped = systemd.command("systemctl").args(["stop", unit]).status().unwrap();
+        assert!(stopped.success(), "{unit}");
+        assert!(service.wait().unwrap().success(), "{unit}");
     }
-    let unit = format!("amb-test-{}", std::process::id());
-    let mut service = Command::new("systemd-run")
-        .args(["--quiet", "--wait", "--pipe", "-p", "KillMode=mixed", "--unit", &unit])
-        .args([env!("CARGO_BIN_EXE_amb"), "run", "--"])
-        .arg(Child::program())
-        .args(["--ready", "--wait"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut ready = [0; 6];
-    service.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
-    assert!(works("systemctl", &["stop", &unit]));
-    assert!(service.wait().unwrap().success());
 }

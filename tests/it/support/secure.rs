@@ -9,8 +9,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, RootCertStore, ServerConfig, ServerConnection, SideData,
@@ -20,6 +20,7 @@ use rustls::{
     server::{ClientHello, NoClientAuth, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Amb, Peer, Proxy, Upstream};
 
@@ -100,6 +101,28 @@ impl Certificate {
             chain,
             is_root: false,
         }
+    }
+
+    /// A list, in PEM, of one that this one has revoked, to be renewed `due` hours from now.
+    pub(crate) fn revokes(&self, other: &Self, due: i64) -> String {
+        let mut times = CertificateParams::default();
+        valid(&mut times, -48, due);
+        let (_, revoked) = X509Certificate::from_der(other.made.der()).expect("a certificate");
+        let list = CertificateRevocationListParams {
+            this_update: times.not_before,
+            next_update: times.not_after,
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![RevokedCertParams {
+                serial_number: SerialNumber::from_slice(revoked.raw_serial()),
+                revocation_time: times.not_before,
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let signed = list.signed_by(&Issuer::from_params(&self.params, &self.key));
+        signed.and_then(|list| list.pem()).expect("a list")
     }
 
     /// Without those that lead to its root.

@@ -1,7 +1,11 @@
 //! Servers that do not prove who they are: none is believed, and each is told of with its reason.
 
 use rcgen::{BasicConstraints, CidrSubnet, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, NameConstraints};
-use rustls::{ServerConfig, server::WebPkiClientVerifier};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateRevocationListDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
 
 use super::GET;
 use crate::support::{
@@ -246,6 +250,67 @@ fn an_old_version_is_spoken_unless_that_is_forbidden() {
     }
 }
 
+/// What a server's answer is whose certificate, or whose authority's, is in a list, and what is said of it.
+#[track_caller]
+fn revoked(in_pem: bool, due: i64, (issuer, named): (usize, usize)) -> (u16, String) {
+    let mut server = None;
+    let scene = Scene::prepared(|root, directory| {
+        let middle = root.issue(Certificate::authority_params("Test Middle"));
+        let (leaf, other) = (middle.server("h.test"), middle.server("h.test"));
+        let all = [root, &middle, &leaf, &other];
+        let pem = all[issuer].revokes(all[named], due);
+        let list = directory.join("list");
+        if in_pem {
+            std::fs::write(&list, pem).unwrap();
+        } else {
+            std::fs::write(
+                &list,
+                CertificateRevocationListDer::from_pem_slice(pem.as_bytes()).unwrap(),
+            )
+            .unwrap();
+        }
+        server = Some(hello(leaf.config(), "hi"));
+        vec![
+            "--intercept".to_owned(),
+            "--set".to_owned(),
+            format!("tls.crl=['{}']", list.display()),
+        ]
+    });
+    let answer = scene.client(&server.unwrap(), "h.test").send(GET).answer();
+    scene.proxy.end();
+    (answer.status(), answer.body().clone())
+}
+
+#[test]
+fn a_server_whose_certificate_is_revoked_is_not_believed() {
+    const ROOT: usize = 0;
+    const MIDDLE: usize = 1;
+    const LEAF: usize = 2;
+    const OTHER: usize = 3;
+    for (in_pem, issuer, named, due, expected) in [
+        (true, MIDDLE, LEAF, 24, Some("has been revoked (tls.crl)")),
+        (false, MIDDLE, LEAF, 24, Some("has been revoked (tls.crl)")),
+        (true, ROOT, MIDDLE, 24, Some("has been revoked (tls.crl)")),
+        (true, MIDDLE, OTHER, 24, None),
+        (
+            true,
+            MIDDLE,
+            OTHER,
+            -24,
+            Some("a list of tls.crl was to be renewed by "),
+        ),
+    ] {
+        let (status, body) = revoked(in_pem, due, (issuer, named));
+        match expected {
+            None => assert_eq!(status, 200, "{body}"),
+            Some(reason) => {
+                assert_eq!(status, 502, "{named} {due}");
+                assert!(body.contains(reason) && body.contains("issued to h.test"), "{body}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_server_without_a_pinned_key_is_not_believed() {
     for (pinned, status) in [(0, 200), (1, 200), (2, 502)] {
@@ -390,9 +455,7 @@ fn a_key_that_is_too_short_is_not_believed() {
 /// What a server with `config` is that asks for a certificate, and insists on it if `required`.
 fn asking(config: &Certificate, root: &Certificate, required: bool) -> ServerConfig {
     let mut roots = rustls::RootCertStore::empty();
-    let der = <rustls::pki_types::CertificateDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice(
-        root.pem().as_bytes(),
-    );
+    let der = <rustls::pki_types::CertificateDer<'_> as PemObject>::from_pem_slice(root.pem().as_bytes());
     roots.add(der.unwrap()).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);

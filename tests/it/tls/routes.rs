@@ -283,6 +283,7 @@ fn every_file_that_cannot_be_used_is_told_before_the_command_starts() {
     let text = "
         [tls]
         extra-roots = ['DIR/absent.pem', '/dev/null']
+        crl = ['DIR/a.pem', '/dev/null']
         [[route]]
         id = 'swapped'
         match = { host = 'a.test' }
@@ -299,6 +300,8 @@ fn every_file_that_cannot_be_used_is_told_before_the_command_starts() {
     for said in [
         format!("tls.extra-roots: {place}/absent.pem: No such file"),
         "tls.extra-roots: /dev/null: there is no certificate in it".to_owned(),
+        format!("tls.crl: {place}/a.pem: it is no revocation list"),
+        "tls.crl: /dev/null: it is no revocation list".to_owned(),
         format!("tls.client-key (route swapped): {place}/b.key: it is not the key of {place}/a.pem"),
         format!("tls.client-key (route b.test): {place}/locked.key: the private key in it is locked by a password"),
     ] {

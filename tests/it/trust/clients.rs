@@ -1,496 +1,426 @@
-//! Which clients let amb decrypt what they send, by the variables that amb sets and nothing else.
+//! Which clients let amb decrypt what they send, by what amb puts into their environment and nothing else: the reach table.
 //!
-//! Each test runs a client twice against the same server, which only amb is told to believe: bare, where it must refuse the
-//! certificate (or it would not look at it at all), and under amb, where its request must arrive. What is not installed is skipped. To see the table:
+//! Each client of the table (`clients/table.rs`) runs against a server whose certificate only amb is told to believe: bare,
+//! where it must refuse it, or it would not look at certificates at all; under amb as it is; and, if it needs an option,
+//! with that. What does not work as it is runs once more under `--capture`, by which amb needs no variable to be asked. What comes
+//! of it must be what the table says. What is not installed is skipped. To see the table:
 //! `cargo test --test it trust::clients -- --nocapture`.
 
+mod java;
+mod node;
+mod python;
+mod table;
+
 use std::{
+    env,
     ffi::OsString,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
+
+use amb::capture;
 
 use super::{
-    Authority, believing, clean, first_line, program,
+    Authority, believing, capturing, clean, first_line, program,
     server::{Seen, Server},
 };
-use crate::support::{Amb, say_skipped};
+use crate::support::{Amb, Outcome, say_skipped};
 
-/// A client that is installed.
+/// How many clients run at once.
+const AT_ONCE: usize = 4;
+
+/// How long a client may take, in seconds, on a machine that is busy.
+const LIMIT: &str = "20";
+
+/// Runs `$SCRIPT` where the server's name is in the table of hosts. A name without a dot would not do: some do not say it in TLS.
+const FINDS_ORIGIN: &str = "exec unshare --mount sh -c 'echo 127.0.0.1 localhost origin.test > hosts && \
+                            mount --bind hosts /etc/hosts && rm hosts && exec sh -c \"$SCRIPT\"'";
+
+/// A client, or one of several in a program.
 struct Client {
-    /// What it is, for the table.
+    /// What it is.
     name: String,
-    /// Its version, as it tells it.
+    /// A shell's command that tells its version, and fails if anything that it needs is not there.
     version: String,
-    /// The command line; `URL` in a word stands for the server's, which ends in a slash.
-    command: Vec<OsString>,
-    /// Further variables; `HOME` and `URL` in a value stand for the run's home and the server.
-    environment: Vec<(&'static str, &'static str)>,
-    /// Whether its own text names the proxy, of which it would not know otherwise.
-    is_told: bool,
+    /// A shell's script that has it ask for `$URL`, which ends in a slash and whose host and port are `$PLACE`. It runs in an
+    /// empty directory that is its `$HOME`, too.
+    script: String,
+    /// What becomes of it.
+    verdict: Verdict,
+    /// Whether it is decrypted when it is captured, if it is not as it is.
+    works_captured: bool,
+    /// By what it is seen to have accepted a certificate.
+    proof: Proof,
+}
+
+/// What becomes of a client under amb.
+#[derive(Clone, PartialEq, Eq)]
+enum Verdict {
+    /// It is decrypted as it is.
+    Works,
+    /// It is decrypted with this of its own options.
+    Option {
+        /// What it needs.
+        needs: &'static str,
+        /// The script with it.
+        script: String,
+    },
+    /// It goes by no proxy that its environment names.
+    Ignores,
+    /// It cannot be had, and why.
+    Fails(&'static str),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Works => f.write_str("works"),
+            Self::Option { needs, .. } => write!(f, "needs an option: {needs}"),
+            Self::Ignores => f.write_str("ignores its environment"),
+            Self::Fails(reason) => write!(f, "fails: {reason}"),
+        }
+    }
+}
+
+/// By what a client is seen to have accepted a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// Its request arrives.
+    Request,
+    /// It ends well: it sends before it has looked at the certificate.
+    Success,
+    /// Its connection of HTTP/2 opens, by which it ends well.
+    Http2,
+    /// None: it takes every certificate, and the request shows no more than that it has gone through amb.
+    Nothing,
 }
 
 impl Client {
-    /// A program of this name, which tells its version by `version`; `None` if it is not there.
-    fn new(name: &str, version: &[&str], arguments: &[&str]) -> Option<Self> {
-        Self::at(name, program(name), version, arguments)
-    }
-
-    /// The same, of a program that is found otherwise.
-    fn at(name: &str, program: Option<PathBuf>, version: &[&str], arguments: &[&str]) -> Option<Self> {
-        let found = program.and_then(|program| {
-            let version = first_line(Command::new(&program).args(version))?;
-            let arguments = arguments.iter().map(Into::into);
-            Some(Self {
-                name: name.to_owned(),
-                version,
-                command: [program.into()].into_iter().chain(arguments).collect(),
-                environment: Vec::new(),
-                is_told: false,
-            })
-        });
-        if found.is_none() {
-            say_skipped(&format!("{name} is not installed"));
+    /// One that works as it is.
+    fn works(name: &str, version: &str, script: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            script: script.to_owned(),
+            verdict: Verdict::Works,
+            works_captured: false,
+            proof: Proof::Request,
         }
-        found
     }
 
-    /// Python with a module.
-    fn python(module: &str, code: &str) -> Option<Self> {
-        // Past shims, which look for the real one by `HOME`.
-        let mut asked = Command::new(program("python3")?);
-        let python = first_line(asked.args(["-c", "import sys; print(sys.executable)"]));
-        let version = format!(
-            "import {module}, sys; print('{module}', getattr({module}, '__version__', ''), 'on', sys.version.split()[0])"
-        );
-        let script = format!("url = 'URL'\n{code}");
-        Self::at(
-            &format!("Python, {module}"),
-            python.map(Into::into),
-            &["-c", &version],
-            &["-c", &script],
-        )
-    }
-
-    /// With variables of its own.
-    fn with(mut self, variables: &[(&'static str, &'static str)]) -> Self {
-        self.environment.extend(variables);
-        self
-    }
-
-    /// Under another name, for programs with more than one client in them.
-    fn named(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.name);
-        self
-    }
-
-    /// By a script of the shell, which needs the program.
-    fn script(mut self, script: &str) -> Self {
-        self.command = ["sh", "-c", script].map(Into::into).to_vec();
-        self
-    }
-
-    /// One that does not look for a proxy, and is told of it.
-    fn told(mut self) -> Self {
-        self.is_told = true;
-        self
-    }
-
-    /// Runs it; returns what the server has seen and what the client has said.
-    fn run(&self, run: Amb, server: &Server, url: &str) -> (Seen, String) {
-        let home = run.home().to_str().unwrap().to_owned();
-        let mut run = run.command(self.command.iter().map(|word| {
-            let word = word.to_str().unwrap().replace("URL", url);
-            word.replace("HOME", &home)
-        }));
-        for (name, value) in &self.environment {
-            run = run.env(*name, value.replace("HOME", &home).replace("URL", url));
+    /// One that does not look for a proxy.
+    fn ignores(name: &str, version: &str, script: &str) -> Self {
+        Self {
+            verdict: Verdict::Ignores,
+            ..Self::works(name, version, script)
         }
-        let outcome = run.outcome();
-        (server.take(), format!("{}{}", outcome.stdout(), outcome.stderr()))
+    }
+
+    /// The same, but for an option.
+    fn but_for(mut self, needs: &'static str, script: &str) -> Self {
+        let script = script.to_owned();
+        self.verdict = Verdict::Option { needs, script };
+        self
+    }
+
+    /// The same, but that it cannot be had.
+    fn but_that(mut self, reason: &'static str) -> Self {
+        self.verdict = Verdict::Fails(reason);
+        self
+    }
+
+    /// The same, which works as it is once it is captured.
+    fn unless_captured(mut self) -> Self {
+        self.works_captured = true;
+        self
+    }
+
+    /// The same, seen by other means.
+    fn seen_by(mut self, proof: Proof) -> Self {
+        self.proof = proof;
+        self
+    }
+
+    /// Its version, if it and all that it needs is there.
+    fn installed(&self, places: &Places) -> Option<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut asked = Command::new("sh");
+        asked.args(["-c", &self.version]).envs(places.variables());
+        first_line(asked.current_dir(directory.path()))
+    }
+
+    /// Runs one of its scripts, and tells whether it has accepted the server, and what it and the server have to say.
+    fn accepts(&self, script: &str, places: &Places, run: Amb, server: &Server, url: &str) -> (bool, Seen, String) {
+        let place = url.trim_start_matches("https://").trim_end_matches('/');
+        let home = run.home().to_owned();
+        // Some try for minutes on end: what they have asked for by then is what counts.
+        let mut run = run.directory(&home).command(["timeout", LIMIT, "sh", "-c", script]);
+        for (name, value) in places.variables() {
+            run = run.env(name, value);
+        }
+        let outcome = run.env("URL", url).env("PLACE", place).outcome();
+        let seen = server.take();
+        let accepts = match self.proof {
+            Proof::Request | Proof::Nothing => !seen.requests.is_empty(),
+            Proof::Success | Proof::Http2 => is_well(&outcome),
+        };
+        (accepts, seen, format!("{}{}", outcome.stdout(), outcome.stderr()))
+    }
+
+    /// Checks it, if it is there.
+    ///
+    /// # Errors
+    /// What is otherwise than the table says.
+    fn check(&self, places: &Places) -> Result<Option<Line>, String> {
+        let Some(version) = self.installed(places) else {
+            say_skipped(&format!("{} is not installed", self.name));
+            return Ok(None);
+        };
+        let authority = Authority::new();
+        let server = match self.proof {
+            Proof::Http2 => Server::start_http2(&authority),
+            _ => Server::start(&authority),
+        };
+        let (accepts, seen, said) = self.accepts(&self.script, places, clean(Amb::bare()), &server, &server.url());
+        if accepts != (self.proof == Proof::Nothing) || seen.connections == 0 {
+            return Err(format!("{}, bare: {seen:?}\n{said}", self.name));
+        }
+        let under_amb =
+            |script: &str| self.accepts(script, places, believing(&authority), &server, &server.proxied_url());
+        let (accepts, seen, said) = under_amb(&self.script);
+        if accepts != (self.verdict == Verdict::Works) {
+            return Err(format!("{} as it is ({}): {seen:?}\n{said}", self.name, self.verdict));
+        }
+        if let Verdict::Option { script, .. } = &self.verdict {
+            let (accepts, seen, said) = under_amb(script);
+            if !accepts {
+                return Err(format!("{} with its option: {seen:?}\n{said}", self.name));
+            }
+        }
+        if self.verdict != Verdict::Works && places.can_capture {
+            let (accepts, seen, said) = self.accepts(
+                FINDS_ORIGIN,
+                places,
+                capturing(&authority).env("SCRIPT", &self.script),
+                &server,
+                &server.proxied_url(),
+            );
+            if accepts != self.works_captured {
+                return Err(format!("{} captured: {accepts}, {seen:?}\n{said}", self.name));
+            }
+        }
+        Ok(Some(Line {
+            name: self.name.clone(),
+            version,
+            verdict: self.verdict.clone(),
+            works_captured: self.works_captured,
+            is_blind: self.proof == Proof::Nothing,
+        }))
     }
 }
 
-/// Checks a client that is installed: it refuses the server by itself, and accepts it under amb.
-#[track_caller]
-fn check(client: Option<Client>) {
-    let Some(client) = client else { return };
-    let authority = Authority::new();
-    let server = Server::start(&authority);
-    let (seen, said) = client.run(clean(Amb::bare()), &server, &server.url());
-    assert!(
-        seen.requests.is_empty(),
-        "{} accepts any certificate: {seen:?}\n{said}",
-        client.name
-    );
-    assert!(seen.connections > 0, "{} does not connect: {said}", client.name);
-    let (seen, said) = client.run(believing(&authority), &server, &server.proxied_url());
-    let verdict = match (seen.requests.is_empty(), client.is_told) {
-        (true, _) => "refuses",
-        (false, true) => "with an option",
-        (false, false) => "works",
-    };
-    say(&format!("{verdict:16} {:26} {}", client.name, client.version));
-    assert!(!seen.requests.is_empty(), "{}: {seen:?}\n{said}", client.name);
+/// Whether a command has ended with 0.
+fn is_well(outcome: &Outcome) -> bool {
+    outcome.status.success()
+}
+
+/// Where programs are that are found by `HOME`, which is another one in a test.
+struct Places {
+    /// Python itself, past shims.
+    python: Option<OsString>,
+    /// What cargo is.
+    cargo: OsString,
+    /// What is kept from one test to the next: what Go compiles.
+    cache: PathBuf,
+    /// Whether clients can be captured, and be given a table of hosts.
+    can_capture: bool,
+}
+
+impl Places {
+    /// Finds them.
+    fn find() -> Self {
+        let python = program("python3").and_then(|python| {
+            first_line(Command::new(python).args(["-c", "import sys; print(sys.executable)"])).map(Into::into)
+        });
+        Self {
+            python,
+            cargo: env!("CARGO").into(),
+            cache: Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-build"),
+            can_capture: can_capture(),
+        }
+    }
+
+    /// The variables that name them. Settings of this machine's own would name other servers.
+    fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let mut variables = vec![
+            ("CARGO", self.cargo.clone()),
+            ("KEPT", self.cache.clone().into()),
+            ("PIP_CONFIG_FILE", "/dev/null".into()),
+            ("npm_config_globalconfig", "/dev/null".into()),
+        ];
+        variables.extend(self.python.clone().map(|python| ("PYTHON", python)));
+        variables.extend(env::var_os("NODE_PATH").map(|path| ("NODE_PATH", path)));
+        variables
+    }
+}
+
+/// Whether clients can be captured, and be given a table of hosts; says why not.
+fn can_capture() -> bool {
+    let mut trying = Command::new("unshare");
+    let can_mount = trying.args(["--mount", "true"]).status();
+    if let Err(reason) = capture::possible() {
+        say_skipped(&format!("nothing is captured: {reason}"));
+        return false;
+    }
+    let can = can_mount.is_ok_and(|status| status.success());
+    if !can {
+        say_skipped("nothing is captured: a table of hosts of its own takes root and unshare");
+    }
+    can
+}
+
+/// A line of the table.
+struct Line {
+    /// The client.
+    name: String,
+    /// Its version, as it tells it.
+    version: String,
+    /// What has become of it.
+    verdict: Verdict,
+    /// Whether it works when it is captured, if it does not as it is.
+    works_captured: bool,
+    /// Whether it takes every certificate.
+    is_blind: bool,
+}
+
+/// A line of what the test says.
+fn say(line: &str) {
+    ::amb::supervise::write_stderr(&format!("{line}\n"));
+}
+
+#[test]
+fn every_client_that_is_installed_is_reached_as_the_table_says() {
+    let places = Places::find();
+    let clients: Vec<Client> = table::clients()
+        .into_iter()
+        .chain(python::clients())
+        .chain(node::clients())
+        .chain(java::clients())
+        .collect();
+    let next = AtomicUsize::new(0);
+    let lines = Mutex::new(Vec::new());
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(client) = clients.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match client.check(&places) {
+                        Ok(line) => lines.lock().unwrap().extend(line),
+                        Err(failure) => failures.lock().unwrap().push(failure),
+                    }
+                }
+            });
+        }
+    });
+    let mut lines = lines.into_inner().unwrap();
+    lines.sort_by(|one: &Line, other| one.name.cmp(&other.name));
+    for line in &lines {
+        let blind = if line.is_blind {
+            " (and takes any certificate)"
+        } else {
+            ""
+        };
+        let captured = if line.works_captured { ", works captured" } else { "" };
+        say(&format!(
+            "{:32} {}{captured}{blind} | {}",
+            line.name, line.verdict, line.version
+        ));
+    }
+    // What is there in several versions counts once.
+    lines.dedup_by(|one, other| one.name == other.name);
+    let count = |counts: fn(&Line) -> bool| lines.iter().filter(|line| counts(line)).count();
+    let works = count(|line| line.verdict == Verdict::Works);
+    let options = count(|line| matches!(line.verdict, Verdict::Option { .. }));
+    say(&format!(
+        "{works} of {all} clients work as they are ({share} %), {options} with an option of theirs, {rest} not",
+        all = lines.len(),
+        share = works * 100 / lines.len().max(1),
+        rest = lines.len() - works - options
+    ));
+    let captured = works + count(|line| line.verdict != Verdict::Works && line.works_captured);
+    say(&format!(
+        "{captured} of {all} with --capture ({share} %)",
+        all = lines.len(),
+        share = captured * 100 / lines.len().max(1)
+    ));
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn no_client_stands_in_the_table_twice() {
+    let clients = table::clients()
+        .into_iter()
+        .chain(python::clients())
+        .chain(node::clients());
+    let mut names: Vec<String> = clients.map(|client| client.name).collect();
+    names.sort_unstable();
+    for pair in names.windows(2) {
+        assert_ne!(pair[0], pair[1]);
+    }
 }
 
 /// Checks that a client which accepts a server by a variable of the user's still does so under an amb that decrypts others.
 ///
 /// `value` makes the variable's value of a file with the server's authority.
 #[track_caller]
-fn check_kept(client: Option<Client>, variable: &str, value: impl Fn(&Path) -> OsString) {
-    let Some(client) = client else { return };
+fn check_kept(client: &Client, variable: &str, value: impl Fn(&Path) -> OsString) {
+    let places = Places::find();
+    if client.installed(&places).is_none() {
+        return say_skipped(&format!("{} is not installed", client.name));
+    }
     let known = Authority::new();
     let server = Server::start(&known);
     let value = value(&known.pem_file());
-    let (seen, said) = client.run(clean(Amb::bare()).env(variable, &value), &server, &server.url());
-    assert!(
-        !seen.requests.is_empty(),
-        "{} does not read {variable}: {said}",
-        client.name
-    );
+    let bare = clean(Amb::bare()).env(variable, &value);
+    let (accepts, _, said) = client.accepts(&client.script, &places, bare, &server, &server.url());
+    assert!(accepts, "{} does not read {variable}: {said}", client.name);
     let run = clean(Amb::run([
         "--summary=off",
         "--intercept=other.test",
         "--proxy-loopback",
     ]));
-    let (seen, said) = client.run(run.env(variable, &value), &server, &server.url());
-    assert!(
-        !seen.requests.is_empty(),
-        "{}, {variable}: {seen:?}\n{said}",
-        client.name
-    );
-}
-
-/// A line of the table.
-fn say(line: &str) {
-    ::amb::supervise::write_stderr(&format!("{line}\n"));
-}
-
-#[test]
-fn curl() {
-    check(Client::new("curl", &["--version"], &["-sS", "URL"]));
+    let run = run.env(variable, &value);
+    let (accepts, seen, said) = client.accepts(&client.script, &places, run, &server, &server.url());
+    assert!(accepts, "{}, {variable}: {seen:?}\n{said}", client.name);
 }
 
 #[test]
 fn what_a_program_trusted_before_it_trusts_still() {
     let same = |file: &Path| file.as_os_str().to_owned();
-    let curl = || Client::new("curl", &["--version"], &["-sS", "URL"]);
-    check_kept(curl(), "SSL_CERT_FILE", same);
-    check_kept(curl(), "CURL_CA_BUNDLE", same);
-    let git = Client::new("git", &["--version"], &["ls-remote", "URLrepository"]);
-    check_kept(git, "GIT_SSL_CAINFO", same);
-    let requests = Client::python("requests", "import requests\nrequests.get(url)");
-    check_kept(requests, "REQUESTS_CA_BUNDLE", same);
-    let npm = ["view", "x", "--registry=URL", "--fetch-retries=0", "--cache=HOME/npm"];
-    // This machine's own settings may name roots, which hold over those that are added.
-    let npm = || Some(Client::new("npm", &["--version"], &npm)?.with(&[("npm_config_globalconfig", "/dev/null")]));
-    check_kept(npm(), "NODE_EXTRA_CA_CERTS", same);
-    check_kept(npm(), "npm_config_cafile", same);
-    let wget = Client::new("wget", &["--version"], &["-qO-", "--tries=1", "URL"]);
-    check_kept(wget, "WGETRC", |file| {
+    let all: Vec<Client> = table::clients()
+        .into_iter()
+        .chain(python::clients())
+        .chain(node::clients())
+        .collect();
+    let client = |name: &str| all.iter().find(|client| client.name == name).unwrap();
+    check_kept(client("curl"), "SSL_CERT_FILE", same);
+    check_kept(client("curl"), "CURL_CA_BUNDLE", same);
+    check_kept(client("git"), "GIT_SSL_CAINFO", same);
+    check_kept(client("Python, requests"), "REQUESTS_CA_BUNDLE", same);
+    check_kept(client("npm"), "NODE_EXTRA_CA_CERTS", same);
+    check_kept(client("npm"), "npm_config_cafile", same);
+    check_kept(client("Perl, Mojolicious"), "MOJO_CA_FILE", same);
+    check_kept(client("wget"), "WGETRC", |file| {
         let settings = file.with_extension("wgetrc");
         fs::write(&settings, format!("ca_certificate = {}", file.display())).unwrap();
         settings.into()
     });
-    let php = Client::new("php", &["--version"], &["-r", "file_get_contents('URL');"]);
-    check_kept(php, "SSL_CERT_FILE", same);
-}
-
-#[test]
-fn wget() {
-    check(Client::new("wget", &["--version"], &["-qO-", "--tries=1", "URL"]));
-}
-
-#[test]
-fn git() {
-    check(Client::new("git", &["--version"], &["ls-remote", "URLrepository"]));
-}
-
-#[test]
-fn openssl() {
-    let script = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | openssl s_client -quiet -verify_return_error \
-                  ${https_proxy:+-proxy ${https_proxy#http://}} -connect $(echo URL | tr -d / | cut -d: -f2-)";
-    let client = Client::new("openssl", &["version"], &[]);
-    check(client.map(|client| client.script(script).told()));
-}
-
-#[test]
-fn python_urllib() {
-    check(Client::python(
-        "urllib.request",
-        "import urllib.request\nurllib.request.urlopen(url).read()",
-    ));
-}
-
-#[test]
-fn python_requests() {
-    check(Client::python("requests", "import requests\nrequests.get(url)"));
-}
-
-#[test]
-fn python_httpx() {
-    check(Client::python("httpx", "import httpx\nhttpx.get(url)"));
-}
-
-#[test]
-fn python_httplib2() {
-    check(Client::python(
-        "httplib2",
-        "import httplib2\nhttplib2.Http().request(url)",
-    ));
-}
-
-#[test]
-fn python_aiohttp() {
-    let code = "import aiohttp, asyncio\nasync def main():\n  async with aiohttp.ClientSession(trust_env=True) as session:\n    \
-                await session.get(url)\nasyncio.run(main())";
-    check(Client::python("aiohttp", code).map(Client::told));
-}
-
-#[test]
-fn python_boto3() {
-    let code = "import boto3, botocore.config\nconfig = botocore.config.Config(retries={'max_attempts': 0})\n\
-                boto3.client('s3', endpoint_url=url, region_name='x', aws_access_key_id='x', \
-                aws_secret_access_key='x', config=config).list_buckets()";
-    check(Client::python("boto3", code));
-}
-
-#[test]
-fn python_pip() {
-    let code = "import subprocess, sys\nsubprocess.run([sys.executable, '-m', 'pip', 'download', '--no-deps', \
-                '--no-cache-dir', '--disable-pip-version-check', '--retries=0', '-i', url, 'x'])";
-    // A configuration of this machine would name another index.
-    check(Client::python("pip", code).map(|client| client.with(&[("PIP_CONFIG_FILE", "/dev/null")])));
-}
-
-#[test]
-fn uv() {
-    let arguments = ["pip", "compile", "--no-cache", "--index-url", "URL", "in.txt"];
-    let client = Client::new("uv", &["--version"], &[]);
-    let script = format!("echo x > in.txt; exec uv {}", arguments.join(" "));
-    check(client.map(|client| client.script(&script).with(&[("UV_HTTP_RETRIES", "0")])));
-}
-
-/// Node, if it looks for a proxy in its environment: since version 22.21, and 24.
-fn node_with_proxies(name: &str, script: &str) -> Option<Client> {
-    let client = Client::new("node", &["--version"], &["-e", script])?.named(name);
-    let knows = "process.exit(process.allowedNodeEnvironmentFlags.has('--use-env-proxy') ? 0 : 1)";
-    if program("node").is_some_and(|node| loads(&node, &["-e", knows])) {
-        return Some(client);
-    }
-    say(&format!(
-        "{:16} {:26} {}",
-        "ignores a proxy", client.name, client.version
-    ));
-    None
-}
-
-#[test]
-fn node_https() {
-    let script = "require('https').get('URL', answer => answer.resume())";
-    check(node_with_proxies("Node, https", script));
-}
-
-#[test]
-fn node_fetch() {
-    check(node_with_proxies("Node, fetch", "fetch('URL')"));
-}
-
-#[test]
-fn node_with_a_proxy_agent() {
-    let script = "const { parse } = require('url'), target = parse('URL'), proxy = process.env.https_proxy, tls = require('tls');\n\
-                  const ask = socket => tls.connect({ socket, host: target.hostname, port: target.port, servername: \
-                  target.hostname }, function () { this.end('GET / HTTP/1.0\\r\\n\\r\\n'); this.resume(); });\n\
-                  if (!proxy) ask(); else { const { hostname, port } = parse(proxy);\n\
-                  require('http').request({ hostname, port, method: 'CONNECT', path: target.host })\n\
-                  .on('connect', (_, socket) => ask(socket)).end(); }";
-    let client = Client::new("node", &["--version"], &["-e", script]);
-    check(client.map(|client| client.named("Node, with a proxy agent").told()));
-}
-
-#[test]
-fn npm() {
-    let arguments = ["view", "x", "--registry=URL", "--fetch-retries=0", "--cache=HOME/npm"];
-    check(Client::new("npm", &["--version"], &arguments));
-}
-
-#[test]
-fn yarn() {
-    let old = ["info", "x", "--registry", "URL", "--cache-folder", "HOME/yarn"];
-    let Some(mut client) = Client::new("yarn", &["--version"], &old) else {
-        return;
-    };
-    if !client.version.starts_with("1.") {
-        let script = "echo '{}' > package.json; : > yarn.lock; exec yarn npm info x";
-        client = client.script(script);
-        let local = [("YARN_NPM_REGISTRY_SERVER", "URL"), ("YARN_HTTP_RETRY", "0")];
-        client = client.with(&local);
-    }
-    check(Some(client));
-}
-
-#[test]
-fn pnpm() {
-    check(Client::new(
-        "pnpm",
-        &["--version"],
-        &["view", "x", "--registry=URL", "--fetch-retries=0"],
-    ));
-}
-
-#[test]
-fn deno() {
-    let client = Client::new("deno", &["--version"], &["eval", "await fetch('URL')"]);
-    check(client.map(|client| client.with(&[("DENO_DIR", "HOME/deno"), ("DENO_NO_UPDATE_CHECK", "1")])));
-}
-
-#[test]
-fn bun() {
-    check(Client::new("bun", &["--version"], &["-e", "await fetch('URL')"]));
-}
-
-#[test]
-fn ruby() {
-    let script = "require 'net/http'; Net::HTTP.get(URI('URL'))";
-    check(Client::new("ruby", &["--version"], &["-e", script]));
-}
-
-#[test]
-fn ruby_gem() {
-    check(Client::new(
-        "gem",
-        &["--version"],
-        &["list", "--remote", "--clear-sources", "--source", "URL", "x"],
-    ));
-}
-
-#[test]
-fn php_streams() {
-    let script = "$proxy = getenv('https_proxy'); $http = $proxy ? ['proxy' => str_replace('http:', 'tcp:', $proxy), \
-                  'request_fulluri' => true] : []; file_get_contents('URL', false, \
-                  stream_context_create(['http' => $http]));";
-    let client = Client::new("php", &["--version"], &["-r", script]);
-    check(client.map(|client| client.named("PHP, streams").told()));
-}
-
-#[test]
-fn php_curl() {
-    if !program("php").is_some_and(|php| loads(&php, &["-r", "exit(function_exists('curl_init') ? 0 : 1);"])) {
-        return say_skipped("PHP has no curl");
-    }
-    let client = Client::new("php", &["--version"], &["-r", "curl_exec(curl_init('URL'));"]);
-    check(client.map(|client| client.named("PHP, curl")));
-}
-
-#[test]
-fn perl_lwp() {
-    let script = "use LWP::UserAgent; LWP::UserAgent->new(env_proxy => 1)->get('URL')";
-    if !program("perl").is_some_and(|perl| loads(&perl, &["-MLWP::Protocol::https", "-e1"])) {
-        return say_skipped("Perl has no LWP with https");
-    }
-    let client = Client::new("perl", &["-e", "print $^V"], &["-e", script]);
-    check(client.map(|client| client.named("Perl, LWP")));
-}
-
-#[test]
-fn perl_http_tiny() {
-    let script = "use HTTP::Tiny; HTTP::Tiny->new(verify_SSL => 1)->get('URL')";
-    if !program("perl").is_some_and(|perl| loads(&perl, &["-MIO::Socket::SSL", "-e1"])) {
-        return say_skipped("Perl has no IO::Socket::SSL");
-    }
-    let client = Client::new("perl", &["-e", "print $^V"], &["-e", script]);
-    check(client.map(|client| client.named("Perl, HTTP::Tiny")));
-}
-
-/// Whether a program ends well with these arguments.
-fn loads(program: &Path, arguments: &[&str]) -> bool {
-    let output = Command::new(program).args(arguments).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
-#[test]
-fn cargo() {
-    let client = Client::at(
-        "cargo",
-        Some(env!("CARGO").into()),
-        &["--version"],
-        &["search", "x", "--index", "sparse+URL"],
-    );
-    check(client.map(|client| client.with(&[("CARGO_HOME", "HOME/cargo"), ("CARGO_NET_RETRY", "0")])));
-}
-
-#[test]
-fn go() {
-    let scratch = tempfile::tempdir().unwrap();
-    let source = scratch.path().join("fetch.go");
-    let text = "package main\nimport (\"net/http\"; \"os\")\nfunc main() { http.Get(os.Args[1]) }\n";
-    fs::write(&source, text).unwrap();
-    let fetch = scratch.path().join("fetch");
-    let Some(go) = program("go") else {
-        return say_skipped("go is not installed");
-    };
-    // What it compiles is kept: the second time is fast.
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-build");
-    let mut build = Command::new(go);
-    build.args(["build", "-o"]).args([&fetch, &source]);
-    build
-        .env("GOCACHE", cache)
-        .env("CGO_ENABLED", "0")
-        .env("GO111MODULE", "off")
-        .env("GOFLAGS", "");
-    let compiled = build.current_dir(scratch.path()).output().unwrap();
-    assert!(
-        compiled.status.success(),
-        "{}",
-        String::from_utf8_lossy(&compiled.stderr)
-    );
-    let mut client = Client::new("go", &["version"], &[]).unwrap();
-    client.command = vec![fetch.into(), "URL".into()];
-    check(Some(client));
-}
-
-#[test]
-fn java() {
-    let homes = fs::read_dir("/usr/lib/jvm")
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok);
-    // Debian's second names are links.
-    let homes = homes.filter(|home| home.file_type().is_ok_and(|kind| kind.is_dir()));
-    let mut homes: Vec<PathBuf> = homes.map(|home| home.path()).collect();
-    homes.retain(|home| home.join("bin/javac").exists());
-    if homes.is_empty() {
-        return say_skipped("there is no JDK in /usr/lib/jvm");
-    }
-    let text = "import java.net.*; import java.net.http.*;\nclass Fetch { public static void main(String[] words) \
-                throws Exception { if (words[0].equals(\"old\")) new URL(words[1]).openStream().close(); else \
-                HttpClient.newHttpClient().send(HttpRequest.newBuilder(URI.create(words[1])).build(), \
-                HttpResponse.BodyHandlers.discarding()); } }\n";
-    for home in homes {
-        let scratch = tempfile::tempdir().unwrap();
-        let source = scratch.path().join("Fetch.java");
-        fs::write(&source, text).unwrap();
-        let compiled = Command::new(home.join("bin/javac")).arg(&source).output().unwrap();
-        assert!(
-            compiled.status.success(),
-            "{}",
-            String::from_utf8_lossy(&compiled.stderr)
-        );
-        for (which, name) in [("old", "Java, HttpURLConnection"), ("new", "Java, java.net.http")] {
-            let classes = scratch.path().to_str().unwrap();
-            let arguments = ["-cp", classes, "Fetch", which, "URL"];
-            check(Client::at(name, Some(home.join("bin/java")), &["-version"], &arguments));
-        }
-    }
-}
-
-#[test]
-fn apt() {
-    let script = "mkdir -p state/lists/partial cache/archives/partial parts && : > status && \
-                  echo 'deb [trusted=yes] URL ./' > sources && exec apt-get update -o Dir::Etc::SourceList=$PWD/sources \
-                  -o Dir::Etc::SourceParts=$PWD/parts -o Dir::State=$PWD/state -o Dir::State::status=$PWD/status \
-                  -o Dir::Cache=$PWD/cache -o Acquire::Retries=0";
-    check(Client::new("apt-get", &["--version"], &[]).map(|client| client.script(script)));
+    check_kept(client("PHP, streams"), "SSL_CERT_FILE", same);
 }

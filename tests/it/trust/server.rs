@@ -84,6 +84,16 @@ pub(super) struct Seen {
 impl Server {
     /// Starts one whose certificate is signed by this authority.
     pub(super) fn start(authority: &Authority) -> Self {
+        Self::speaking(authority, &[])
+    }
+
+    /// Starts one that speaks HTTP/2, and answers no request: connections open.
+    pub(super) fn start_http2(authority: &Authority) -> Self {
+        Self::speaking(authority, &[b"h2"])
+    }
+
+    /// Starts one that offers these protocols.
+    fn speaking(authority: &Authority, protocols: &[&[u8]]) -> Self {
         let names = ["localhost", "origin.test"].map(str::to_owned);
         let mut parameters = CertificateParams::new(names).unwrap();
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -92,12 +102,13 @@ impl Server {
         let certificate = parameters.signed_by(&key, &authority.issuer).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let config = Arc::new(config);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
@@ -160,6 +171,10 @@ fn serve(mut connection: TcpStream, config: Arc<ServerConfig>, seen: &Mutex<Seen
     }
     let head = String::from_utf8_lossy(&head);
     lock(seen).requests.extend(head.lines().next().map(str::to_owned));
+    if stream.conn.alpn_protocol().is_some() {
+        stay(&mut stream);
+        return Ok(());
+    }
     let answer =
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
     let sent = stream.write_all(answer.as_bytes()).and_then(|()| stream.flush());
@@ -168,4 +183,15 @@ fn serve(mut connection: TcpStream, config: Arc<ServerConfig>, seen: &Mutex<Seen
     let closed = sent.and_then(|()| tls.complete_io(&mut connection).map(drop));
     drop(closed);
     Ok(())
+}
+
+/// Holds a connection of HTTP/2 open until its client leaves.
+fn stay(stream: &mut Stream<'_, ServerConnection, TcpStream>) {
+    // No settings of its own, and that it has read the client's.
+    let opened = stream.write_all(b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0");
+    let mut buffer = [0; 4096];
+    let mut goes_on = opened.and_then(|()| stream.flush()).is_ok();
+    while goes_on {
+        goes_on = stream.read(&mut buffer).is_ok_and(|count| count > 0);
+    }
 }

@@ -1,5 +1,5 @@
-//! Real-time signals, read from the kernel's own queue: of these each one counts, however many come at once, while a
-//! handler would have to keep what it cannot pass on yet, and signal-hook keeps five.
+//! Signals read from the kernel's own queue: who sent each is known, and of the real-time ones each counts, however many come
+//! at once. A handler would have to keep what it cannot pass on yet, and would have to be taken off again in the child.
 
 #![expect(unsafe_code, reason = "signalfd(2) has no safe wrapper")]
 
@@ -16,13 +16,13 @@ use super::{
     startup::{change_mask, signal_set},
 };
 
-/// Real-time signals that came in and were not read yet.
-pub(super) struct RealTime {
+/// Signals that came in and were not read yet.
+pub(super) struct Caught {
     /// Readable while there are any.
     queue: OwnedFd,
 }
 
-impl RealTime {
+impl Caught {
     /// Collects `signals` from now on. They are blocked in this thread and in those it starts, so that they stay in the queue.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl RealTime {
             Ok(count) if count == record.len() => Some(received(&record)),
             Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => None,
             Err(reason) => {
-                debug!(%reason, "no real-time signals");
+                debug!(%reason, "no signals");
                 None
             }
         }
