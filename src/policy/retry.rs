@@ -124,6 +124,11 @@ impl Retry {
         self.level == Level::Off
     }
 
+    /// Whether a request goes once, neither retried nor hedged.
+    pub(super) fn lets_be(&self) -> bool {
+        self.is_off() && self.hedge.is_none()
+    }
+
     /// What it does, for people; none if that is nothing.
     pub fn rule(&self) -> Option<String> {
         let what = match self.level {

@@ -100,15 +100,20 @@ impl RuleOptions {
             None,
             weaker.map(|(options, rules)| (&options.tls, &rules.server_tls)),
         );
+        let timeouts = self.timeout.build(problems);
+        let retry = self.retry.clone().build(problems);
+        let breaker = breaker.unwrap_or_else(|| self.circuit_breaker.clone().build(route, problems));
+        let limits = Limits {
+            rate: rate.unwrap_or_else(|| self.rate_limit.clone().build(route, problems)),
+            concurrency: concurrency.unwrap_or_else(|| self.concurrency.clone().build(route, problems)),
+            bandwidth: bandwidth.unwrap_or_else(|| self.bandwidth.clone().build(route)),
+        };
         Rules {
-            timeouts: self.timeout.build(problems),
-            retry: self.retry.clone().build(problems),
-            breaker: breaker.unwrap_or_else(|| self.circuit_breaker.clone().build(route, problems)),
-            limits: Limits {
-                rate: rate.unwrap_or_else(|| self.rate_limit.clone().build(route, problems)),
-                concurrency: concurrency.unwrap_or_else(|| self.concurrency.clone().build(route, problems)),
-                bandwidth: bandwidth.unwrap_or_else(|| self.bandwidth.clone().build(route)),
-            },
+            lets_be: timeouts.let_requests_be() && retry.lets_be() && breaker.is_none() && limits.admit_all(),
+            timeouts,
+            retry,
+            breaker,
+            limits,
             server_tls: server_tls.unwrap_or_else(|| Arc::new(self.tls.clone().build(problems))),
             edits: self
                 .edits()
@@ -165,6 +170,9 @@ pub(super) fn over<T: Serialize + DeserializeOwned + Default>(weaker: &T, strong
 /// The policies for a request or tunnel.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// Whether requests go once and for as long as they take: no limit to their time, no retries or hedges, no breaker, nothing
+    /// that lets them wait. Known beforehand, so that such a request is not asked about each of them.
+    pub lets_be: bool,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// What is tried again.

@@ -99,6 +99,14 @@ pub struct Timeouts {
     pub tunnel_idle: Option<Duration>,
 }
 
+impl Timeouts {
+    /// Whether a request may take as long as it likes once it has a connection.
+    pub(super) fn let_requests_be(&self) -> bool {
+        let limits = [self.first_byte, self.per_try, self.request, self.idle];
+        limits.iter().all(Option::is_none)
+    }
+}
+
 impl TimeoutOptions {
     /// The values, defaults filled in; `problems` gets what is wrong with them.
     pub fn build(&self, problems: &mut Vec<Problem>) -> Timeouts {

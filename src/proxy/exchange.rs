@@ -31,7 +31,7 @@ use super::{
     clearance,
     deadline::Countdown,
     error::ExchangeError,
-    gate::{Passage, Who},
+    gate::{Admission, Passage, Who},
     recorder::Open,
     retrying::Stage,
     target::Authority,
@@ -170,6 +170,8 @@ pub(crate) struct Exchange<'a> {
     request: Request,
     /// What holds for it.
     rules: Arc<Rules>,
+    /// Whether it goes once and for as long as it takes, and nobody asks for its attempts.
+    goes_plainly: bool,
     /// The client's version.
     version: Version,
     /// Its record.
@@ -207,6 +209,7 @@ impl<'a> Exchange<'a> {
         request.go_by(&rules);
         Box::new(Self {
             worker,
+            goes_plainly: rules.lets_be && !worker.policy.exports_traces(),
             rules,
             version: request.head.version,
             request,
@@ -228,7 +231,12 @@ impl<'a> Exchange<'a> {
 
     /// Carries it from the read head to the end of its answer. Never fails: an error *is* an answer.
     pub(crate) async fn carry(mut self: Box<Self>, client: &mut Connection) -> Next {
-        match self.run_in_time(client).await {
+        let carried = if self.goes_plainly {
+            unless_it_panics(pin!(self.run(client))).await
+        } else {
+            Box::pin(self.run_in_time(client)).await
+        };
+        match carried {
             Ok(Ended::With(next, outcome)) => {
                 self.end(outcome);
                 next
@@ -294,14 +302,20 @@ impl Exchange<'_> {
         if let Some(guard) = self.rules.guard.clone() {
             Box::pin(self.sign_in(client, &guard, &conversation, framing)).await?;
         }
-        let (limits, record) = (&self.rules.limits, &mut self.open.record);
-        let (authority, tunnelled) = (&self.request.authority, self.request.prepared.is_some());
-        let who = Who::Exchange { client, tunnelled };
-        let _admission = self.worker.gate.admit(limits, authority, who, record).await?;
-        let (mut server, head) = if self.carried.is_none() {
-            self.send(client, &mut conversation).await?
+        // The room for what few requests need is not carried by all of them.
+        let _admission = if self.goes_plainly {
+            Admission::default()
         } else {
+            Box::pin(self.be_admitted(client)).await?
+        };
+        let (mut server, head) = if self.carried.is_some() {
             Box::pin(self.send_with_token(client, &mut conversation)).await?
+        } else if self.goes_plainly {
+            let attempt = self.make_attempt(client, &mut conversation).await;
+            self.note_only_attempt(&conversation, &attempt);
+            attempt?
+        } else {
+            Box::pin(self.send(client, &mut conversation)).await?
         };
         if head.status == 101 {
             return self.upgrade(client, server, head).await;
@@ -314,6 +328,14 @@ impl Exchange<'_> {
             self.worker.upstreams.keep(authority, purpose, server, client);
         }
         Ok(Ended::With(next, outcome))
+    }
+
+    /// Waits until the limits have room for it.
+    async fn be_admitted(&mut self, client: &mut Connection) -> Result<Admission, ExchangeError> {
+        let (limits, record) = (&self.rules.limits, &mut self.open.record);
+        let (authority, tunnelled) = (&self.request.authority, self.request.prepared.is_some());
+        let who = Who::Exchange { client, tunnelled };
+        self.worker.gate.admit(limits, authority, who, record).await
     }
 
     /// Asks whether it may go where it wants.

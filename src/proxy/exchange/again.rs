@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// What an attempt that is over has come to.
-type Attempt = Result<(Box<Server>, ResponseHead), ExchangeError>;
+pub(super) type Attempt = Result<(Box<Server>, ResponseHead), ExchangeError>;
 
 /// The largest body of a response that is read only so that its connection can be used again.
 const DRAINED_BYTES: u64 = 16 * 1024;
@@ -39,9 +39,7 @@ impl Exchange<'_> {
     pub(super) async fn send(&mut self, client: &mut Connection, conversation: &mut Conversation) -> Attempt {
         if self.rules.retry.is_off() {
             let attempt = self.attempt(client, conversation).await;
-            if !matches!(&attempt, Ok((_, head)) if head.status < 500) {
-                self.next_attempt(conversation, &attempt);
-            }
+            self.note_only_attempt(conversation, &attempt);
             return attempt;
         }
         let bodiless = conversation.upload_over;
@@ -53,6 +51,13 @@ impl Exchange<'_> {
             };
             Box::pin(self.begin_anew(client, conversation, attempt, wait)).await?;
             conversation.again(bodiless);
+        }
+    }
+
+    /// Says in the record what a failed attempt would have taken to be followed by another one, where none ever is.
+    pub(super) fn note_only_attempt(&mut self, conversation: &Conversation, attempt: &Attempt) {
+        if !matches!(attempt, Ok((_, head)) if head.status < 500) {
+            self.next_attempt(conversation, attempt);
         }
     }
 

@@ -81,7 +81,7 @@ impl Exchange<'_> {
 
     /// Sends the request until a server answers it: on a pooled connection, and unseen on another one if that proves to have
     /// been dead before. Where the server may have heard the request it is for the retry policy, at any level above `safe`.
-    async fn make_attempt(
+    pub(super) async fn make_attempt(
         &mut self,
         client: &mut Connection,
         conversation: &mut Conversation,
@@ -195,7 +195,9 @@ impl Exchange<'_> {
         // A 100 says only that the request may go on.
         let mut begun = false;
         loop {
-            let awaited = if let Some(delay) = self.hedge_delay(conversation) {
+            let awaited = if self.goes_plainly && !in_line {
+                conversation.next_head(client, &mut server.connection).await
+            } else if let Some(delay) = self.hedge_delay(conversation) {
                 Box::pin(self.wait_hedged(delay, client, server, conversation)).await?
             } else if std::mem::take(&mut in_line) {
                 self.wait_in_line(client, &mut server.connection, conversation).await?

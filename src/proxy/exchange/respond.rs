@@ -121,7 +121,12 @@ impl Exchange<'_> {
         let unsent = client.outbox.len();
         let mut download = Pump::new(to_come, coding);
         let result = loop {
-            match self.finish(&mut download, client, server, conversation).await {
+            let finished = if self.goes_plainly {
+                conversation.finish(&mut download, client, server).await
+            } else {
+                self.finish(&mut download, client, server, conversation).await
+            };
+            match finished {
                 Some(result) => break result,
                 None if access::is_gone(client) => break Err(PumpError::Write(io::ErrorKind::BrokenPipe.into())),
                 None => pass_end(client, server).await,
