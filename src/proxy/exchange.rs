@@ -162,6 +162,15 @@ enum Expects {
     Continue,
 }
 
+/// Which way the attempts of an exchange go. Most go plainly, and are not to pay for what few need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// There is one, which takes as long as it takes, and nobody asks when it began.
+    Plain,
+    /// Past limits, breakers and timeouts, as often as retries have it.
+    Guarded,
+}
+
 /// One exchange under way.
 pub(crate) struct Exchange<'a> {
     /// The worker that carries it.
@@ -170,8 +179,8 @@ pub(crate) struct Exchange<'a> {
     request: Request,
     /// What holds for it.
     rules: Arc<Rules>,
-    /// Whether it goes once and for as long as it takes, and nobody asks for its attempts.
-    goes_plainly: bool,
+    /// Which way its attempts go.
+    way: Way,
     /// The client's version.
     version: Version,
     /// Its record.
@@ -209,7 +218,11 @@ impl<'a> Exchange<'a> {
         request.go_by(&rules);
         Box::new(Self {
             worker,
-            goes_plainly: rules.lets_be && !worker.policy.exports_traces(),
+            way: if rules.lets_be && !worker.policy.exports_traces() {
+                Way::Plain
+            } else {
+                Way::Guarded
+            },
             rules,
             version: request.head.version,
             request,
@@ -231,7 +244,7 @@ impl<'a> Exchange<'a> {
 
     /// Carries it from the read head to the end of its answer. Never fails: an error *is* an answer.
     pub(crate) async fn carry(mut self: Box<Self>, client: &mut Connection) -> Next {
-        let carried = if self.goes_plainly {
+        let carried = if self.way == Way::Plain {
             unless_it_panics(pin!(self.run(client))).await
         } else {
             Box::pin(self.run_in_time(client)).await
@@ -303,14 +316,14 @@ impl Exchange<'_> {
             Box::pin(self.sign_in(client, &guard, &conversation, framing)).await?;
         }
         // The room for what few requests need is not carried by all of them.
-        let _admission = if self.goes_plainly {
+        let _admission = if self.way == Way::Plain {
             Admission::default()
         } else {
             Box::pin(self.be_admitted(client)).await?
         };
         let (mut server, head) = if self.carried.is_some() {
             Box::pin(self.send_with_token(client, &mut conversation)).await?
-        } else if self.goes_plainly {
+        } else if self.way == Way::Plain {
             let attempt = self.make_attempt(client, &mut conversation).await;
             self.note_only_attempt(&conversation, &attempt);
             attempt?

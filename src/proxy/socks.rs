@@ -225,6 +225,8 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut client: Connection, refusal: 
         (Ok(server), Ok(())) => {
             open.record.connect = server.connect;
             open.record.attempts = 1;
+            // To the client's own protocol this is a new connection.
+            client.acknowledge();
             After::Tunnel(
                 client,
                 Box::new(tunnel::Opened {

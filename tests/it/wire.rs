@@ -3,6 +3,7 @@
 //! The tests name items of a checklist of what a proxy must get right, by their numbers.
 
 mod crowd;
+mod delays;
 mod errors;
 pub(crate) mod faults;
 mod framing;

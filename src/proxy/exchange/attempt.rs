@@ -20,7 +20,7 @@ use super::{
             http1::{Awaited, Conversation, ReadHeadError},
         },
     },
-    Exchange, Expects, Request, respond,
+    Exchange, Expects, Request, Way, respond,
 };
 use crate::{policy::retry::is_idempotent, traffic::retries::Try};
 
@@ -171,6 +171,9 @@ impl Exchange<'_> {
         let reused = server.connect.is_none();
         self.stage = Stage::Sent;
         server.connection.mark();
+        if reused {
+            server.connection.renew();
+        }
         let out = server.connection.outbox.appender();
         self.write_request(server.parent.as_ref(), out);
         // What an earlier attempt has read of the body; the rest comes from the client.
@@ -195,7 +198,7 @@ impl Exchange<'_> {
         // A 100 says only that the request may go on.
         let mut begun = false;
         loop {
-            let awaited = if self.goes_plainly && !in_line {
+            let awaited = if self.way == Way::Plain && !in_line {
                 conversation.next_head(client, &mut server.connection).await
             } else if let Some(delay) = self.hedge_delay(conversation) {
                 Box::pin(self.wait_hedged(delay, client, server, conversation)).await?

@@ -16,7 +16,7 @@ use super::{
             pump::{Coding, Pump, PumpError},
         },
     },
-    Ended, Exchange, Expects, Next,
+    Ended, Exchange, Expects, Next, Way,
     reply::Reply,
 };
 use crate::traffic::Outcome;
@@ -94,20 +94,7 @@ impl Exchange<'_> {
             && coding == Coding::Kept
             && !is_done(client)
             && !withheld;
-        if self.version == Version::Http10 && keep {
-            head.fields.append("Connection", b"keep-alive");
-        } else if !keep && self.version == Version::Http11 && !(withheld && head.status == 417) {
-            // A 417 is repeated at once without the expectation, but by curl not if it announces the end: it finds it.
-            head.fields.append("Connection", b"close");
-        }
-        if head.status == 401 && hop::asks_for_connection_authentication(&head.fields) {
-            // Without it a client must not go on (RFC 4559 §6); amb keeps its part by the pool.
-            head.fields.append("Proxy-Support", b"Session-Based-Authentication");
-        }
-        if let Some(status) = self.attempt_status() {
-            head.fields.append("Proxy-Status", status.as_bytes());
-        }
-        self.worker.via.add(&mut head.fields, head.version);
+        self.add_own_fields(&mut head, keep, withheld);
         self.open.record.status = Some(head.status);
         self.answered = true;
         self.truncation_shows = framing != Framing::UntilClose && coding == Coding::Kept;
@@ -121,7 +108,7 @@ impl Exchange<'_> {
         let unsent = client.outbox.len();
         let mut download = Pump::new(to_come, coding);
         let result = loop {
-            let finished = if self.goes_plainly {
+            let finished = if self.way == Way::Plain {
                 conversation.finish(&mut download, client, server).await
             } else {
                 self.finish(&mut download, client, server, conversation).await
@@ -178,6 +165,24 @@ impl Exchange<'_> {
             (false, false) => Next::Close,
         };
         Ok((next, outcome, reusable))
+    }
+
+    /// Adds what amb has to say itself: about the connection, which goes on if it is to `keep`, and about the way.
+    fn add_own_fields(&self, head: &mut ResponseHead, keep: bool, withheld: bool) {
+        if self.version == Version::Http10 && keep {
+            head.fields.append("Connection", b"keep-alive");
+        } else if !keep && self.version == Version::Http11 && !(withheld && head.status == 417) {
+            // A 417 is repeated at once without the expectation, but by curl not if it announces the end: it finds it.
+            head.fields.append("Connection", b"close");
+        }
+        if head.status == 401 && hop::asks_for_connection_authentication(&head.fields) {
+            // Without it a client must not go on (RFC 4559 §6); amb keeps its part by the pool.
+            head.fields.append("Proxy-Support", b"Session-Based-Authentication");
+        }
+        if let Some(status) = self.attempt_status() {
+            head.fields.append("Proxy-Status", status.as_bytes());
+        }
+        self.worker.via.add(&mut head.fields, head.version);
     }
 
     /// Whether the client was told the outcome before it began to send its body, and will not send it now. What comes next

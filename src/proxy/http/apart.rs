@@ -109,6 +109,8 @@ async fn connect(
                 open.fail(&ExchangeError::ClientGone);
                 return Next::Reset;
             }
+            // To the client's own protocol this is a new connection.
+            client.acknowledge();
             Next::Upgraded(Box::new(tunnel::Opened {
                 server,
                 open,

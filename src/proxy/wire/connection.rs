@@ -16,7 +16,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{RecvFlags, recv},
+    net::{RecvFlags, recv, sockopt},
 };
 use socket2::SockRef;
 use tokio::{
@@ -34,6 +34,10 @@ use super::{
 
 /// Size of the scratch buffer. One read of a bulk transfer; a read that fills most of it turns the transfer over to the kernel.
 pub(crate) const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// How often the rest of an answer is asked for: as many segments as Linux itself acknowledges at once on a new connection
+/// (`TCP_MAX_QUICKACKS`).
+const PROMPTS: u8 = 16;
 
 thread_local! {
     /// The thread's scratch buffer: borrowed within one poll, never across.
@@ -68,6 +72,8 @@ pub(crate) struct Connection {
     pub(crate) direct: bool,
     /// How fast the bytes of bodies and tunnels may come from it and go to it; none for as fast as they can.
     pub(crate) pace: Option<Box<Pace>>,
+    /// How often [`Connection::prompt_rest`] still does something.
+    prompts: u8,
     /// Lives as long as the connection does; none while nobody asks for it.
     presence: Option<Rc<()>>,
 }
@@ -95,6 +101,7 @@ impl Connection {
             personal: false,
             direct: false,
             pace: None,
+            prompts: 0,
             presence: None,
         }
     }
@@ -318,6 +325,34 @@ impl Connection {
             self.outbox.extend(bytes);
         }
         self.flush().await
+    }
+
+    /// Is used again: for the answer that is to come it is made to behave as the new connection that a direct client might have
+    /// opened, of which the kernel acknowledges each segment at once.
+    pub(crate) fn renew(&mut self) {
+        self.prompts = PROMPTS;
+    }
+
+    /// Acknowledges what has come so far of something that is not complete. The kernel puts that off for 40 ms where much has
+    /// gone to and fro, and a server that leaves Nagle's algorithm on and writes in small pieces does not send the next before.
+    pub(crate) fn prompt_rest(&mut self) {
+        if self.prompts == 0 {
+            return;
+        }
+        self.prompts -= 1;
+        self.acknowledge();
+    }
+
+    /// Acknowledges what has come, and what comes next, at once, as on a new connection and until something is written
+    /// (`TCP_QUICKACK`, [tcp(7)]).
+    ///
+    /// [tcp(7)]: https://man7.org/linux/man-pages/man7/tcp.7.html
+    pub(crate) fn acknowledge(&self) {
+        if let Some(socket) = self.socket()
+            && let Err(reason) = sockopt::set_tcp_quickack(socket, true)
+        {
+            tracing::trace!(%reason, "what came could not be acknowledged at once");
+        }
     }
 
     /// Whether, as far as the event loop has heard, the other side has neither sent anything nor closed. Costs no system call;

@@ -67,7 +67,11 @@ impl HeadReader {
                     ReadHeadError::Ended
                 }));
             }
-            if let Err(reason) = ready!(connection.poll_fill(cx)) {
+            let filled = connection.poll_fill(cx);
+            if begun && filled.is_pending() {
+                connection.prompt_rest();
+            }
+            if let Err(reason) = ready!(filled) {
                 return Poll::Ready(Err(ReadHeadError::Io(reason, begun)));
             }
         }

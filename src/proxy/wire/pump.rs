@@ -168,7 +168,7 @@ impl Pump {
         to: &mut Connection,
         most: usize,
     ) -> Poll<Result<(), PumpError>> {
-        let result = ready!(from.poll_read_some_with(cx, most, |from, cx, bytes| {
+        let read = from.poll_read_some_with(cx, most, |from, cx, bytes| {
             // The plain cases need no copy: the bytes go from the scratch buffer to the socket.
             let copied = matches!((&self.rest, self.coding), (Rest::Chunked(_), Coding::Removed));
             let taken = if copied {
@@ -190,9 +190,11 @@ impl Pump {
                 self.pipe = Pipe::take();
             }
             Ok(())
-        }))
-        .map_err(PumpError::Read)?;
-        Poll::Ready(result)
+        });
+        if read.is_pending() {
+            from.prompt_rest();
+        }
+        Poll::Ready(ready!(read).map_err(PumpError::Read)?)
     }
 
     /// Whether enough plain bytes are left for a pipe.
