@@ -315,20 +315,29 @@ fn every_client_that_is_installed_is_reached_as_the_table_says() {
         .collect();
     let next = AtomicUsize::new(0);
     let lines = Mutex::new(Vec::new());
-    let failures = Mutex::new(Vec::new());
+    let doubtful = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(client) = clients.get(next.fetch_add(1, Ordering::Relaxed)) {
                     match client.check(&places) {
                         Ok(line) => lines.lock().unwrap().extend(line),
-                        Err(failure) => failures.lock().unwrap().push(failure),
+                        Err(_) => doubtful.lock().unwrap().push(client),
                     }
                 }
             });
         }
     });
     let mut lines = lines.into_inner().unwrap();
+    // By itself: beside others on a busy machine a client may run out of its time, or give up. What is wrong is so again.
+    let mut failures = Vec::new();
+    for client in doubtful.into_inner().unwrap() {
+        say(&format!("{} is tried once more", client.name));
+        match client.check(&places) {
+            Ok(line) => lines.extend(line),
+            Err(failure) => failures.push(failure),
+        }
+    }
     lines.sort_by(|one: &Line, other| one.name.cmp(&other.name));
     for line in &lines {
         let blind = if line.is_blind {
@@ -359,7 +368,6 @@ fn every_client_that_is_installed_is_reached_as_the_table_says() {
         all = lines.len(),
         share = captured * 100 / lines.len().max(1)
     ));
-    let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
