@@ -182,6 +182,11 @@ impl Policy {
         })
     }
 
+    /// What holds for everything; none where routes make differences.
+    pub fn only_rules(&self) -> Option<&Arc<Rules>> {
+        self.routes.is_none().then_some(&self.rules)
+    }
+
     /// Whether anything of what holds for a connection before it is opened depends on what its place is called.
     pub fn goes_by_names(&self) -> bool {
         self.routes.is_some() || self.egress.is_some() || !self.reach.is_empty()

@@ -214,7 +214,10 @@ pub(crate) struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     /// One whose head is there. Boxed, because it is large, and moved about with all that is around it.
     pub(crate) fn begin(worker: &'a Rc<Worker>, mut request: Request, mut open: Open) -> Box<Self> {
-        let rules = open.goes_by(&worker.policy.rules_for(&request.asked()));
+        let rules = match worker.policy.only_rules() {
+            Some(rules) => Arc::clone(rules),
+            None => open.goes_by(&worker.policy.rules_for(&request.asked())),
+        };
         request.go_by(&rules);
         Box::new(Self {
             worker,

@@ -18,7 +18,7 @@ use crate::{
     policy::{
         Policy,
         breaker::{Breaker, Position},
-        limit::Limits,
+        limit::{Limits, bandwidth::Bandwidth},
     },
     traffic::{
         Record,
@@ -77,10 +77,18 @@ impl Gate {
     }
 
     /// How fast bytes may go to and from `authority`; none for as fast as they can.
+    #[inline]
     pub(crate) fn pace(self, limits: &Limits, authority: &Authority) -> Option<Box<Pace>> {
-        let bandwidth = limits.bandwidth.as_ref()?;
+        limits
+            .bandwidth
+            .as_ref()
+            .map(|bandwidth| Box::new(self.pace_by(bandwidth, authority)))
+    }
+
+    /// How fast they may go by this limit.
+    fn pace_by(self, bandwidth: &Bandwidth, authority: &Authority) -> Pace {
         let shares = bandwidth.shares(&authority.host, authority.port, self.now());
-        Some(Box::new(Pace::new(shares, self.begun)))
+        Pace::new(shares, self.begun)
     }
 
     /// Asks whether an attempt may go to `authority`; without a breaker it may.

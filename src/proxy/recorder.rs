@@ -294,11 +294,8 @@ impl Open {
 
     /// Says by which route it goes, and what holds for it.
     pub(crate) fn goes_by(&mut self, chosen: &Chosen<'_>) -> Arc<Rules> {
-        // Without routes, which is the rule, a new record is right as it is.
-        if chosen.route.is_some() || self.record.route.is_some() {
-            self.record.route = chosen.route.cloned();
-            self.record.url_template = chosen.url_template.cloned();
-        }
+        self.record.route = chosen.route.cloned();
+        self.record.url_template = chosen.url_template.cloned();
         Arc::clone(chosen.rules)
     }
 
