@@ -20,7 +20,7 @@ const NAMES: [&[u8]; 10] = [
 /// Where bundles of roots are, and the fewest certificates that make a file there such a bundle: one where nothing else has
 /// that name, [`MANY`] where a server may have its own certificate, too.
 ///
-/// Those of systems are what Go looks for ([root_linux.go], root_bsd.go, root_solaris.go), and the directories that
+/// Those of systems are what Go looks for ([root_linux.go], `root_bsd.go`, `root_solaris.go`), and the directories that
 /// distributions and packagers build OpenSSL and `GnuTLS` with. The others come along with libraries.
 ///
 /// [root_linux.go]: https://github.com/golang/go/blob/master/src/crypto/x509/root_linux.go

@@ -21,6 +21,7 @@ const MOST_THREADS: u16 = 64;
 /// The table `[run]`, its flags and its variables `AMB_RUN__…`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that undoes another")]
 pub struct RunOptions {
     /// Hosts the command should reach directly; added to its own NO_PROXY [default: none]
     ///

@@ -57,6 +57,7 @@ fn run_python(run: Amb, code: &str) -> Option<Outcome> {
                   def kept(path): return read('elsewhere/cacert.pem') + authority == read(path)\n";
     let command = [
         python()?.into_os_string(),
+        "-IS".into(),
         "-c".into(),
         format!("{before}{code}").into(),
     ];

@@ -232,7 +232,7 @@ impl Client {
                     return Err(format!("{} captured: {accepts}, {seen:?}\n{said}", self.name));
                 }
             }
-            let (accepts, seen, said) = captured(&["--capture-roots"]);
+            let (accepts, seen, said) = captured(&["--capture-roots", "--connect-to=origin.test::127.0.0.1:"]);
             if accepts != (works || self.captured != Captured::Fails) {
                 return Err(format!("{} with its roots: {accepts}, {seen:?}\n{said}", self.name));
             }
