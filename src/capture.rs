@@ -8,7 +8,7 @@
 //! roots by their path gets, in the place of such a bundle, a copy with amb's authority in it, and need be told by no variable.
 //! This is to persuade programs and holds nobody to anything: what a program has in its memory may change while amb looks at it.
 //!
-//! The mechanism alone, on one thread: [`possible`] before anything else, [`Landing::open`] for the listener, [`Handover`]
+//! The mechanism alone, on one thread: [`possible()`] before anything else, [`Landing::open`] for the listener, [`Handover`]
 //! between fork and exec, [`Watcher::begin`] for the rest of the run. What becomes of a captured connection is the proxy's
 //! business (`proxy/captured.rs`).
 
