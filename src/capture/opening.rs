@@ -85,7 +85,7 @@ impl Opening {
 
     /// How many roots were opened in the place of programs.
     pub(super) fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
+        self.count.load(Ordering::SeqCst)
     }
 
     /// Has a thread answer this call; the answer if there can be none.
@@ -130,12 +130,17 @@ impl Opening {
                 return Ok(false);
             }
             let closes = wanted.flags & libc::O_CLOEXEC != 0;
-            kernel::answer_with(listener.as_fd(), id, file.as_fd(), closes).map(|()| true)
+            // Counted before: the program may have ended by the time that this returns, and the run with it.
+            self.count.fetch_add(1, Ordering::SeqCst);
+            let answered = kernel::answer_with(listener.as_fd(), id, file.as_fd(), closes);
+            if answered.is_err() {
+                self.count.fetch_sub(1, Ordering::SeqCst);
+            }
+            answered.map(|()| true)
         });
         let path = String::from_utf8_lossy(&wanted.path);
         match given {
             Ok(true) => {
-                self.count.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(%path, thread = wanted.thread, "roots are opened with amb's authority");
             }
             Ok(false) => go_on(listener.as_fd(), id),
