@@ -256,6 +256,9 @@ pub struct Config {
     pub supervise: supervise::Settings,
     /// Whether connections are captured that no proxy was asked for.
     pub capture: bool,
+    /// Whether roots that its programs open by their path have amb's authority among them, where connections are captured and
+    /// HTTPS is decrypted.
+    pub capture_roots: bool,
     /// How long open exchanges may go on when the child has ended. Default: 1 s; zero waits for none.
     pub drain: Duration,
     /// Whether the run can be looked at while it goes on.
@@ -448,6 +451,11 @@ fn build(
         keyed: crate::veil::keyed_style,
     };
     let policy = policy.build(&surroundings, problems);
+    // Said elsewhere it is for the runs that decrypt.
+    if flags.is_some_and(|flags| flags.run.capture_roots == Some(true)) && !policy.tls.intercepts() {
+        let reason = "no HTTPS is decrypted, for which roots would matter: add `--intercept`";
+        problems.push(Problem::at(&["run", "capture-roots"], reason));
+    }
     let propagated = policy
         .trace
         .as_ref()
@@ -476,6 +484,7 @@ fn build(
         supervise: run.supervise,
         drain: run.drain,
         capture: run.capture,
+        capture_roots: run.capture_roots,
         control: run.control,
         ui: options.ui.listen.map(|address| address.0),
         assertions: options.assert.build(problems),

@@ -14,6 +14,7 @@ mod configured;
 mod directory;
 mod java;
 mod jks;
+mod merged;
 mod pem;
 mod pkcs12;
 mod plan;
@@ -30,7 +31,7 @@ use std::{
 
 use thiserror::Error;
 
-pub use directory::Directory;
+pub use self::{directory::Directory, merged::Merged};
 
 /// An environment, by name.
 pub type Environment<'a> = BTreeMap<&'a OsStr, &'a OsStr>;

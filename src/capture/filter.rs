@@ -4,6 +4,9 @@
 //! connect(2) is asked about. `io_uring_setup` does not exist for the command, since a ring connects without a system call.
 //! What is sent before there is a connection (TCP fast open) is refused as where that is switched off, after which programs
 //! connect. All else is let through, as is all of other calling conventions: 32-bit programs, x32.
+//!
+//! Where roots are wanted, opening a file just to read it is asked about as well. openat2(2) is not: its flags are behind a
+//! pointer, so that it would have to be asked about whatever it is for, and no library opens roots by it.
 
 use libc::sock_filter;
 
@@ -24,13 +27,28 @@ const X32: u32 = 0x4000_0000;
 const NUMBER: u32 = 0;
 /// Where it has the calling convention.
 const CONVENTION: u32 = 4;
-/// Where it has the lower half of the third argument, which for sendmsg(2) is the flags.
+/// Where it has the lower half of the second argument, which for open(2) is the flags.
+const SECOND: u32 = 24;
+/// Where it has that of the third, which for sendmsg(2) and openat(2) is.
 const THIRD: u32 = 32;
 /// Where it has that of the fourth, which for sendto(2) and sendmmsg(2) is.
 const FOURTH: u32 = 40;
 
-/// How many steps there are.
+/// What the kernel is to ask about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// connect(2).
+    Connecting,
+    /// That, and opening files to read them.
+    OpeningToo,
+}
+
+/// How many steps there are in any case.
 const STEPS: usize = 17;
+/// How many more there are where opening is asked about; they stand before [`CONNECT`].
+const OPENING: usize = 6;
+/// The step that compares the number with that of connect(2).
+const CONNECT: usize = 4;
 /// The step that loads the fourth argument.
 const LOAD_FOURTH: usize = 9;
 /// The step that loads the third.
@@ -44,20 +62,89 @@ const ABSENT: usize = 15;
 /// The step by which the socket does not do such a thing.
 const REFUSE: usize = 16;
 
+/// The number of open(2), which newer machines do not have: no call has the one that is there then.
+#[cfg(target_arch = "x86_64")]
+const OPEN: u32 = number(libc::SYS_open);
+/// The number of open(2), which newer machines do not have: no call has the one that is there then.
+#[cfg(not(target_arch = "x86_64"))]
+const OPEN: u32 = u32::MAX;
+
+/// What programs say of large files where it changes nothing; the C library calls it 0 there ([fcntl.h], [fcntl.h of ARM]).
+///
+/// [fcntl.h]: https://github.com/torvalds/linux/blob/master/include/uapi/asm-generic/fcntl.h
+/// [fcntl.h of ARM]: https://github.com/torvalds/linux/blob/master/arch/arm64/include/uapi/asm/fcntl.h
+const LARGE_FILE: i32 = if cfg!(target_arch = "aarch64") {
+    0o40_0000
+} else {
+    0o10_0000
+};
+
+/// The flags of an open that amb is asked about: any other means more than to read a file, or to be careful with it.
+pub(super) const READING: i32 = libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK | LARGE_FILE;
+
 /// Whether there is a filter for this machine's calling convention.
 pub fn is_for_this_machine() -> bool {
     NATIVE != 0
 }
 
-/// The program. On the stack, since it is made between fork and exec.
-pub(super) fn program() -> [sock_filter; STEPS] {
+/// Whether this is the number of a call that opens a file by a descriptor and a path.
+pub(super) fn is_openat(call: i32) -> bool {
+    call.cast_unsigned() == number(libc::SYS_openat)
+}
+
+/// Whether this is the number of a call that opens a file by a path.
+pub(super) fn is_open(call: i32) -> bool {
+    call.cast_unsigned() == OPEN
+}
+
+/// A program, on the stack, since it is made between fork and exec.
+pub(super) struct Program {
+    /// The steps, and room behind them.
+    steps: [sock_filter; STEPS + OPENING],
+    /// How many there are.
+    length: usize,
+}
+
+impl Program {
+    /// Nothing but room.
+    const EMPTY: Self = Self {
+        steps: [end(libc::SECCOMP_RET_ALLOW); STEPS + OPENING],
+        length: 0,
+    };
+
+    /// The steps.
+    pub(super) fn steps(&mut self) -> &mut [sock_filter] {
+        &mut self.steps[..self.length]
+    }
+
+    /// Adds steps.
+    fn add(mut self, steps: &[sock_filter]) -> Self {
+        let end = self.length + steps.len();
+        self.steps[self.length..end].copy_from_slice(steps);
+        self.length = end;
+        self
+    }
+}
+
+/// The program that has this asked.
+pub(super) fn program(asks: Asks) -> Program {
     let early = libc::MSG_FASTOPEN.cast_unsigned();
-    [
+    let more = match asks {
+        Asks::Connecting => 0,
+        Asks::OpeningToo => OPENING,
+    };
+    let begun = Program::EMPTY.add(&[
         load(CONVENTION),
-        test(1, libc::BPF_JEQ, NATIVE, 2, ALLOW),
+        test(1, libc::BPF_JEQ, NATIVE, 2, ALLOW + more),
         load(NUMBER),
-        test(3, libc::BPF_JGE, X32, ALLOW, 4),
-        test(4, libc::BPF_JEQ, number(libc::SYS_connect), ASK, 5),
+        test(3, libc::BPF_JGE, X32, ALLOW + more, 4),
+    ]);
+    let begun = match asks {
+        Asks::Connecting => begun,
+        Asks::OpeningToo => begun.add(&opening()),
+    };
+    begun.add(&[
+        test(CONNECT, libc::BPF_JEQ, number(libc::SYS_connect), ASK, 5),
         test(5, libc::BPF_JEQ, number(libc::SYS_io_uring_setup), ABSENT, 6),
         test(6, libc::BPF_JEQ, number(libc::SYS_sendmsg), LOAD_THIRD, 7),
         test(7, libc::BPF_JEQ, number(libc::SYS_sendto), LOAD_FOURTH, 8),
@@ -70,6 +157,20 @@ pub(super) fn program() -> [sock_filter; STEPS] {
         end(libc::SECCOMP_RET_USER_NOTIF),
         end(libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs()),
         end(libc::SECCOMP_RET_ERRNO | libc::EOPNOTSUPP.unsigned_abs()),
+    ])
+}
+
+/// The steps about opening, as numbers 4 to 9.
+fn opening() -> [sock_filter; OPENING] {
+    let (allow, ask) = (ALLOW + OPENING, ASK + OPENING);
+    let more = (!READING).cast_unsigned();
+    [
+        test(4, libc::BPF_JEQ, number(libc::SYS_openat), 8, 5),
+        test(5, libc::BPF_JEQ, OPEN, 6, CONNECT + OPENING),
+        load(SECOND),
+        test(7, libc::BPF_JSET, more, allow, ask),
+        load(THIRD),
+        test(9, libc::BPF_JSET, more, allow, ask),
     ]
 }
 
@@ -111,9 +212,10 @@ const fn number(call: libc::c_long) -> u32 {
 mod tests {
     use super::*;
 
-    /// What the program answers to these data, run as the kernel runs it.
-    fn answer(convention: u32, call: u32, arguments: [u64; 6]) -> u32 {
-        let program = program();
+    /// What the program that has this asked answers to these data, run as the kernel runs it.
+    fn answer(asks: Asks, convention: u32, call: u32, arguments: [u64; 6]) -> u32 {
+        let mut program = program(asks);
+        let program = program.steps();
         let word = |at: u32| -> u32 {
             match at {
                 NUMBER => call,
@@ -144,9 +246,12 @@ mod tests {
         }
     }
 
-    /// The same for a call of this machine's own.
+    /// What it is either way for a call of this machine's own.
     fn native(call: libc::c_long, arguments: [u64; 6]) -> u32 {
-        answer(NATIVE, number(call), arguments)
+        let [answer, same] =
+            [Asks::Connecting, Asks::OpeningToo].map(|asks| answer(asks, NATIVE, number(call), arguments));
+        assert_eq!(answer, same, "{call}, where roots are wanted");
+        answer
     }
 
     #[test]
@@ -155,8 +260,61 @@ mod tests {
             native(libc::SYS_connect, [3, 4, 16, 0, 0, 0]),
             libc::SECCOMP_RET_USER_NOTIF
         );
-        for call in [libc::SYS_read, libc::SYS_bind, libc::SYS_accept4, libc::SYS_socket] {
+        for call in [
+            libc::SYS_read,
+            libc::SYS_bind,
+            libc::SYS_accept4,
+            libc::SYS_socket,
+            libc::SYS_openat2,
+        ] {
             assert_eq!(native(call, [u64::MAX; 6]), libc::SECCOMP_RET_ALLOW);
+        }
+    }
+
+    #[test]
+    fn where_roots_are_wanted_amb_is_asked_about_opening_to_read() {
+        let reads = [
+            0,
+            libc::O_CLOEXEC,
+            libc::O_NONBLOCK | libc::O_NOCTTY,
+            LARGE_FILE | libc::O_CLOEXEC,
+        ];
+        let others = [
+            libc::O_WRONLY,
+            libc::O_RDWR | libc::O_CLOEXEC,
+            libc::O_CREAT,
+            libc::O_DIRECTORY | libc::O_CLOEXEC,
+            libc::O_NOFOLLOW,
+            libc::O_PATH,
+            libc::O_TMPFILE,
+            libc::O_TRUNC,
+            libc::O_DIRECT,
+            libc::O_NOATIME,
+            libc::O_ASYNC,
+        ];
+        let mut calls = vec![(number(libc::SYS_openat), 2)];
+        if OPEN != u32::MAX {
+            calls.push((OPEN, 1));
+        }
+        for (call, place) in calls {
+            let asked = |asks, flags: i32| {
+                let mut arguments = [u64::MAX; 6];
+                arguments[place] = 0xffff_ffff_0000_0000 | u64::from(flags.cast_unsigned());
+                answer(asks, NATIVE, call, arguments)
+            };
+            for flags in reads {
+                assert_eq!(
+                    asked(Asks::OpeningToo, flags),
+                    libc::SECCOMP_RET_USER_NOTIF,
+                    "{flags:o}"
+                );
+            }
+            for flags in others {
+                assert_eq!(asked(Asks::OpeningToo, flags), libc::SECCOMP_RET_ALLOW, "{flags:o}");
+            }
+            for flags in reads.into_iter().chain(others) {
+                assert_eq!(asked(Asks::Connecting, flags), libc::SECCOMP_RET_ALLOW, "{flags:o}");
+            }
         }
     }
 
@@ -181,8 +339,11 @@ mod tests {
 
     #[test]
     fn other_calling_conventions_are_let_through() {
-        let connect = number(libc::SYS_connect);
-        assert_eq!(answer(0x4000_0003, connect, [0; 6]), libc::SECCOMP_RET_ALLOW);
-        assert_eq!(answer(NATIVE, connect | X32, [0; 6]), libc::SECCOMP_RET_ALLOW);
+        for asks in [Asks::Connecting, Asks::OpeningToo] {
+            for call in [number(libc::SYS_connect), number(libc::SYS_openat)] {
+                assert_eq!(answer(asks, 0x4000_0003, call, [0; 6]), libc::SECCOMP_RET_ALLOW);
+                assert_eq!(answer(asks, NATIVE, call | X32, [0; 6]), libc::SECCOMP_RET_ALLOW);
+            }
+        }
     }
 }

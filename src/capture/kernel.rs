@@ -13,7 +13,7 @@ use std::{
     ptr,
 };
 
-use super::filter;
+use super::filter::{self, Asks};
 
 /// Room for a notification and for its answer, as words: more than the kernel's structures take, which may grow.
 const ROOM: usize = 64;
@@ -25,6 +25,8 @@ pub(super) struct Notice {
     pub(super) id: u64,
     /// The thread that has made it, as this process sees it; 0 if it cannot.
     pub(super) thread: i32,
+    /// Its number.
+    pub(super) call: i32,
     /// Its arguments.
     pub(super) arguments: [u64; 6],
 }
@@ -36,18 +38,21 @@ pub(super) enum Answer {
     GoOn,
     /// It is done.
     Done,
+    /// It has opened this descriptor.
+    Descriptor(i32),
     /// It failed with this number.
     Failed(i32),
 }
 
-/// Puts this thread, and all that it starts, under the filter; what asks about its calls.
+/// Puts this thread, and all that it starts, under the filter that has this asked; what asks about its calls.
 ///
 /// Between fork and exec, too: it allocates nothing and locks nothing.
 ///
 /// # Errors
 /// The kernel's: `EBUSY` if somebody else is asked already.
-pub(super) fn install() -> io::Result<OwnedFd> {
-    let mut steps = filter::program();
+pub(super) fn install(asks: Asks) -> io::Result<OwnedFd> {
+    let mut made = filter::program(asks);
+    let steps = made.steps();
     let program = libc::sock_fprog {
         len: u16::try_from(steps.len()).unwrap_or_default(),
         filter: steps.as_mut_ptr(),
@@ -103,6 +108,7 @@ pub(super) fn receive(listener: BorrowedFd<'_>) -> io::Result<Notice> {
     Ok(Notice {
         id: notice.id,
         thread: notice.pid.cast_signed(),
+        call: notice.data.nr,
         arguments: notice.data.args,
     })
 }
@@ -114,14 +120,17 @@ pub(super) fn receive(listener: BorrowedFd<'_>) -> io::Result<Notice> {
 pub(super) fn answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<()> {
     let response = libc::seccomp_notif_resp {
         id,
-        val: 0,
+        val: match answer {
+            Answer::Descriptor(number) => number.into(),
+            Answer::GoOn | Answer::Done | Answer::Failed(_) => 0,
+        },
         error: match answer {
             Answer::Failed(number) => -number,
-            Answer::GoOn | Answer::Done => 0,
+            Answer::GoOn | Answer::Done | Answer::Descriptor(_) => 0,
         },
         flags: match answer {
             Answer::GoOn => u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or_default(),
-            Answer::Done | Answer::Failed(_) => 0,
+            Answer::Done | Answer::Descriptor(_) | Answer::Failed(_) => 0,
         },
     };
     let mut room = [0_u64; ROOM];
@@ -138,6 +147,64 @@ pub(super) fn answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::R
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Answers a call that opens a file with a descriptor of this file, which exec closes or does not.
+///
+/// # Errors
+/// `ENOENT` if it does not wait any more, `EMFILE` if its process has no room for it.
+pub(super) fn answer_with(listener: BorrowedFd<'_>, id: u64, file: BorrowedFd<'_>, closes: bool) -> io::Result<()> {
+    match add(listener, id, file, closes, libc::SECCOMP_ADDFD_FLAG_SEND) {
+        // Before Linux 5.14 the process gets it first and its number then. If a signal comes in between, it has one open that
+        // it does not know of.
+        Err(reason) if reason.raw_os_error() == Some(libc::EINVAL) => {
+            let number = add(listener, id, file, closes, 0)?;
+            answer(listener, id, Answer::Descriptor(number))
+        }
+        added => added.map(drop),
+    }
+}
+
+/// Has whoever waits for a call be woken on the processor on which it was made, and the other way around, since the one sleeps
+/// while the other works. Takes Linux 6.6, and is slower without.
+pub(super) fn wake_in_turn(listener: BorrowedFd<'_>) {
+    /// The flag for it ([seccomp.h], `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`).
+    ///
+    /// [seccomp.h]: https://github.com/torvalds/linux/blob/master/include/uapi/linux/seccomp.h
+    const SYNC_WAKE_UP: libc::c_ulong = 1;
+    // SAFETY: the kernel takes the flags as they are, and reads nothing.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, SYNC_WAKE_UP) };
+    if result != 0 {
+        tracing::debug!("the kernel wakes amb wherever it likes");
+    }
+}
+
+/// Whether the kernel can open a file in the place of another process at all: asks for it where nobody waits.
+///
+/// # Errors
+/// Why not.
+pub(super) fn opens(listener: BorrowedFd<'_>) -> io::Result<()> {
+    match add(listener, 0, listener, true, 0) {
+        Err(reason) if reason.raw_os_error() != Some(libc::ENOENT) => Err(reason),
+        _ => Ok(()),
+    }
+}
+
+/// Gives the process whose call it is a descriptor of this file; its number there.
+fn add(listener: BorrowedFd<'_>, id: u64, file: BorrowedFd<'_>, closes: bool, flags: libc::c_ulong) -> io::Result<i32> {
+    let added = libc::seccomp_notif_addfd {
+        id,
+        flags: u32::try_from(flags).unwrap_or_default(),
+        srcfd: file.as_raw_fd().cast_unsigned(),
+        newfd: 0,
+        newfd_flags: if closes { libc::O_CLOEXEC.cast_unsigned() } else { 0 },
+    };
+    // SAFETY: the kernel reads the structure.
+    let number = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const added) };
+    if number < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(number)
 }
 
 /// Whether a call still waits, so that what was found out about its thread was about that thread.

@@ -32,6 +32,8 @@ Exit status: 0 when it was told to end; 98 a rule of egress was broken; 99 an as
     mut_arg("run.on-death", |argument| argument.hide(true)),
     mut_arg("run.capture", |argument| argument.hide(true)),
     mut_arg("no-capture", |argument| argument.hide(true)),
+    mut_arg("run.capture-roots", |argument| argument.hide(true)),
+    mut_arg("no-capture-roots", |argument| argument.hide(true)),
     mut_arg("run.confine", |argument| argument.hide(true)),
     mut_arg("run.control", |argument| argument.hide(true)),
     mut_arg("no-control", |argument| argument.hide(true))
@@ -77,6 +79,7 @@ impl ServeArgs {
     pub(super) fn misplaced(&self) -> Option<&'static str> {
         let run = &self.setup.options.run;
         let flags = [
+            ("--capture-roots", run.capture_roots == Some(true)),
             ("--capture", run.capture == Some(true)),
             ("--process-group", run.process_group.is_some()),
             ("--run-timeout", run.run_timeout.is_some()),

@@ -21,6 +21,7 @@ const MOST_THREADS: u16 = 64;
 /// The table `[run]`, its flags and its variables `AMB_RUN__…`.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that undoes another")]
 pub struct RunOptions {
     /// Hosts the command should reach directly; added to its own NO_PROXY [default: none]
     ///
@@ -135,11 +136,40 @@ pub struct RunOptions {
         id = "no-capture",
         long = "no-capture",
         hide = true,
-        overrides_with_all = ["run.capture", "no-capture"],
+        overrides_with_all = ["run.capture", "no-capture", "run.capture-roots"],
         help_heading = "Process"
     )]
     #[serde(skip)]
     pub no_capture: bool,
+
+    /// Also have programs trust amb that know their roots by a path and look at no variable, where HTTPS is decrypted [default:
+    /// off]
+    ///
+    /// Who opens a well-known bundle of roots to read it, such as /etc/ssl/certs/ca-certificates.crt or certifi's cacert.pem,
+    /// gets what is in it and amb's authority. It captures as --capture does, and has the kernel ask amb about every file that
+    /// is opened to be read, each of which takes a little longer. --no-capture-roots undoes it; amb help capture has its limits.
+    #[arg(
+        id = "run.capture-roots",
+        long = "capture-roots",
+        num_args = 0,
+        default_missing_value = "true",
+        overrides_with_all = ["run.capture-roots", "no-capture-roots", "no-capture"],
+        help_heading = "Process"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false, "x-danger" = "captures what the command does, as run.capture does"))]
+    pub capture_roots: Option<bool>,
+
+    /// Leave the roots that programs open as they are, whatever was said before
+    #[arg(
+        id = "no-capture-roots",
+        long = "no-capture-roots",
+        hide = true,
+        overrides_with_all = ["run.capture-roots", "no-capture-roots"],
+        help_heading = "Process"
+    )]
+    #[serde(skip)]
+    pub no_capture_roots: bool,
 
     /// Which process group the command gets [default: auto]
     #[arg(
@@ -251,6 +281,8 @@ pub(super) struct RunTable {
     pub(super) drain: Duration,
     /// Whether connections are captured.
     pub(super) capture: bool,
+    /// Whether roots are opened with amb's authority among them, where there is one and connections are captured.
+    pub(super) capture_roots: bool,
     /// Whether there is a control socket.
     pub(super) control: bool,
 }
@@ -262,8 +294,14 @@ impl RunOptions {
         if self.no_proxy_loopback {
             self.proxy_loopback = Some(false);
         }
+        if self.capture_roots == Some(true) {
+            self.capture = Some(true);
+        }
         if self.no_capture {
             self.capture = Some(false);
+        }
+        if self.no_capture_roots {
+            self.capture_roots = Some(false);
         }
         if self.no_control {
             self.control = Some(false);
@@ -293,6 +331,7 @@ impl RunOptions {
         }
         let injected = inject::Settings::default();
         let confine = self.confine.unwrap_or_default();
+        let capture_roots = self.capture_roots.unwrap_or(false);
         RunTable {
             name: self.name,
             listen: self.listen.unwrap_or_default().0,
@@ -317,7 +356,8 @@ impl RunOptions {
                 confine,
             },
             drain: self.drain.unwrap_or(DEFAULT_DRAIN).0,
-            capture: self.capture.unwrap_or(false),
+            capture: self.capture.unwrap_or(capture_roots),
+            capture_roots,
             control: self.control.unwrap_or(true),
         }
     }

@@ -82,6 +82,7 @@ const DANGEROUS: &[(&[&str], bool)] = &[
     (&["route", "*", "tls", "client-key"], false),
     (&["route", "*", "tls", "extra-roots"], false),
     (&["run", "capture"], false),
+    (&["run", "capture-roots"], false),
     (&["run", "confine"], false),
     (&["secret"], false),
     (&["tls", "ca", "cert"], false),

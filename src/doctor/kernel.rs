@@ -9,7 +9,7 @@ use rustix::{
 
 use super::check::Check;
 use crate::{
-    capture::{self, Unavailable},
+    capture::{self, Asks, Unavailable},
     proxy,
     supervise::Confinement,
 };
@@ -54,7 +54,7 @@ pub(super) fn checks() -> Vec<Check> {
         Confinement::possible().err().map(|error| error.reason),
         modules.as_deref(),
     ));
-    checks.push(seccomp(capture::possible()));
+    checks.push(seccomp(capture::possible(Asks::Connecting)));
     checks.push(match pidfd_open(getpid(), PidfdFlags::empty()) {
         Ok(_) => Check::ok("kernel.pidfd", "pidfd", "the command's end is noticed at once"),
         Err(reason) => Check::warn(

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The version of the report's schema.
-pub const SCHEMA_VERSION: &str = "1.5";
+pub const SCHEMA_VERSION: &str = "1.6";
 
 /// What names the schema.
 pub(super) const SCHEMA: &str = "urn:amb:report:1";

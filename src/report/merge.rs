@@ -174,6 +174,10 @@ impl Run {
                 .reduce(|one, other| Capture {
                     connections: one.connections + other.connections,
                     around: one.around + other.around,
+                    roots: [one.roots, other.roots]
+                        .into_iter()
+                        .flatten()
+                        .reduce(|one, other| one + other),
                 }),
             confine: common(all.iter().map(|one| &one.run.confine)).cloned().flatten(),
         }

@@ -84,9 +84,9 @@ pub(super) struct Ambassador<'a> {
     /// Its page; none if nobody wants one, or it is known to the monitor already.
     page: Option<Page>,
     /// What TLS is spoken by.
-    tls: Arc<Tls>,
+    pub(super) tls: Arc<Tls>,
     /// The files by which others trust amb; none if nothing is decrypted.
-    trust: Option<Directory>,
+    pub(super) trust: Option<Directory>,
     /// Where the proxy listens.
     pub(super) proxy: SocketAddr,
     /// From where the workers can be looked at.

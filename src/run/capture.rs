@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{ambassador::Ambassador, start_error::StartError};
 use crate::{
-    capture::{self, Handover, Landing, Scope, Tally, Unavailable, Watcher},
+    capture::{self, Asks, Handover, Landing, Roots, Scope, Tally, Unavailable, Watcher},
     cli,
     inject::{self, Loopback},
     policy::parent::Excepted,
@@ -71,7 +71,8 @@ fn say(ambassador: &Ambassador<'_>, line: &str) {
 
 /// Begins to wait for the command.
 fn begin(ambassador: &Ambassador<'_>) -> Result<Capturing, Unavailable> {
-    capture::possible()?;
+    let roots = roots(ambassador);
+    capture::possible(roots.as_ref().map_or(Asks::Connecting, |_| Asks::OpeningToo))?;
     let landing = Arc::new(Landing::open().map_err(Unavailable::Unasked)?);
     let settings = &ambassador.config.inject;
     let inherited = inject::environment(&ambassador.secrets.environment);
@@ -81,12 +82,23 @@ fn begin(ambassador: &Ambassador<'_>) -> Result<Capturing, Unavailable> {
         own: landing.addresses().chain([ambassador.proxy]).collect(),
         excepted: Box::new(move |to| excepted.has(to)),
     };
-    let (watcher, handover) = Watcher::begin(Arc::clone(&landing), scope).map_err(Unavailable::Unasked)?;
+    let (watcher, handover) = Watcher::begin(Arc::clone(&landing), scope, roots).map_err(Unavailable::Unasked)?;
     Ok(Capturing {
         landing,
         handover: Arc::new(handover),
         watcher,
     })
+}
+
+/// What programs get in the place of the roots that they open; none if they get those, since that is not wanted or nothing is
+/// decrypted.
+fn roots(ambassador: &Ambassador<'_>) -> Option<Roots> {
+    let directory = ambassador.trust.as_ref().filter(|_| ambassador.config.capture_roots)?;
+    let authority = ambassador.tls.authority()?;
+    let merged = directory.merged(authority.der());
+    let merged = merged.inspect_err(|reason| tracing::warn!(%reason, "roots are opened as they are"));
+    let merged = merged.ok()?;
+    Some(Roots::new(move |file, fewest| merged.of(file, fewest)))
 }
 
 /// What came of it.
@@ -105,6 +117,7 @@ impl Found {
         Some(Capture {
             connections: tally.captured,
             around: tally.around.values().map(|(count, _)| count).sum(),
+            roots: tally.roots,
         })
     }
 

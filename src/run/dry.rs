@@ -3,7 +3,7 @@
 use std::{ffi::OsString, fmt::Write as _, io::Write as _, net::SocketAddr};
 
 use crate::{
-    capture,
+    capture::{self, Asks},
     cli::RunArgs,
     config::{Config, Sources, show},
     exit::Exit,
@@ -50,8 +50,14 @@ fn describe(args: &RunArgs, environment: &[(OsString, OsString)], config: &Confi
         debug_assert!(written.is_ok());
     }
     if config.capture {
-        let said = match capture::possible() {
-            Ok(()) => "TCP connections of the command that no proxy is asked for".to_owned(),
+        let opens = config.capture_roots && config.policy.tls.intercepts();
+        let (asks, more) = if opens {
+            (Asks::OpeningToo, ", and amb is among the roots that it opens")
+        } else {
+            (Asks::Connecting, "")
+        };
+        let said = match capture::possible(asks) {
+            Ok(()) => format!("TCP connections of the command that no proxy is asked for{more}"),
             Err(reason) => format!("nothing: {reason} ({})", reason.remedy()),
         };
         text.extend(["\ncaptured: ", &said, "\n"]);

@@ -126,6 +126,9 @@ pub struct Capture {
     pub connections: u64,
     /// Those that went where they wanted and should not have, with other calls that amb could not look at.
     pub around: u64,
+    /// How often a bundle of roots that the command opened had amb's authority in it; absent if none was to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roots: Option<u64>,
 }
 
 /// A central policy, and what it had to say.

@@ -26,6 +26,7 @@ use tempfile::TempDir;
 
 use super::{
     Environment, Files, TrustError,
+    merged::Merged,
     plan::{Content, Plan},
 };
 
@@ -40,11 +41,21 @@ const TRIES: usize = 16;
 
 /// Who can read what is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Readers {
+pub(super) enum Readers {
     /// The user alone.
     Owner,
     /// Everybody who is told the name; what is copied from private files stays private.
     Everybody,
+}
+
+impl Readers {
+    /// The mode of a file for them, which may be made of something that others may not read.
+    pub(super) fn mode(self, is_private: bool) -> u32 {
+        match self {
+            Self::Everybody if !is_private => 0o644,
+            Self::Owner | Self::Everybody => 0o600,
+        }
+    }
 }
 
 /// The directory with a run's files. Dropped, it is removed.
@@ -54,6 +65,8 @@ pub struct Directory {
     made: TempDir,
     /// The same, open, which holds the lock. Removed first, unlocked then.
     opened: File,
+    /// Who can read what is in it.
+    readers: Readers,
     /// What is in it, and which variables lead there.
     files: Files,
 }
@@ -107,14 +120,17 @@ impl Directory {
         sweep(place);
         let (made, opened) = make(place, readers).map_err(no_directory)?;
         let (contents, files) = Plan::new(environment, authority, made.path(), Path::new("/")).finish();
-        let directory = Self { made, opened, files };
+        let directory = Self {
+            made,
+            opened,
+            readers,
+            files,
+        };
         for content in contents {
-            directory
-                .write(&content, readers)
-                .map_err(|reason| TrustError::NotWritten {
-                    file: directory.made.path().join(&content.name),
-                    reason,
-                })?;
+            directory.write(&content).map_err(|reason| TrustError::NotWritten {
+                file: directory.made.path().join(&content.name),
+                reason,
+            })?;
         }
         Ok(directory)
     }
@@ -124,13 +140,20 @@ impl Directory {
         &self.files
     }
 
+    /// What makes bundles in it for programs that open theirs by its path, with this authority, which is DER.
+    ///
+    /// # Errors
+    /// There are no more descriptors.
+    pub fn merged(&self, authority: &[u8]) -> io::Result<Merged> {
+        Ok(Merged::new(self.opened.try_clone()?, self.readers, authority))
+    }
+
     /// Writes a file that was not there.
-    fn write(&self, content: &Content, readers: Readers) -> io::Result<()> {
+    fn write(&self, content: &Content) -> io::Result<()> {
         let name = Path::new(&content.name);
-        let (directory_mode, mode) = match readers {
-            Readers::Owner => (0o700, 0o600),
-            Readers::Everybody if content.is_private => (0o755, 0o600),
-            Readers::Everybody => (0o755, 0o644),
+        let directory_mode = match self.readers {
+            Readers::Owner => 0o700,
+            Readers::Everybody => 0o755,
         };
         if let Some(parent) = name.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             match mkdirat(&self.opened, parent, Mode::RWXU) {
@@ -139,12 +162,22 @@ impl Directory {
                 Err(reason) => return Err(reason.into()),
             }
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(&self.opened, name, flags, Mode::RUSR | Mode::WUSR)?);
-        file.write_all(&content.bytes)?;
-        // The process's mask has been at the first mode.
-        file.set_permissions(Permissions::from_mode(mode))
+        write(
+            &self.opened,
+            name,
+            &content.bytes,
+            self.readers.mode(content.is_private),
+        )
     }
+}
+
+/// Writes a file that was not there, with this mode.
+pub(super) fn write(directory: &File, name: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?);
+    file.write_all(bytes)?;
+    // The process's mask has been at the first mode.
+    file.set_permissions(Permissions::from_mode(mode))
 }
 
 /// Whether a path can stand in every variable and every file of settings without quotes, and leads somewhere by itself.

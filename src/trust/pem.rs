@@ -57,6 +57,19 @@ impl Bundle {
     }
 }
 
+/// Whether there is a private key in a text.
+pub(super) fn has_key(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let mut rest = &*text;
+    while let Some((label, _, after)) = next_block(rest) {
+        if label.ends_with("PRIVATE KEY") {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
 /// A block of PEM.
 pub(super) fn encode(label: &str, der: &[u8]) -> String {
     let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);

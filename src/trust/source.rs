@@ -9,7 +9,7 @@ use std::{
 use super::{jks, pem::Bundle, pkcs12};
 
 /// The most bytes that are read of a file: many times what the largest collection of roots has.
-const MOST_BYTES: u64 = 16 * 1024 * 1024;
+pub(super) const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The most files that are read of a directory: many times what the largest collection of roots has.
 const MOST_FILES: usize = 4096;

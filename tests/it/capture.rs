@@ -4,11 +4,12 @@
 
 mod kinds;
 mod proxied;
+mod roots;
 mod surroundings;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use amb::capture;
+use amb::capture::{self, Asks};
 use serde_json::Value;
 
 use super::{
@@ -23,7 +24,7 @@ const ADDRESS6: &str = "2001:db8::5";
 
 /// Says why, if nothing can be captured here.
 fn is_possible() -> bool {
-    match capture::possible() {
+    match capture::possible(Asks::OpeningToo) {
         Ok(()) => true,
         Err(reason) => {
             say_skipped(&reason.to_string());

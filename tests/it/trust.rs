@@ -70,8 +70,8 @@ fn believing(authority: &Authority) -> Amb {
     clean(Amb::run(flags.into_iter().chain([file.as_os_str()])))
 }
 
-/// The same, which captures what it is not asked for. Clients find this machine by themselves then.
-fn capturing(authority: &Authority) -> Amb {
+/// The same with more flags, which captures what it is not asked for. Clients find this machine by themselves then.
+fn capturing(authority: &Authority, more: &[&str]) -> Amb {
     let file = authority.pem_file();
     let flags = [
         "--summary=off",
@@ -79,9 +79,9 @@ fn capturing(authority: &Authority) -> Amb {
         "--capture",
         "--proxy-loopback",
         "--extra-root",
-    ]
-    .map(OsStr::new);
-    clean(Amb::run(flags.into_iter().chain([file.as_os_str()])))
+    ];
+    let flags = flags.into_iter().map(OsStr::new).chain([file.as_os_str()]);
+    clean(Amb::run(flags.chain(more.iter().map(OsStr::new))))
 }
 
 /// Where a program is.

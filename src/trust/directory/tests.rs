@@ -196,7 +196,7 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         bytes: b"x".to_vec(),
         is_private: false,
     };
-    let refused = directory.write(&content, Readers::Owner).unwrap_err();
+    let refused = directory.write(&content).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
     let told = TrustError::NotWritten {
         file: link,

@@ -271,6 +271,7 @@ const MISTAKES: &[Mistake] = &[
     in_arguments("a flag's duration without a unit", &["run", "--connect-timeout", "5"]),
     in_arguments("a flag's number out of range", &["run", "--threads", "0"]),
     in_arguments("a flag's rate without its time", &["run", "--rate-limit", "50"]),
+    in_arguments("roots of a run that decrypts nothing", &["run", "--capture-roots"]),
     in_arguments(
         "metrics that nobody can get",
         &[

@@ -2,8 +2,8 @@
 //!
 //! Each client of the table (`clients/table.rs`) runs against a server whose certificate only amb is told to believe: bare,
 //! where it must refuse it, or it would not look at certificates at all; under amb as it is; and, if it needs an option,
-//! with that. What does not work as it is runs once more under `--capture`, by which amb needs no variable to be asked. What comes
-//! of it must be what the table says. What is not installed is skipped. To see the table:
+//! with that. What does not work as it is runs once more under `--capture`, by which amb needs no variable to be asked, and everything
+//! under `--capture-roots`, by which it needs none to be trusted. What comes of it must be what the table says. What is not installed is skipped. To see the table:
 //! `cargo test --test it trust::clients -- --nocapture`.
 
 mod java;
@@ -24,7 +24,7 @@ use std::{
     thread,
 };
 
-use amb::capture;
+use amb::capture::{self, Asks};
 
 use super::{
     Authority, believing, capturing, clean, first_line, program,
@@ -53,8 +53,8 @@ struct Client {
     script: String,
     /// What becomes of it.
     verdict: Verdict,
-    /// Whether it is decrypted when it is captured, if it is not as it is.
-    works_captured: bool,
+    /// What becomes of it when it is captured, if it is not decrypted as it is.
+    captured: Captured,
     /// By what it is seen to have accepted a certificate.
     proof: Proof,
 }
@@ -88,6 +88,17 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// What becomes of a client that is captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Captured {
+    /// It is decrypted.
+    Works,
+    /// It is where the roots that it opens are amb's.
+    WithRoots,
+    /// It is not.
+    Fails,
+}
+
 /// By what a client is seen to have accepted a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {
@@ -109,7 +120,7 @@ impl Client {
             version: version.to_owned(),
             script: script.to_owned(),
             verdict: Verdict::Works,
-            works_captured: false,
+            captured: Captured::Fails,
             proof: Proof::Request,
         }
     }
@@ -137,7 +148,13 @@ impl Client {
 
     /// The same, which works as it is once it is captured.
     fn unless_captured(mut self) -> Self {
-        self.works_captured = true;
+        self.captured = Captured::Works;
+        self
+    }
+
+    /// The same, which works as it is once it is captured, roots and all.
+    fn unless_rooted(mut self) -> Self {
+        self.captured = Captured::WithRoots;
         self
     }
 
@@ -203,23 +220,28 @@ impl Client {
                 return Err(format!("{} with its option: {seen:?}\n{said}", self.name));
             }
         }
-        if self.verdict != Verdict::Works && places.can_capture {
-            let (accepts, seen, said) = self.accepts(
-                FINDS_ORIGIN,
-                places,
-                capturing(&authority).env("SCRIPT", &self.script),
-                &server,
-                &server.proxied_url(),
-            );
-            if accepts != self.works_captured {
-                return Err(format!("{} captured: {accepts}, {seen:?}\n{said}", self.name));
+        if places.can_capture {
+            let captured = |flags: &[&str]| {
+                let run = capturing(&authority, flags).env("SCRIPT", &self.script);
+                self.accepts(FINDS_ORIGIN, places, run, &server, &server.proxied_url())
+            };
+            let works = self.verdict == Verdict::Works;
+            if !works {
+                let (accepts, seen, said) = captured(&[]);
+                if accepts != (self.captured == Captured::Works) {
+                    return Err(format!("{} captured: {accepts}, {seen:?}\n{said}", self.name));
+                }
+            }
+            let (accepts, seen, said) = captured(&["--capture-roots", "--connect-to=origin.test::127.0.0.1:"]);
+            if accepts != (works || self.captured != Captured::Fails) {
+                return Err(format!("{} with its roots: {accepts}, {seen:?}\n{said}", self.name));
             }
         }
         Ok(Some(Line {
             name: self.name.clone(),
             version,
             verdict: self.verdict.clone(),
-            works_captured: self.works_captured,
+            captured: self.captured,
             is_blind: self.proof == Proof::Nothing,
         }))
     }
@@ -274,7 +296,7 @@ impl Places {
 fn can_capture() -> bool {
     let mut trying = Command::new("unshare");
     let can_mount = trying.args(["--mount", "true"]).status();
-    if let Err(reason) = capture::possible() {
+    if let Err(reason) = capture::possible(Asks::OpeningToo) {
         say_skipped(&format!("nothing is captured: {reason}"));
         return false;
     }
@@ -293,8 +315,8 @@ struct Line {
     version: String,
     /// What has become of it.
     verdict: Verdict,
-    /// Whether it works when it is captured, if it does not as it is.
-    works_captured: bool,
+    /// What has become of it when it was captured, if it does not work as it is.
+    captured: Captured,
     /// Whether it takes every certificate.
     is_blind: bool,
 }
@@ -345,7 +367,11 @@ fn every_client_that_is_installed_is_reached_as_the_table_says() {
         } else {
             ""
         };
-        let captured = if line.works_captured { ", works captured" } else { "" };
+        let captured = match line.captured {
+            Captured::Works => ", works captured",
+            Captured::WithRoots => ", works captured with its roots",
+            Captured::Fails => "",
+        };
         say(&format!(
             "{:32} {}{captured}{blind} | {}",
             line.name, line.verdict, line.version
@@ -362,12 +388,15 @@ fn every_client_that_is_installed_is_reached_as_the_table_says() {
         share = works * 100 / lines.len().max(1),
         rest = lines.len() - works - options
     ));
-    let captured = works + count(|line| line.verdict != Verdict::Works && line.works_captured);
-    say(&format!(
-        "{captured} of {all} with --capture ({share} %)",
-        all = lines.len(),
-        share = captured * 100 / lines.len().max(1)
-    ));
+    let captured = works + count(|line| line.captured == Captured::Works);
+    let rooted = captured + count(|line| line.captured == Captured::WithRoots);
+    for (count, flag) in [(captured, "--capture"), (rooted, "--capture-roots")] {
+        say(&format!(
+            "{count} of {all} with {flag} ({share} %)",
+            all = lines.len(),
+            share = count * 100 / lines.len().max(1)
+        ));
+    }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 

@@ -108,7 +108,9 @@ fn pycurl() -> Client {
         format!("import pycurl\ncurl = pycurl.Curl()\ncurl.setopt(pycurl.URL, url)\n{option}curl.perform()")
     };
     let option = "curl.setopt(pycurl.CAINFO, os.environ[\"SSL_CERT_FILE\"])\n";
-    ignores("pycurl", &code("")).but_for("CURLOPT_CAINFO", &script(&code(option)))
+    ignores("pycurl", &code(""))
+        .but_for("CURLOPT_CAINFO", &script(&code(option)))
+        .unless_rooted()
 }
 
 /// aiohttp, which looks at its environment when it is told to.
@@ -128,17 +130,21 @@ fn aiohttp() -> Client {
 fn yt_dlp() -> Client {
     let version = "yt-dlp --version && head -1 \"$(command -v yt-dlp)\" | grep -q '^#!/usr/bin/python3' && \
                    /usr/bin/python3 -c 'import certifi'";
-    Client::ignores("yt-dlp, with certifi", version, "exec yt-dlp \"$URL\"").but_for(
-        "--compat-options no-certifi",
-        "exec yt-dlp --compat-options no-certifi \"$URL\"",
-    )
+    Client::ignores("yt-dlp, with certifi", version, "exec yt-dlp \"$URL\"")
+        .but_for(
+            "--compat-options no-certifi",
+            "exec yt-dlp --compat-options no-certifi \"$URL\"",
+        )
+        .unless_rooted()
 }
 
 /// Mercurial, whose package names the system's roots in its settings.
 fn mercurial() -> Client {
     let version = "grep -q cacerts /etc/mercurial/hgrc.d/cacerts.rc && hg --version";
-    Client::ignores("Mercurial, Debian's", version, "exec hg identify \"$URL\"").but_for(
-        "--config web.cacerts=FILE",
-        "exec hg --config web.cacerts=\"$SSL_CERT_FILE\" identify \"$URL\"",
-    )
+    Client::ignores("Mercurial, Debian's", version, "exec hg identify \"$URL\"")
+        .but_for(
+            "--config web.cacerts=FILE",
+            "exec hg --config web.cacerts=\"$SSL_CERT_FILE\" identify \"$URL\"",
+        )
+        .unless_rooted()
 }

@@ -32,7 +32,8 @@ fn downloaders() -> Vec<Client> {
         .but_for(
             "--ca-certificate=FILE",
             "exec aria2c --max-tries=1 -q -o x --ca-certificate=\"$SSL_CERT_FILE\" \"$URL\"",
-        ),
+        )
+        .unless_rooted(),
         Client::works("axel", "axel --version", "exec axel -q -o x \"$URL\""),
         Client::ignores(
             "lftp",
@@ -43,6 +44,7 @@ fn downloaders() -> Vec<Client> {
             "set ssl:ca-file FILE",
             "exec lftp -c \"set net:max-retries 1; set ssl:ca-file $SSL_CERT_FILE; cat $URL\"",
         )
+        .unless_rooted()
         .seen_by(Proof::Success),
         Client::works("w3m", "w3m -version", "exec w3m -dump \"$URL\""),
         Client::works("lynx", "lynx -version", "exec lynx -dump \"$URL\""),
@@ -135,7 +137,8 @@ fn scripts() -> Vec<Client> {
             "exec perl -MWWW::Curl::Easy -e 'my $curl = WWW::Curl::Easy->new; \
              $curl->setopt(WWW::Curl::Easy::CURLOPT_CAINFO(), $ENV{SSL_CERT_FILE}); \
              $curl->setopt(WWW::Curl::Easy::CURLOPT_URL(), $ENV{URL}); $curl->perform'",
-        ),
+        )
+        .unless_rooted(),
         Client::works(
             "Guile",
             "guile -c '(use-modules (gnutls))' && guile --version",
@@ -156,7 +159,8 @@ fn scripts() -> Vec<Client> {
             "erl -noshell -eval 'ok = ssl:start(), ok = inets:start(), io:format(erlang:system_info(otp_release)), halt().'",
             "exec erl -noshell -eval 'ssl:start(), inets:start(), httpc:request(get, {os:getenv(\"URL\"), []}, [{ssl, \
              [{verify, verify_peer}, {cacerts, public_key:cacerts_get()}]}], []), halt().'",
-        ),
+        )
+        .unless_rooted(),
         Client::ignores(
             "Lua, LuaSec",
             "lua5.1 -e 'print(require(\"ssl.https\")._VERSION)'",
@@ -185,6 +189,7 @@ fn emacs() -> Client {
         |before: &str| format!("exec emacs -Q --batch --eval '(progn {before} (setq gnutls-verify-error t) {ask})'");
     Client::ignores("Emacs, url", "emacs --version", &script("(require (quote url))"))
         .but_for("gnutls-trustfiles", &script(&format!("(require (quote url)) {roots}")))
+        .unless_rooted()
 }
 
 /// What fetches sources, packages and objects.
