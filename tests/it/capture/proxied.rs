@@ -231,7 +231,8 @@ fn logs_say_that_a_connection_was_captured() {
     }
     let server = server();
     let script = format!(
-        "curl -sS --noproxy '*' http://{ADDRESS}:{0}/ && curl -sS http://{ADDRESS}:{0}/ && echo && cat calls.ndjson",
+        "curl -sS --noproxy '*' http://{ADDRESS}:{0}/ && curl -sS http://{ADDRESS}:{0}/ && echo && \
+         until [ \"$(wc -l <calls.ndjson)\" = 2 ]; do sleep 0.01; done && cat calls.ndjson",
         server.address().port()
     );
     let outcome = captured(&["--access-log=calls.ndjson"]).shell(&script).success();
