@@ -27,7 +27,10 @@ const OWN: [(&str, &str); 2] = [
 ];
 
 /// The same of packages that go by what Node does.
-const BY_NODE: [(&str, &str); 1] = [("got", "require(\"got\").got.get(process.env.URL)")];
+const BY_NODE: [(&str, &str); 1] = [(
+    "got",
+    "const got = require(\"got\"); (got.got || got).get(process.env.URL)",
+)];
 
 /// The same of packages that look at the environment themselves.
 const BY_THEMSELVES: [(&str, &str); 4] = [

@@ -25,13 +25,29 @@ fn ignores(module: &str, code: &str) -> Client {
     Client::ignores(&format!("Python, {module}"), &version(module), &script(code))
 }
 
+/// A request by httplib2, which leaves proxies to another module.
+const HTTPLIB2: &str = "import httplib2\nhttplib2.Http().request(url)";
+
 /// All of them, and the tools that are written in it.
 pub(super) fn clients() -> Vec<Client> {
     vec![
-        works("urllib.request", "import urllib.request\nurllib.request.urlopen(url).read()"),
+        works(
+            "urllib.request",
+            "import urllib.request\nurllib.request.urlopen(url).read()",
+        ),
         works("requests", "import requests\nrequests.get(url)"),
         works("httpx", "import httpx\nhttpx.get(url)"),
-        works("httplib2", "import httplib2\nhttplib2.Http().request(url)"),
+        Client::works(
+            "Python, httplib2",
+            &format!("{} && \"$PYTHON\" -c 'import socks'", version("httplib2")),
+            &script(HTTPLIB2),
+        ),
+        Client::ignores(
+            "Python, httplib2, without PySocks",
+            &format!("{} && ! \"$PYTHON\" -c 'import socks' 2>&-", version("httplib2")),
+            &script(HTTPLIB2),
+        )
+        .unless_captured(),
         pycurl(),
         works(
             "boto3",
@@ -46,17 +62,8 @@ pub(super) fn clients() -> Vec<Client> {
         )
         .seen_by(Proof::Http2),
         aiohttp(),
-        ignores(
-            "urllib3",
-            "import urllib3\nurllib3.PoolManager(retries=False).request(\"GET\", url)",
-        )
-        .but_for(
-            "ProxyManager",
-            &script(
-                "import urllib3\nurllib3.ProxyManager(os.environ[\"https_proxy\"], retries=False).request(\"GET\", url)",
-            ),
-        )
-        .unless_captured(),
+        urllib3(),
+        urllib3_of_debian(),
         ignores(
             "http.client",
             "import http.client\nconnection = http.client.HTTPSConnection(os.environ[\"PLACE\"])\n\
@@ -111,6 +118,43 @@ fn pycurl() -> Client {
     ignores("pycurl", &code(""))
         .but_for("CURLOPT_CAINFO", &script(&code(option)))
         .unless_rooted()
+}
+
+/// What tells whether urllib3 has roots of its own by a path.
+const HAS_ROOTS: &str = "\"$PYTHON\" -c 'import urllib3, inspect; \
+     pool = inspect.signature(urllib3.HTTPSConnectionPool); exit(not pool.parameters[\"ca_certs\"].default)'";
+
+/// A request by urllib3, by the manager of pools that is made so.
+fn by_urllib3(manager: &str) -> String {
+    script(&format!("import urllib3\nurllib3.{manager}.request(\"GET\", url)"))
+}
+
+/// urllib3 as it comes.
+fn urllib3() -> Client {
+    Client::ignores(
+        "Python, urllib3",
+        &format!("{} && ! {HAS_ROOTS}", version("urllib3")),
+        &by_urllib3("PoolManager(retries=False)"),
+    )
+    .but_for(
+        "ProxyManager",
+        &by_urllib3("ProxyManager(os.environ[\"https_proxy\"], retries=False)"),
+    )
+    .unless_captured()
+}
+
+/// urllib3 as Debian 12 has it, which names the system's roots.
+fn urllib3_of_debian() -> Client {
+    Client::ignores(
+        "Python, urllib3, Debian's",
+        &format!("{} && {HAS_ROOTS}", version("urllib3")),
+        &by_urllib3("PoolManager(retries=False)"),
+    )
+    .but_for(
+        "ProxyManager with ca_certs",
+        &by_urllib3("ProxyManager(os.environ[\"https_proxy\"], ca_certs=os.environ[\"SSL_CERT_FILE\"], retries=False)"),
+    )
+    .unless_rooted()
 }
 
 /// aiohttp, which looks at its environment when it is told to.
